@@ -1,0 +1,174 @@
+"""Sites: which modules of a backbone carry an adapter, and which linear layers consume its output.
+
+A site is the module whose output the adapter changes (the norm before MHA or FFN), or a linear layer
+whose input it changes; the linear layers that consume the adapted tensor, into which the adapter is
+folded; and the group of sites that share one projection.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from arcvit.arc.families import SiteRule, rules_for
+from arcvit.core.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A place for an adapter.
+
+    Attributes:
+        name: qualified name of the module that is wrapped.
+        on_input: whether the adapter acts on the module's input (a linear layer, its own consumer)
+            rather than on its output (a norm).
+        role: which sites share a projection: ``att``, ``ffn``, or the name of a linear layer.
+        width: size d of the adapted tensor's last dimension.
+        consumers: qualified names of the linear layers that consume the adapted tensor.
+    """
+
+    name: str
+    on_input: bool
+    role: str
+    width: int
+    consumers: tuple[str, ...]
+
+
+def find_sites(model: nn.Module) -> dict[str, Site]:
+    """All sites of the blocks of known families, by name, in the order of the model's modules."""
+    sites: dict[str, Site] = {}
+    for block_name, block in model.named_modules():
+        for rule in rules_for(block):
+            site = _site_of_rule(model, block_name, rule)
+            if site is not None:
+                sites[site.name] = site
+    return sites
+
+
+def linear_site(model: nn.Module, name: str) -> Site:
+    """The site on the input of a plain linear layer; layers of one name share a projection."""
+    layer = model.get_submodule(name)
+    if not is_linear(layer):
+        raise UserError(
+            f"{name!r} ({type(layer).__name__}) can't carry an adapter: expected the norm before"
+            " MHA or FFN of a known family, a linear layer, or a norm whose consumers are named"
+            f" ({_example(model, name)})."
+        )
+    return Site(
+        name=name,
+        on_input=True,
+        role=name.rpartition(".")[2],
+        width=in_features(layer),
+        consumers=(name,),
+    )
+
+
+def named_site(model: nn.Module, name: str, consumers: Sequence[str]) -> Site:
+    """The site on the output of a norm whose consumers the user names, relative to its parent."""
+    parent, _, leaf = name.rpartition(".")
+    full_names = tuple(f"{parent}.{c}" if parent else c for c in consumers)
+    for full_name in full_names:
+        if not _has(model, full_name) or not is_linear(model.get_submodule(full_name)):
+            raise UserError(
+                f"consumer {full_name!r} of {name!r} is not a linear layer of this model: name"
+                f" linear layers relative to {parent or 'the model'!r}."
+            )
+    if not full_names:
+        raise UserError(f"consumers[{leaf!r}] is empty: name at least one linear layer.")
+    return Site(
+        name=name,
+        on_input=False,
+        role=leaf,
+        width=_common_width(model, name, full_names),
+        consumers=full_names,
+    )
+
+
+def unknown_family(model: nn.Module) -> UserError:
+    """The error for a model without known sites: it lists candidates and shows a config."""
+    norms = [name for name, module in model.named_modules() if "Norm" in type(module).__name__]
+    linears = [name for name, module in model.named_modules() if is_linear(module)]
+    if not linears:
+        return UserError(f"{type(model).__name__} has no linear layers that could be adapted.")
+    example = _example(model, norms[0]) if norms else f"target_modules={_leaves(linears)}"
+    return UserError(
+        f"{type(model).__name__} is not a known family: name the sites, for example"
+        f" ArcConfig({example}). Its norms: {_leaves(norms) or 'none'}; its linear layers:"
+        f" {_leaves(linears)}."
+    )
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a linear layer, adapted by PEFT or not."""
+    return isinstance(module, nn.Linear) or isinstance(
+        getattr(module, "base_layer", None), nn.Linear
+    )
+
+
+def in_features(layer: nn.Module) -> int:
+    """Width of a linear layer's input."""
+    return int(getattr(layer, "base_layer", layer).in_features)  # type: ignore[arg-type]
+
+
+def _site_of_rule(model: nn.Module, block_name: str, rule: SiteRule) -> Site | None:
+    prefix = f"{block_name}." if block_name else ""
+    if not _has(model, prefix + rule.norm):
+        return None
+    for alternative in rule.consumers:
+        names = [prefix + c for c in (*alternative, *(a for a in rule.also))]
+        required = names[: len(alternative)]
+        if all(_is_linear_at(model, name) for name in required):
+            present = tuple(name for name in names if _is_linear_at(model, name))
+            return Site(
+                name=prefix + rule.norm,
+                on_input=False,
+                role=rule.role,
+                width=_common_width(model, prefix + rule.norm, present),
+                consumers=present,
+            )
+    return None
+
+
+def _common_width(model: nn.Module, name: str, consumers: Sequence[str]) -> int:
+    widths = {in_features(model.get_submodule(c)) for c in consumers}
+    if len(widths) != 1:
+        raise UserError(
+            f"the consumers of {name!r} take inputs of different widths {sorted(widths)}: expected"
+            " linear layers that all consume its output."
+        )
+    return widths.pop()
+
+
+def _has(model: nn.Module, name: str) -> bool:
+    try:
+        model.get_submodule(name)
+    except AttributeError:
+        return False
+    return True
+
+
+def _is_linear_at(model: nn.Module, name: str) -> bool:
+    return _has(model, name) and is_linear(model.get_submodule(name))
+
+
+def _leaves(names: Sequence[str]) -> list[str]:
+    """Names without their block's index, each once, in order: at most twelve."""
+    shortened = (re.sub(r"^.*\.\d+\.", "", name) for name in names)
+    return list(dict.fromkeys(shortened))[:12]
+
+
+def _example(model: nn.Module, norm: str) -> str:
+    """A ``consumers=`` argument for a norm: the linear layers that follow it in its parent."""
+    parent_name, _, leaf = norm.rpartition(".")
+    parent = model.get_submodule(parent_name)
+    following = list(_linears_after(parent, leaf))[:1] or ["NAME_OF_A_LINEAR_LAYER"]
+    return f"consumers={{{leaf!r}: {following}}}"
+
+
+def _linears_after(parent: nn.Module, leaf: str) -> Iterator[str]:
+    seen = False
+    for name, module in parent.named_modules():
+        seen = seen or name == leaf
+        if seen and is_linear(module):
+            yield name

@@ -1,0 +1,203 @@
+"""The training loop, which can be stopped anywhere and resumed to the same weights.
+
+All randomness of a step follows from the seed and the step's number, so a checkpoint needs no
+generator state. Schedules count steps, never seconds.
+"""
+
+import copy
+import dataclasses
+import json
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+from torch.func import functional_call
+
+from pretrain.augment import mix, random_erase, trivial_augment
+from pretrain.network import average, decay_groups, load_start, top1
+from pretrain.photos import normalize
+from pretrain.recipe import Recipe
+
+
+class Stop:
+    """Set once SIGTERM or SIGINT arrives; the loop then saves and returns."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
+class Pretraining:
+    """A network being pre-trained by a recipe, with its optimizer, average and step count.
+
+    Args:
+        recipe: what to do.
+        classes: class names in label order.
+        seed: of the initial weights, the order of the photos and every augmentation.
+        device: where to train.
+        start: exported weights to start from, or none to start from random ones.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        classes: Sequence[str],
+        seed: int,
+        device: torch.device,
+        start: Path | None = None,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.recipe, self.seed, self.device = recipe, seed, device
+        self.num_classes = len(classes)
+        # timm leaves the patch dropout out at rate 0, and every recipe sets its rate per step.
+        self.model = VisionTransformer(
+            **recipe.architecture(self.num_classes),
+            drop_path_rate=recipe.drop_path,
+            patch_drop_rate=0.5,
+        )
+        if start is not None:
+            load_start(self.model, start, classes)
+        self.model.to(device)
+        self.average = copy.deepcopy(self.model)
+        self.optimizer = torch.optim.AdamW(
+            decay_groups(self.model, recipe.weight_decay), lr=recipe.lr, fused=True
+        )
+        self.progress: dict[str, Any] = {"step": 0, "loss": 0.0, "cpu_seconds": 0.0}
+
+    def step(self, photos: Tensor, labels: Tensor, steps: int) -> None:
+        """One optimizer step on a batch of photos (B, 3, H, W) `uint8` and labels (B,)."""
+        recipe, step = self.recipe, self.progress["step"]
+        done = step / steps
+        torch.manual_seed(self.seed * 1_000_003 + step)
+        self.model.train()
+        self.model.patch_drop.prob = recipe.patch_drop_at(done)
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.lr_at(done)
+        for part, target in zip(
+            photos.split(recipe.micro_batch), labels.split(recipe.micro_batch), strict=True
+        ):
+            share = len(part) / len(photos)
+            loss = self.loss(part.to(self.device), target.to(self.device), done) * share
+            loss.backward()
+            self.progress["loss"] += loss.detach()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        # The average forgets the starting weights quickly at first.
+        average(self.average, self.model, min(recipe.ema, (1 + step) / (10 + step)))
+        self.progress["step"] = step + 1
+
+    def loss(self, photos: Tensor, labels: Tensor, done: float) -> Tensor:
+        """Cross-entropy of augmented photos with smoothed, mixed targets."""
+        recipe = self.recipe
+        inputs = trivial_augment(photos.float() / 255, recipe.crop_scale)
+        inputs = random_erase(inputs, recipe.erase)
+        targets = F.one_hot(labels, self.num_classes) * (1 - recipe.smoothing)
+        targets = targets + recipe.smoothing / self.num_classes
+        inputs, targets = mix(inputs, targets, *recipe.mixing_at(done))
+        # Activations in bf16 throughout, on fp32 weights: on a CPU 1.4 times as fast as autocast.
+        weights = {name: value.bfloat16() for name, value in self.model.named_parameters()}
+        scores = functional_call(self.model, weights, (normalize(inputs).bfloat16(),))
+        return F.cross_entropy(scores.float(), targets)
+
+    def save(self, file: Path) -> None:
+        """Write everything that `load` needs, atomically."""
+        partial = file.with_suffix(".partial")
+        state = {
+            "recipe": dataclasses.asdict(self.recipe),
+            "seed": self.seed,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": self.progress,
+        }
+        torch.save(state, partial)
+        os.replace(partial, file)
+
+    def load(self, file: Path) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            ValueError: it was written by another recipe or seed.
+        """
+        state = torch.load(file, map_location=self.device, weights_only=True)
+        if (state["recipe"], state["seed"]) != (dataclasses.asdict(self.recipe), self.seed):
+            raise ValueError(f"{file} was written by another recipe or seed")
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = state["progress"]
+
+
+def keep_metrics(file: Path, step: int) -> None:
+    """Drop the lines of `file` that a run resumed at `step` will write again."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    kept = [line + "\n" for line in lines if json.loads(line)["step"] <= step]
+    file.write_text("".join(kept))
+
+
+def pretrain(
+    run: Pretraining,
+    train: tuple[Tensor, Tensor],
+    val: tuple[Tensor, Tensor],
+    out: Path,
+    save_every: int,
+) -> bool:
+    """Train to the end of the recipe, or until SIGTERM; resumes from `out`/checkpoint.pt.
+
+    Args:
+        run: what is trained.
+        train: photos (N, 3, H, W) `uint8` and labels (N,).
+        val: photos and labels on which each epoch's top-1 is measured.
+        out: folder of checkpoint.pt and metrics.jsonl (a line per epoch).
+        save_every: steps between checkpoints.
+
+    Returns:
+        Whether the recipe was finished.
+    """
+    checkpoint, metrics = out / "checkpoint.pt", out / "metrics.jsonl"
+    stop = Stop()
+    if checkpoint.exists():
+        run.load(checkpoint)
+    progress = run.progress
+    keep_metrics(metrics, progress["step"])
+    per_epoch = len(train[0]) // run.recipe.batch_size
+    steps = per_epoch * run.recipe.epochs
+    before = time.process_time() - progress["cpu_seconds"]
+    while progress["step"] < steps and not stop.asked:
+        epoch, index = divmod(progress["step"], per_epoch)
+        if index == 0 or "order" not in locals():
+            generator = torch.Generator().manual_seed(run.seed * 1_000_003 + epoch)
+            order = torch.randperm(len(train[0]), generator=generator)
+        rows = order[index * run.recipe.batch_size :][: run.recipe.batch_size]
+        run.step(train[0][rows], train[1][rows], steps)
+        progress["cpu_seconds"] = time.process_time() - before
+        if progress["step"] % per_epoch == 0:
+            line = {
+                "epoch": epoch + 1,
+                "step": progress["step"],
+                "loss": float(progress["loss"]) / per_epoch,
+                "top1": top1(run.model, *val, run.device),
+                "top1_average": top1(run.average, *val, run.device),
+                "cpu_seconds": progress["cpu_seconds"],
+            }
+            progress["loss"] = 0.0
+            with metrics.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(json.dumps(line), flush=True)
+        if progress["step"] % save_every == 0:
+            run.save(checkpoint)
+    run.save(checkpoint)
+    return progress["step"] == steps

@@ -1,0 +1,95 @@
+"""What a pre-training run does: architecture, regularization and schedule."""
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One pre-training recipe. Shares and rates are in [0, 1].
+
+    Attributes:
+        embed_dim: width of the ViT; a multiple of 64, the width of an attention head.
+        depth: number of blocks.
+        epochs: passes over the training photos.
+        batch_size: photos per optimizer step.
+        micro_batch: photos per forward and backward pass; divides batch_size.
+        lr: peak learning rate of AdamW.
+        weight_decay: AdamW's decay of the matrices; biases, norms and embeddings have none.
+        warmup: share of the steps with a linear warm-up, before a cosine to zero.
+        patch_drop: share of the patches left out of training photos (0 in the full-token end).
+        full_tokens: share of the steps, at the end, that see all patches.
+        drop_path: stochastic depth rate of the last block; growing linearly from 0.
+        crop_scale: smallest share of a photo's area that a random crop keeps.
+        erase: share of the photos with a random rectangle erased.
+        mixup: share of the batches mixed by Mixup.
+        cutmix: share of the batches mixed by CutMix.
+        unmixed: share of the steps, at the end, without Mixup and CutMix.
+        smoothing: label smoothing.
+        ema: decay of the averaged weights per step.
+    """
+
+    embed_dim: int = 192
+    depth: int = 12
+    epochs: int = 600
+    batch_size: int = 1024
+    micro_batch: int = 1024
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.03
+    patch_drop: float = 0.0
+    full_tokens: float = 1.0
+    drop_path: float = 0.1
+    crop_scale: float = 0.25
+    erase: float = 0.25
+    mixup: float = 0.4
+    cutmix: float = 0.5
+    unmixed: float = 0.05
+    smoothing: float = 0.1
+    ema: float = 0.9998
+
+    def architecture(self, num_classes: int) -> dict[str, int]:
+        """Arguments of timm's `VisionTransformer` that rebuild the exported network."""
+        return {
+            "img_size": 64,
+            "patch_size": 8,
+            "embed_dim": self.embed_dim,
+            "depth": self.depth,
+            "num_heads": self.embed_dim // 64,
+            "num_classes": num_classes,
+        }
+
+    def lr_at(self, progress: float) -> float:
+        """Learning rate at `progress` in [0, 1): linear warm-up, then a cosine to zero."""
+        if progress < self.warmup:
+            return self.lr * progress / self.warmup
+        return self.lr * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+
+    def patch_drop_at(self, progress: float) -> float:
+        """Share of the patches dropped at `progress` in [0, 1)."""
+        return 0.0 if progress >= 1 - self.full_tokens else self.patch_drop
+
+    def mixing_at(self, progress: float) -> tuple[float, float]:
+        """Shares of Mixup and CutMix batches at `progress` in [0, 1)."""
+        return (0.0, 0.0) if progress >= 1 - self.unmixed else (self.mixup, self.cutmix)
+
+
+RECIPES = {
+    "gpu": Recipe(),
+    "cpu": Recipe(
+        depth=6,
+        epochs=30,
+        batch_size=256,
+        micro_batch=128,
+        lr=1e-3,
+        patch_drop=0.5,
+        full_tokens=0.2,
+        drop_path=0.0,
+        crop_scale=0.35,
+        erase=0.0,
+        mixup=0.1,
+        cutmix=0.3,
+        unmixed=0.2,
+        ema=0.999,
+    ),
+}

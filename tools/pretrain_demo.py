@@ -1,0 +1,94 @@
+"""Pre-train the small ViT that the demo and the tests stand on, from Tiny-ImageNet tar files.
+
+    python tools/pretrain_demo.py --data ../shared/data/tiny-imagenet-64 --out runs/pretrain \
+        --recipe gpu
+
+Run it again with the same arguments to resume. tools/PRETRAIN.md has the results.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from pretrain.loop import Pretraining, pretrain
+from pretrain.network import classes_path, export, load_exported, top1
+from pretrain.photos import read_classes, read_photos
+from pretrain.recipe import RECIPES, Recipe
+
+WEIGHTS = "vit_demo_tinyimagenet64.safetensors"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; every field of a recipe has an option that overrides it."""
+    made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made.add_argument(
+        "--data", type=Path, required=True, help="folder of train.tar, val.tar and classes.txt"
+    )
+    made.add_argument("--out", type=Path, help="folder of checkpoint, metrics and exported weights")
+    made.add_argument("--recipe", choices=RECIPES, default="gpu", help="default: %(default)s")
+    made.add_argument("--init", type=Path, help="exported weights to start from; grown if deeper")
+    made.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    made.add_argument("--device", help="default: cuda where there is one, else cpu")
+    made.add_argument("--threads", type=int, help="CPU threads; default: PyTorch's")
+    made.add_argument(
+        "--save-every", type=int, default=200, help="steps between checkpoints; default: 200"
+    )
+    made.add_argument(
+        "--evaluate", type=Path, metavar="FILE", help="print the top-1 of exported weights and stop"
+    )
+    fields = made.add_argument_group("overrides of the recipe")
+    for field in dataclasses.fields(Recipe):
+        fields.add_argument(
+            "--" + field.name.replace("_", "-"), type=type(field.default), metavar="VALUE"
+        )
+    return made
+
+
+def chosen_recipe(arguments: argparse.Namespace) -> Recipe:
+    """The named recipe with the given overrides."""
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    given = {name: value for name, value in vars(arguments).items() if name in names}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(RECIPES[arguments.recipe], **overrides)
+
+
+def evaluate(file: Path, data: Path, device: torch.device) -> float:
+    """Top-1 in percent of exported weights on val.tar, by the classes listed beside the file."""
+    photos, labels = read_photos(data / "val.tar", read_classes(classes_path(file)))
+    return top1(load_exported(file).to(device), photos, labels, device)
+
+
+def main() -> None:
+    """Evaluate, or train, resume and export."""
+    made = parser()
+    arguments = made.parse_args()
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(arguments.device or default)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if arguments.evaluate:
+        print(f"top-1 {evaluate(arguments.evaluate, arguments.data, device):.2f} %")
+        return
+    if arguments.out is None:
+        made.error("--out is required to train")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    classes = read_classes(arguments.data / "classes.txt")
+    train, val = (read_photos(arguments.data / f"{s}.tar", classes) for s in ("train", "val"))
+    run = Pretraining(
+        chosen_recipe(arguments), classes, arguments.seed, device, start=arguments.init
+    )
+    if not pretrain(run, train, val, arguments.out, arguments.save_every):
+        print("stopped; run the same command to resume")
+        return
+    scores = [(top1(model, *val, device), model) for model in (run.average, run.model)]
+    best, model = max(scores, key=lambda pair: pair[0])
+    file = arguments.out / WEIGHTS
+    export(model, file, run.recipe.architecture(len(classes)), best)
+    classes_path(file).write_text("".join(name + "\n" for name in classes))
+    print(f"{file}: top-1 {best:.2f} %")
+
+
+if __name__ == "__main__":
+    main()
