@@ -8,6 +8,7 @@ Run it again with the same arguments to resume. tools/PRETRAIN.md has the result
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -60,10 +61,10 @@ def evaluate(file: Path, data: Path, device: torch.device) -> float:
     return top1(load_exported(file).to(device), photos, labels, device)
 
 
-def main() -> None:
-    """Evaluate, or train, resume and export."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate, or train, resume and export; `argv` replaces the command line's arguments."""
     made = parser()
-    arguments = made.parse_args()
+    arguments = made.parse_args(argv)
     default = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(arguments.device or default)
     if arguments.threads:

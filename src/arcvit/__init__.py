@@ -1,0 +1,44 @@
+"""Adapt one pretrained vision transformer to many small image tasks with ARC adapters.
+
+``import arcvit`` makes ARC known to PEFT (at once where PEFT is loaded, else when it is):
+
+    >>> from arcvit import ArcConfig
+    >>> from peft import PeftModel, get_peft_model
+    >>> model = get_peft_model(vit, ArcConfig(modules_to_save=["head"]))
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from arcvit import _peft_hook
+
+if TYPE_CHECKING:
+    from arcvit.arc.config import ArcConfig
+    from arcvit.arc.layer import ArcLayer
+    from arcvit.arc.model import ArcModel
+
+__all__ = ["ArcConfig", "ArcLayer", "ArcModel", "__version__"]
+
+_LAZY = {
+    "ArcConfig": "arcvit.arc.config",
+    "ArcLayer": "arcvit.arc.layer",
+    "ArcModel": "arcvit.arc.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when they are first asked for: torch takes seconds to import."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("arcvit")
+    raise AttributeError(f"module 'arcvit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+_peft_hook.install()

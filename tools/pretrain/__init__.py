@@ -1,1 +1,1 @@
-"""Parts of `tools/pretrain_demo.py`: pre-training the small ViT that the demo and the tests stand on."""
+"""Parts of `tools/pretrain_demo.py`: pre-training the ViT that demo and tests stand on."""

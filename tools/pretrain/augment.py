@@ -79,13 +79,14 @@ ENHANCEMENTS: tuple[Enhancement, ...] = (
 )
 
 
-def trivial_augment(photos: Tensor, scale: float) -> Tensor:
-    """Crop, flip and one random operation of random strength per photo.
+def trivial_augment(photos: Tensor, scale: float, share: float) -> Tensor:
+    """Crop and flip; to a share of the photos, also one random operation of random strength.
 
-    As in TrivialAugment (Müller & Hutter, ICCV 2021), but with a batch's operations drawn from
-    {none, rotate and shear} and `ENHANCEMENTS`, and the geometric ones joined with the crop.
+    As in TrivialAugment (Müller & Hutter, ICCV 2021), with fewer operations: `ENHANCEMENTS`, and
+    a rotation with a shear that is joined with the crop.
     """
-    draw = torch.randint(len(ENHANCEMENTS) + 2, (len(photos),), device=photos.device)
+    draw = torch.randint(len(ENHANCEMENTS) + 1, (len(photos),), device=photos.device)
+    draw[torch.rand(len(photos), device=photos.device) >= share] = -1
     photos = random_affine(photos, scale, warp=draw == len(ENHANCEMENTS))
     strength = uniform(len(photos), -1, 1, photos.device).view(-1, 1, 1, 1)
     for index, enhance in enumerate(ENHANCEMENTS):
@@ -95,7 +96,7 @@ def trivial_augment(photos: Tensor, scale: float) -> Tensor:
 
 
 def random_erase(photos: Tensor, probability: float) -> Tensor:
-    """A rectangle of 2 to 25 % of the area of some photos replaced by noise (Zhong et al., 2020)."""
+    """A box of up to 25 % of the area of some photos replaced by noise (Zhong et al., 2020)."""
     batch, _, height, width = photos.shape
     chosen = torch.rand(batch, device=photos.device) < probability
     inside = random_boxes(batch, height, width, uniform(batch, 0.02, 0.25, photos.device))
@@ -104,7 +105,7 @@ def random_erase(photos: Tensor, probability: float) -> Tensor:
 
 
 def random_boxes(count: int, height: int, width: int, area: Tensor) -> Tensor:
-    """Square-ish boxes with centres anywhere, as masks (count, height, width); `area` is (count,)."""
+    """Square boxes of `area` (count,) with centres anywhere: masks (count, height, width)."""
     half = area.sqrt() / 2
     rows = (torch.arange(height, device=area.device) + 0.5) / height
     columns = (torch.arange(width, device=area.device) + 0.5) / width

@@ -4,13 +4,14 @@ All randomness of a step follows from the seed and the step's number, so a check
 generator state. Schedules count steps, never seconds.
 """
 
+import contextlib
 import copy
 import dataclasses
 import json
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,16 +28,20 @@ from pretrain.photos import normalize
 from pretrain.recipe import Recipe
 
 
-class Stop:
-    """Set once SIGTERM or SIGINT arrives; the loop then saves and returns."""
+@contextlib.contextmanager
+def stop_asked() -> Iterator[Callable[[], bool]]:
+    """Within it, SIGTERM and SIGINT do not end the process; the function it gives tells of them."""
+    received: list[int] = []
 
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Pretraining:
@@ -102,7 +107,7 @@ class Pretraining:
     def loss(self, photos: Tensor, labels: Tensor, done: float) -> Tensor:
         """Cross-entropy of augmented photos with smoothed, mixed targets."""
         recipe = self.recipe
-        inputs = trivial_augment(photos.float() / 255, recipe.crop_scale)
+        inputs = trivial_augment(photos.float() / 255, recipe.crop_scale, recipe.operations)
         inputs = random_erase(inputs, recipe.erase)
         targets = F.one_hot(labels, self.num_classes) * (1 - recipe.smoothing)
         targets = targets + recipe.smoothing / self.num_classes
@@ -148,6 +153,13 @@ def keep_metrics(file: Path, step: int) -> None:
     file.write_text("".join(kept))
 
 
+def rows_at(step: int, batch_size: int, count: int, seed: int) -> Tensor:
+    """Which of `count` photos make the batch of `step`: each epoch is shuffled anew."""
+    epoch, index = divmod(step, count // batch_size)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(count, generator=generator)[index * batch_size :][:batch_size]
+
+
 def pretrain(
     run: Pretraining,
     train: tuple[Tensor, Tensor],
@@ -166,38 +178,39 @@ def pretrain(
 
     Returns:
         Whether the recipe was finished.
+
+    Raises:
+        ValueError: there are fewer photos than a batch takes.
     """
     checkpoint, metrics = out / "checkpoint.pt", out / "metrics.jsonl"
-    stop = Stop()
+    photos, labels = (tensor.to(run.device) for tensor in train)
+    batch_size, per_epoch = run.recipe.batch_size, len(photos) // run.recipe.batch_size
+    if per_epoch == 0:
+        raise ValueError(f"{len(photos)} photos do not fill a batch of {batch_size}")
     if checkpoint.exists():
         run.load(checkpoint)
-    progress = run.progress
+    progress, steps = run.progress, per_epoch * run.recipe.epochs
     keep_metrics(metrics, progress["step"])
-    per_epoch = len(train[0]) // run.recipe.batch_size
-    steps = per_epoch * run.recipe.epochs
-    before = time.process_time() - progress["cpu_seconds"]
-    while progress["step"] < steps and not stop.asked:
-        epoch, index = divmod(progress["step"], per_epoch)
-        if index == 0 or "order" not in locals():
-            generator = torch.Generator().manual_seed(run.seed * 1_000_003 + epoch)
-            order = torch.randperm(len(train[0]), generator=generator)
-        rows = order[index * run.recipe.batch_size :][: run.recipe.batch_size]
-        run.step(train[0][rows], train[1][rows], steps)
-        progress["cpu_seconds"] = time.process_time() - before
-        if progress["step"] % per_epoch == 0:
-            line = {
-                "epoch": epoch + 1,
-                "step": progress["step"],
-                "loss": float(progress["loss"]) / per_epoch,
-                "top1": top1(run.model, *val, run.device),
-                "top1_average": top1(run.average, *val, run.device),
-                "cpu_seconds": progress["cpu_seconds"],
-            }
-            progress["loss"] = 0.0
-            with metrics.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(json.dumps(line), flush=True)
-        if progress["step"] % save_every == 0:
-            run.save(checkpoint)
-    run.save(checkpoint)
+    started = time.process_time() - progress["cpu_seconds"]
+    with stop_asked() as stop:
+        while progress["step"] < steps and not stop():
+            rows = rows_at(progress["step"], batch_size, len(photos), run.seed)
+            run.step(photos[rows], labels[rows], steps)
+            progress["cpu_seconds"] = time.process_time() - started
+            if progress["step"] % per_epoch == 0:
+                line = {
+                    "epoch": progress["step"] // per_epoch,
+                    "step": progress["step"],
+                    "loss": float(progress["loss"]) / per_epoch,
+                    "top1": top1(run.model, *val, run.device),
+                    "top1_average": top1(run.average, *val, run.device),
+                    "cpu_seconds": progress["cpu_seconds"],
+                }
+                progress["loss"] = 0.0
+                with metrics.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(json.dumps(line), flush=True)
+            if progress["step"] % save_every == 0:
+                run.save(checkpoint)
+        run.save(checkpoint)
     return progress["step"] == steps

@@ -103,7 +103,7 @@ def top1(model: nn.Module, photos: Tensor, labels: Tensor, device: torch.device)
 
 
 def export(model: nn.Module, file: Path, architecture: Mapping[str, int], top1: float) -> None:
-    """Write fp16 weights under timm's names; the header says, in JSON, how to rebuild and feed it."""
+    """Write fp16 weights under timm's names; the header's JSON says how to rebuild and feed it."""
     weights = {name: tensor.half().cpu() for name, tensor in model.state_dict().items()}
     header = {
         "architecture": "timm.models.vision_transformer.VisionTransformer",

@@ -21,6 +21,7 @@ class Recipe:
         full_tokens: share of the steps, at the end, that see all patches.
         drop_path: stochastic depth rate of the last block; growing linearly from 0.
         crop_scale: smallest share of a photo's area that a random crop keeps.
+        operations: share of the photos with one of TrivialAugment's operations.
         erase: share of the photos with a random rectangle erased.
         mixup: share of the batches mixed by Mixup.
         cutmix: share of the batches mixed by CutMix.
@@ -41,6 +42,7 @@ class Recipe:
     full_tokens: float = 1.0
     drop_path: float = 0.1
     crop_scale: float = 0.25
+    operations: float = 0.9
     erase: float = 0.25
     mixup: float = 0.4
     cutmix: float = 0.5
@@ -85,10 +87,11 @@ RECIPES = {
         patch_drop=0.5,
         full_tokens=0.2,
         drop_path=0.0,
-        crop_scale=0.35,
+        crop_scale=0.5,
+        operations=0.25,
         erase=0.0,
-        mixup=0.1,
-        cutmix=0.3,
+        mixup=0.0,
+        cutmix=0.2,
         unmixed=0.2,
         ema=0.999,
     ),

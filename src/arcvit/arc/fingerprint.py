@@ -11,7 +11,6 @@ import re
 import torch
 from torch import nn
 
-from arcvit.arc.config import ArcConfig
 from arcvit.core.errors import UserError
 
 _WRAPPERS = re.compile(r"(^|\.)(base_layer|original_module)(?=\.|$)")
@@ -39,25 +38,33 @@ def fingerprint(model: nn.Module, *, exclude: list[str] | None = None) -> str:
     return f"{structure.hexdigest()[:8]}-{weights.hexdigest()[:16] if comparable else ''}"
 
 
-def check_fingerprint(model: nn.Module, config: ArcConfig) -> None:
-    """Refuse a model whose weights aren't those the adapter was trained on.
+def check_fingerprint(
+    model: nn.Module, expected: str | None, *, backbone: str | None, exclude: list[str] | None
+) -> None:
+    """Refuse a model whose weights aren't those an adapter was trained on.
+
+    Args:
+        model: the backbone at hand.
+        expected: fingerprint of the backbone it was trained on; None: anything goes.
+        backbone: name of that backbone, for the message.
+        exclude: modules that don't belong to the backbone: the head.
 
     Raises:
         UserError: structure or, where both are known, values differ.
     """
-    if config.backbone_fingerprint is None:
+    if expected is None:
         return
-    found = fingerprint(model, exclude=config.modules_to_save)
-    expected_structure, _, expected_weights = config.backbone_fingerprint.partition("-")
+    found = fingerprint(model, exclude=exclude)
+    expected_structure, _, expected_weights = expected.partition("-")
     found_structure, _, found_weights = found.partition("-")
     same = found_structure == expected_structure and (
         not expected_weights or not found_weights or found_weights == expected_weights
     )
     if not same:
         raise UserError(
-            f"this adapter was trained on {config.backbone or 'a backbone'!r} with fingerprint"
-            f" {config.backbone_fingerprint}, but {type(model).__name__} has {found}: load that"
-            " backbone, or set backbone_fingerprint to None in the adapter's config to force it."
+            f"this adapter was trained on {backbone or 'a backbone'!r} with fingerprint {expected},"
+            f" but {type(model).__name__} has {found}: load that backbone, or force it (--force; in"
+            " Python, backbone_fingerprint=None in the adapter's config)."
         )
 
 

@@ -27,7 +27,12 @@ class ArcModel(BaseTuner):  # type: ignore[misc]
 
     def _prepare_model(self, peft_config: ArcConfig, model: nn.Module) -> None:
         """Find the sites before PEFT asks for target names, and check what the config demands."""
-        check_fingerprint(model, peft_config)
+        check_fingerprint(
+            model,
+            peft_config.backbone_fingerprint,
+            backbone=peft_config.backbone,
+            exclude=peft_config.modules_to_save,
+        )
         self._sites = find_sites(model)
         self._owners: dict[tuple[str, int, int], ArcLayer] = {}
         if peft_config.target_modules is None:

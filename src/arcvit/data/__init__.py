@@ -1,0 +1,1 @@
+"""Tasks as people have them on disk, and their images as tensors."""

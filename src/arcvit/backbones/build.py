@@ -1,0 +1,136 @@
+"""Build a backbone with a fresh head."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import timm.data
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import checkpoint_filter_fn as vit_filter
+from torch import nn
+
+from arcvit.backbones.checkpoint import read_checkpoint
+from arcvit.backbones.hub import build_from_hub
+from arcvit.backbones.source import resolve_source
+from arcvit.core.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A pretrained model with a fresh head.
+
+    Attributes:
+        name: what was asked for.
+        model: the timm model; its head has one output a class and starts at zero.
+        head: qualified name of the head in the model.
+        data_config: timm's data config: input size, interpolation, mean, std, crop.
+    """
+
+    name: str
+    model: nn.Module
+    head: str
+    data_config: dict[str, Any]
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the input in pixels."""
+        _, height, width = self.data_config["input_size"]
+        return height, width
+
+
+def build_backbone(
+    name: str,
+    *,
+    num_classes: int,
+    weights: str = "pretrained",
+    image_size: int | None = None,
+    drop_path: float = 0.0,
+) -> Backbone:
+    """Build a backbone with a head that starts at zero, as in the paper.
+
+    Args:
+        name: what :func:`resolve_source` knows.
+        num_classes: outputs of the head.
+        weights: ``pretrained`` (the source's own), ``random``, or a local ``.safetensors`` or
+            ``.pth`` file.
+        image_size: edge of the input in pixels; None: the backbone's own. Position embeddings are
+            interpolated.
+        drop_path: stochastic depth of the backbone while training.
+
+    Raises:
+        UserError: the name or file isn't known or doesn't fit, or the hub can't be reached.
+    """
+    source = resolve_source(name)
+    arguments: dict[str, Any] = {**source.arguments, "num_classes": num_classes}
+    if image_size is not None:
+        arguments["img_size"] = image_size
+    if drop_path:
+        arguments["drop_path_rate"] = drop_path
+    file = source.file if weights in ("pretrained", "random") else Path(weights).expanduser()
+    if weights == "pretrained" and file is None:
+        model = build_from_hub(source.architecture, **arguments)
+    else:
+        model = timm.create_model(
+            source.architecture, pretrained_cfg=source.pretrained_cfg, **arguments
+        )
+        if weights != "random":
+            assert file is not None
+            load_weights(model, file)
+    head = head_name(model)
+    _zero(model.get_submodule(head), name)
+    return Backbone(
+        name=name, model=model, head=head, data_config=timm.data.resolve_model_data_config(model)
+    )
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Load a local file into a timm model; its head may have other classes and is left out then.
+
+    Position embeddings of a ViT are interpolated to the model's input size.
+
+    Raises:
+        UserError: the file can't be read, or names or shapes don't fit; all of them are counted.
+    """
+    state = read_checkpoint(file)
+    if isinstance(model, VisionTransformer):
+        state = vit_filter(state, model)
+    own = model.state_dict()
+    head = f"{head_name(model)}."
+    for key in [k for k in state if k.startswith(head)]:
+        if key not in own or own[key].shape != state[key].shape:
+            del state[key]
+    problems = {
+        "missing": [k for k in own if not k.startswith(head) and k not in state],
+        "unexpected": [k for k in state if k not in own],
+        "wrong shape": [k for k in state if k in own and state[k].shape != own[k].shape],
+    }
+    if any(problems.values()):
+        listed = "; ".join(f"{what}: {_some(keys)}" for what, keys in problems.items() if keys)
+        raise UserError(f"{file.name} doesn't fit {type(model).__name__}: {listed}.")
+    with torch.no_grad():
+        for key, value in state.items():
+            own[key].copy_(value)
+
+
+def head_name(model: nn.Module) -> str:
+    """Qualified name of a timm model's classifier."""
+    classifier = model.get_classifier()  # type: ignore[operator]
+    for name, module in model.named_modules():
+        if module is classifier:
+            return name
+    raise UserError(f"{type(model).__name__} has no single classifier module to train.")
+
+
+def _zero(head: nn.Module, name: str) -> None:
+    if not isinstance(head, nn.Linear):
+        raise UserError(f"the head of {name!r} is {type(head).__name__}: expected a linear layer.")
+    nn.init.zeros_(head.weight)
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - 6} more" if len(keys) > 6 else ""
+    return ", ".join(keys[:6]) + more

@@ -1,0 +1,47 @@
+"""Read foreign weight files: safetensors, or pickles with ``weights_only=True``."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from arcvit.core.errors import UserError
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict", "module")
+
+
+def read_checkpoint(file: Path) -> dict[str, Tensor]:
+    """The state dict in a file, floating-point values in single precision.
+
+    A pickle may hold it under one of the usual keys (``model``, ``state_dict``); names may carry
+    ``module.`` from data-parallel training.
+
+    Raises:
+        UserError: the file isn't there, can't be read safely, or holds no state dict.
+    """
+    if not file.is_file():
+        raise UserError(f"weights file {str(file)!r} isn't there.")
+    try:
+        if file.suffix == ".safetensors":
+            loaded = load_file(file)
+        else:
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise UserError(
+            f"{file.name} can't be read as weights: expected a .safetensors file or a torch pickle"
+            f" of tensors alone ({str(error).splitlines()[0][:120]})."
+        ) from error
+    for wrapper in _WRAPPERS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
+            loaded = loaded[wrapper]
+            break
+    if not isinstance(loaded, dict) or not any(isinstance(v, Tensor) for v in loaded.values()):
+        raise UserError(f"{file.name} holds no state dict: expected names mapped to tensors.")
+    return {
+        key.removeprefix("module."): value.float() if value.is_floating_point() else value
+        for key, value in loaded.items()
+        if isinstance(value, Tensor)
+    }

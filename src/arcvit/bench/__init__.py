@@ -1,0 +1,1 @@
+"""Suites of runs: records, tables, plots, pages."""

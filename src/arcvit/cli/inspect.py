@@ -1,0 +1,103 @@
+"""``arcvit inspect``: what a run or an adapter is, on what, how big."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from arcvit.cli.parser import command_parser
+from arcvit.core.errors import UserError
+from arcvit.core.result import is_finished, read_result
+
+
+def run(argv: list[str]) -> int:
+    """Print a table, or JSON. Needs neither the backbone nor torch."""
+    parser = command_parser("inspect", "What a run or an adapter is, on what, how big, its labels.")
+    parser.add_argument("path", type=Path, metavar="RUN|ADAPTER", help="A run or adapter folder.")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object.")
+    options = parser.parse_args(argv)
+    facts = _facts(options.path)
+    if options.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), _shown(value))
+    Console().print(table, highlight=False)
+    return 0
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise UserError(f"{str(path)!r} isn't there: expected a run or an adapter folder.")
+    adapter = path / "adapter" if (path / "adapter").is_dir() else path
+    config_file, card_file = adapter / "adapter_config.json", adapter / "task.json"
+    if not config_file.is_file() and not card_file.is_file():
+        raise UserError(
+            f"{str(path)!r} is neither a run nor an adapter: expected adapter_config.json or a"
+            " folder adapter/ in it."
+        )
+    config = _read(config_file) | _read(card_file)
+    facts: dict[str, Any] = {"kind": config.get("peft_type", "full model")}
+    if facts["kind"] == "ARC":
+        facts |= {key: config[key] for key in ("variant", "r", "dropout", "bias")}
+    facts |= {
+        key: config.get(key) for key in ("backbone", "backbone_fingerprint", "preprocessing")
+    }
+    if is_finished(path):
+        result = read_result(path)
+        facts |= {
+            "method": result.method,
+            "task": result.task,
+            "val_accuracy": result.val_accuracy,
+            "test_accuracy": result.test_accuracy,
+            "trained_on": f"{result.train_images} images, {result.epochs} epochs",
+        }
+    facts["parameters"], facts["file_bytes"] = _size(adapter)
+    facts["classes"] = config.get("classes")
+    return facts
+
+
+def _size(adapter: Path) -> tuple[dict[str, int], int]:
+    """Values held by the adapter and by the head, and the size of the file."""
+    for name in ("adapter_model.safetensors", "model.safetensors"):
+        file = adapter / name
+        if file.is_file():
+            break
+    else:
+        raise UserError(f"{str(adapter)!r} holds no weights: expected adapter_model.safetensors.")
+    parameters = {"adapter": 0, "head_and_others": 0}
+    for key, shape in _shapes(file).items():
+        count = 1
+        for length in shape:
+            count *= length
+        parameters["adapter" if ".arc_" in key or ".lora_" in key else "head_and_others"] += count
+    return parameters, file.stat().st_size
+
+
+def _shapes(file: Path) -> dict[str, list[int]]:
+    """Shapes from a safetensors header: a length in 8 bytes, then JSON (safetensors' README)."""
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return {key: value["shape"] for key, value in header.items() if key != "__metadata__"}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return record
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_shown(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)

@@ -1,0 +1,73 @@
+"""``arcvit``: one small module per command, imported when it is called."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from arcvit.core.errors import UserError, nearest
+
+COMMANDS = {
+    "demo": "train on bundled photos with the bundled backbone and show what came out",
+    "train": "learn a task: a small adapter on a frozen backbone",
+    "evaluate": "accuracy of a trained run on a split",
+    "predict": "class names for images",
+    "merge": "fold a run into a plain timm checkpoint",
+    "inspect": "what a run or an adapter is, on what, how big",
+}
+_USAGE_ERROR = 2
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code.
+
+    A mistake of the user ends in one sentence on standard error and exit code 2, or in a traceback
+    with ``--debug``.
+    """
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in argv
+    argv = [a for a in argv if a != "--debug"]
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"arcvit {version('arcvit')}")
+        return 0
+    name, rest = argv[0], argv[1:]
+    try:
+        if name not in COMMANDS:
+            raise UserError(
+                f"there is no command {name!r}: expected {', '.join(COMMANDS)}."
+                + nearest(name, COMMANDS)
+            )
+        command = importlib.import_module(f"arcvit.cli.{name}")
+        return int(command.run(rest) or 0)
+    except UserError as error:
+        if debug:
+            raise
+        print(f"arcvit: {error}", file=sys.stderr)
+        return _USAGE_ERROR
+    except KeyboardInterrupt:
+        print("arcvit: interrupted; the same command resumes an unfinished run.", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
+    return (
+        "usage: arcvit COMMAND [OPTIONS]\n\n"
+        "Adapt one pretrained vision transformer to many small image tasks with ARC adapters.\n\n"
+        f"commands:\n{commands}\n\n"
+        "arcvit COMMAND --help says what a command takes. --debug shows a traceback instead of a\n"
+        "sentence when something is wrong; --version prints the version."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

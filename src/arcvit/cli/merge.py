@@ -1,0 +1,30 @@
+"""``arcvit merge``: fold a run into a plain timm checkpoint."""
+
+from pathlib import Path
+
+from arcvit.cli.parser import command_parser
+
+
+def run(argv: list[str]) -> int:
+    """Fold, write, read back with plain timm, compare."""
+    parser = command_parser(
+        "merge", "Fold a run into a plain timm checkpoint: no adapter and no arcvit at inference."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="A run folder.")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="NAME.safetensors (config in NAME.json), or a folder that timm loads by local-dir:.",
+    )
+    parser.add_argument("--backbone", help="Where the backbone lies now, if it has moved.")
+    parser.add_argument("--force", action="store_true", help="Allow another backbone's weights.")
+    options = parser.parse_args(argv)
+
+    from arcvit.recipe.load import load_run
+    from arcvit.recipe.merge import merge_run
+
+    loaded = load_run(options.run, backbone=options.backbone, force=options.force)
+    difference = merge_run(loaded, options.out)
+    print(f"wrote {options.out}; logits differ from the adapted model by at most {difference:.1e}")
+    return 0

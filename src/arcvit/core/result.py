@@ -1,0 +1,92 @@
+"""What came out of a run: ``result.json``, whose presence means that the run is finished."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import write_json
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """The record of a finished run.
+
+    Attributes:
+        task: name of the data.
+        backbone: name of the backbone.
+        backbone_fingerprint: fingerprint of its weights.
+        method: what was trained: arc, arc_att, linear, ...
+        seed: seed of order, initialisation and dropout.
+        preset: preprocessing preset.
+        selection: which images were fitted and how the epoch was chosen.
+        classes: number of classes.
+        train_images: images trained on.
+        skipped_images: unreadable images that were left out.
+        params: trained values: adapter, head, total.
+        val_accuracy: top-1 on the validation split as a fraction, null where not measured.
+        test_accuracy: top-1 on the test split as a fraction, null where not measured.
+        epochs: epochs trained.
+        seconds: time in seconds: train, eval.
+        images_per_second: training images a second.
+        peak_memory_mb: largest memory of the device (of the process on a CPU) in MB.
+        adapter_bytes: size of what was learned without the head, as a file.
+        versions: versions of the libraries that matter.
+        arcvit_version: version of arcvit.
+    """
+
+    task: str
+    backbone: str
+    backbone_fingerprint: str
+    method: str
+    seed: int
+    preset: str
+    selection: str
+    classes: int
+    train_images: int
+    skipped_images: int
+    params: dict[str, int]
+    val_accuracy: float | None
+    test_accuracy: float | None
+    epochs: int
+    seconds: dict[str, float]
+    images_per_second: float
+    peak_memory_mb: float
+    adapter_bytes: int
+    versions: dict[str, str]
+    arcvit_version: str
+
+    def write(self, run: Path) -> None:
+        """Write ``result.json`` into a run folder, last and atomically."""
+        write_json(run / RESULT_FILE, dataclasses.asdict(self))
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run folder holds a finished run."""
+    return (run / RESULT_FILE).is_file()
+
+
+def read_result(run: Path) -> RunResult:
+    """The record of a finished run.
+
+    Raises:
+        UserError: the folder holds no finished run, or its record was written by another version.
+    """
+    if not is_finished(run):
+        raise UserError(
+            f"{str(run)!r} is not a finished run: expected {RESULT_FILE} in it; train one with"
+            " arcvit train, which resumes an unfinished run."
+        )
+    record: dict[str, Any] = json.loads((run / RESULT_FILE).read_text(encoding="utf-8"))
+    known = {f.name for f in dataclasses.fields(RunResult)}
+    if set(record) != known:
+        raise UserError(
+            f"{run / RESULT_FILE} was written by another version of arcvit"
+            f" ({record.get('arcvit_version', 'unknown')}): its fields differ by"
+            f" {', '.join(sorted(set(record) ^ known))}."
+        )
+    return RunResult(**record)

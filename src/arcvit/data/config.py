@@ -1,0 +1,39 @@
+"""Which images to learn from, and how they are prepared. No torch: the command line reads this."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the images are and how they are prepared.
+
+    Attributes:
+        path: a folder of class folders, with train/, val/, test/ below it where they exist; a
+            folder in VTAB-1k or FGVC layout; or a CSV or TSV file.
+        preset: preprocessing by name: vtab, vtab-raw, vtab-model, fgvc or model.
+        fit_on: train on the training split, or on training and validation split together (once
+            everything is chosen).
+        val_fraction: share of the training images held out where there is no validation split.
+        test_fraction: share of the images held out where there are no splits at all.
+        path_column: column of a CSV or TSV file that holds the image paths.
+        label_column: column that holds the labels.
+        split_column: column that holds train, val or test; may be absent.
+        on_bad: what to do with unreadable images: error lists them all, skip goes on without them.
+        memory_gb: decoded images are kept in memory up to this size in GB, on disk beyond it.
+        cache_dir: folder for decoded images beyond that size; default: the user's cache folder.
+        workers: threads that decode images; default: one a core.
+    """
+
+    path: str
+    preset: str = "model"
+    fit_on: Literal["train", "trainval"] = "train"
+    val_fraction: float = 0.2
+    test_fraction: float = 0.2
+    path_column: str = "path"
+    label_column: str = "label"
+    split_column: str = "split"
+    on_bad: Literal["error", "skip"] = "error"
+    memory_gb: float = 2.0
+    cache_dir: str | None = None
+    workers: int | None = None

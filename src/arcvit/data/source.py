@@ -1,0 +1,99 @@
+"""Open a task from wherever it lies: recognise the layout and hand over to its reader."""
+
+from pathlib import Path
+
+from arcvit.core.errors import UserError, nearest
+from arcvit.data.checks import list_some
+from arcvit.data.fgvc import is_fgvc, read_fgvc
+from arcvit.data.folders import read_folders, split_folders, subfolders
+from arcvit.data.holdout import check_fraction
+from arcvit.data.table import DEFAULT_SPLIT_COLUMN, DELIMITER_OF_SUFFIX, read_table
+from arcvit.data.task import ImageTask
+from arcvit.data.vtab import is_vtab, read_vtab
+
+
+def open_task(
+    path: str | Path,
+    *,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    path_column: str = "path",
+    label_column: str = "label",
+    split_column: str = DEFAULT_SPLIT_COLUMN,
+) -> ImageTask:
+    """Read the task at a path, in whichever layout it is.
+
+    A ``.csv`` or ``.tsv`` file is a table. A folder with ``train800.txt`` is in the VTAB-1k layout,
+    one with ``train.json`` in that of FGVC, any other is taken for class folders.
+
+    Args:
+        path: the task's folder or table.
+        val_fraction: share of every class to hold out where there is no validation split, [0, 1).
+        test_fraction: share of every class to hold out where there are no splits at all, [0, 1).
+        seed: decides which images are held out.
+        path_column: of a table: column of image paths.
+        label_column: of a table: column of labels.
+        split_column: of a table: column of splits.
+
+    Raises:
+        UserError: nothing there, an unknown layout, or what the reader of the layout refuses.
+    """
+    check_fraction("val_fraction", val_fraction)
+    check_fraction("test_fraction", test_fraction)
+    path = Path(path).expanduser()
+    if not path.exists():
+        beside = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(
+            f"{path} isn't there: expected a folder or a table of images."
+            f"{nearest(path.name, sorted(beside))}"
+        )
+    if path.is_file():
+        if path.suffix.lower() not in DELIMITER_OF_SUFFIX:
+            raise UserError(
+                f"{path} is in an unknown layout: expected a folder or a table that ends in"
+                f" {' or '.join(DELIMITER_OF_SUFFIX)}."
+            )
+        return read_table(
+            path,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            seed=seed,
+            path_column=path_column,
+            label_column=label_column,
+            split_column=split_column,
+        )
+    if is_vtab(path):
+        return read_vtab(path)
+    if is_fgvc(path):
+        return read_fgvc(path, val_fraction=val_fraction, seed=seed)
+    _refuse_outer_folder(path)
+    return read_folders(path, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+
+
+def _refuse_outer_folder(folder: Path) -> None:
+    """Refuse a folder of tasks, or of splits inside class folders.
+
+    Read as class folders they would give a task that is easy and wrong. Inside a folder that has
+    splits itself, a class may well be called "train".
+    """
+    if split_folders(folder):
+        return
+    inside = [
+        child.name
+        for child in subfolders(folder)
+        if is_vtab(child) or is_fgvc(child) or split_folders(child)
+    ]
+    if inside:
+        raise UserError(
+            f"{folder} is in an unknown layout, as folders inside it have splits of their own:"
+            f" expected <split>/<class>/<image>, move the splits outside or open one of"
+            f" {list_some(inside)}."
+        )
+    if not subfolders(folder):
+        tables = [p.name for p in folder.iterdir() if p.suffix.lower() in DELIMITER_OF_SUFFIX]
+        if tables:
+            raise UserError(
+                f"{folder} has no class folders but table(s): open one of"
+                f" {list_some(sorted(tables))}."
+            )

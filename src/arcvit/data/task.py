@@ -1,0 +1,74 @@
+"""An image task: class names and, for each split, the images and their labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from arcvit.core.errors import UserError
+
+SPLITS = ("train", "val", "trainval", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images and their labels, in a fixed order.
+
+    Raises:
+        ValueError: there are not as many labels as paths.
+    """
+
+    paths: tuple[Path, ...]
+    """Image files."""
+    labels: tuple[int, ...]
+    """For each image the index of its class in ``ImageTask.classes``."""
+
+    def __post_init__(self) -> None:
+        if len(self.paths) != len(self.labels):
+            raise ValueError(f"{len(self.paths)} paths but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTask:
+    """A classification task read from disk. Every reader gives one with a ``train`` split."""
+
+    name: str
+    """Name of the folder or, for a table, of the file without its extension."""
+    root: Path
+    """Folder that the image paths lie in. For FGVC it is the image folder that was found."""
+    layout: str
+    """The layout that was recognised: ``folders``, ``table``, ``vtab`` or ``fgvc``."""
+    classes: tuple[str, ...]
+    """Class names in label order, one map over all splits."""
+    splits: Mapping[str, Split]
+    """Any of ``SPLITS``; ``trainval`` only where the layout has a list of its own for it."""
+
+    def has(self, split: str) -> bool:
+        """Whether there is such a split."""
+        return split in self.splits
+
+    def split(self, name: str) -> Split:
+        """The split of that name.
+
+        Raises:
+            UserError: there is none; the sentence lists those there are.
+        """
+        if name not in self.splits:
+            there = ", ".join(self.splits)
+            raise UserError(f"Task '{self.name}' has no split '{name}': the splits are {there}.")
+        return self.splits[name]
+
+    def trainval(self) -> Split:
+        """What the final model trains on.
+
+        The layout's own ``trainval`` list, else ``train`` followed by ``val``, else ``train``.
+        """
+        if self.has("trainval"):
+            return self.splits["trainval"]
+        train = self.split("train")
+        if not self.has("val"):
+            return train
+        val = self.splits["val"]
+        return Split(paths=train.paths + val.paths, labels=train.labels + val.labels)

@@ -1,0 +1,83 @@
+"""Device and precision of a run, and the memory it took."""
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration
+
+from arcvit.core.errors import UserError
+from arcvit.engine.config import EngineConfig
+
+_AMP = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+def make_accelerator(engine: EngineConfig, run: Path | None, seed: int) -> Accelerator:
+    """The accelerator of a run: device, precision, accumulation, trackers.
+
+    Args:
+        engine: what was asked for.
+        run: folder for the trackers' files; None: no trackers.
+        seed: seed of the order of the training images.
+
+    Raises:
+        UserError: the device isn't there.
+    """
+    device = choose_device(engine.device)
+    precision = choose_precision(device) if engine.precision == "auto" else engine.precision
+    if precision == "fp16" and device == "cpu":
+        raise UserError("--engine.precision fp16 needs a GPU: expected fp32 or bf16 on a CPU.")
+    if engine.device != "auto" and device != "cpu":
+        torch.empty(0, device=device)
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=_AMP[precision],
+        gradient_accumulation_steps=engine.accumulate,
+        log_with=engine.track if run is not None and engine.track else None,
+        project_config=None
+        if run is None
+        else ProjectConfiguration(project_dir=str(run), logging_dir=str(run)),
+        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=seed),
+        step_scheduler_with_optimizer=False,
+    )
+
+
+def choose_device(asked: str) -> str:
+    """``cuda``, ``mps`` or ``cpu``; ``auto`` takes the first that is there.
+
+    Raises:
+        UserError: the device asked for isn't there.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if asked == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    if not there[asked]:
+        names = ", ".join(name for name, is_there in there.items() if is_there)
+        raise UserError(f"there is no {asked} device here: expected --engine.device {names}.")
+    return asked
+
+
+def choose_precision(device: str) -> str:
+    """bf16 where the device computes in it natively, fp32 elsewhere.
+
+    On CPUs bf16 autocast casts weights at every step, which small models don't earn back, also with
+    AVX512-BF16; there it is on request.
+    """
+    if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16"
+    return "fp32"
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory allocated on a CUDA device, or resident in the process elsewhere, in MB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -1,0 +1,175 @@
+"""The training loop: AdamW, warm-up and cosine per step, the last epoch counts."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+from transformers import get_cosine_schedule_with_warmup
+
+from arcvit.core.errors import UserError
+from arcvit.engine.batches import Batches, Prepare, loader
+from arcvit.engine.checkpoint import Checkpoint
+from arcvit.engine.config import EngineConfig, OptimConfig
+from arcvit.engine.groups import optimizer_groups
+from arcvit.engine.progress import TrainingDisplay
+
+EpochEnd = Callable[[list[dict[str, Any]]], None]
+"""Called after an epoch with the records of all epochs so far, as in metrics.jsonl."""
+
+
+class NonFiniteLoss(UserError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What training took.
+
+    Attributes:
+        history: one record an epoch.
+        seconds: time spent in the epochs, validation left out, resumed epochs included.
+        images: images seen in them.
+    """
+
+    history: list[dict[str, Any]]
+    seconds: float
+    images: int
+
+
+def fit(
+    model: nn.Module,
+    head: nn.Module,
+    train: Batches,
+    prepare: Prepare,
+    accelerator: Accelerator,
+    *,
+    optim: OptimConfig,
+    engine: EngineConfig,
+    display: TrainingDisplay,
+    checkpoint_folder: Path | None = None,
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
+    on_epoch: EpochEnd | None = None,
+) -> Fit:
+    """Train what is trainable in a model.
+
+    Args:
+        model: the adapted model, on the accelerator's device.
+        head: its head (a group of its own in the optimizer).
+        train: training images as stored, and labels.
+        prepare: turns a stored batch on the device into the model's input.
+        accelerator: device, precision, accumulation, processes.
+        optim: optimizer and schedule.
+        engine: epochs, batch size, label smoothing, intervals.
+        display: where progress is shown.
+        checkpoint_folder: where to save and resume; None: neither.
+        validate: gives ``val_accuracy`` and ``val_loss`` of the model.
+        on_epoch: gets the records so far after each epoch.
+
+    Raises:
+        NonFiniteLoss: names the step; the checkpoint of the last good epoch stays.
+    """
+    data = loader(
+        train, engine.batch_size, shuffle=True, pin=accelerator.device.type == "cuda"
+    )
+    optimizer = torch.optim.AdamW(
+        optimizer_groups(model, head, optim), weight_decay=optim.weight_decay, fused=True
+    )
+    checkpoint_model = model
+    model, optimizer, data = accelerator.prepare(model, optimizer, data)
+    steps_per_epoch = math.ceil(len(data) / engine.accumulate)
+    steps = steps_per_epoch * engine.epochs
+    schedule = accelerator.prepare(
+        get_cosine_schedule_with_warmup(optimizer, round(optim.warmup * steps), steps)
+    )
+    history: list[dict[str, Any]] = []
+    checkpoint = None
+    if checkpoint_folder is not None:
+        checkpoint = Checkpoint(checkpoint_folder, accelerator, checkpoint_model)
+        if checkpoint.exists():
+            _, history = checkpoint.load()
+
+    with display:
+        for epoch in range(len(history) + 1, engine.epochs + 1):
+            start = time.perf_counter()
+            data.set_epoch(epoch)
+            model.train()
+            losses, correct = [], []
+            for batch, (stored, labels) in enumerate(data):
+                with accelerator.accumulate(model):
+                    with accelerator.autocast():
+                        logits = model(prepare(stored))
+                    loss = F.cross_entropy(
+                        logits.float(), labels, label_smoothing=engine.label_smoothing
+                    )
+                    accelerator.backward(loss)
+                    if accelerator.sync_gradients and optim.clip_grad:
+                        accelerator.clip_grad_norm_(model.parameters(), optim.clip_grad)
+                    optimizer.step()
+                    if accelerator.sync_gradients:
+                        schedule.step()
+                    optimizer.zero_grad()
+                # Kept on the device: reading a value here would make the host wait for it.
+                losses.append(loss.detach())
+                correct.append((logits.detach().argmax(-1) == labels).sum())
+                display.step((epoch - 1) * len(data) + batch + 1)
+            all_losses = accelerator.reduce(torch.stack(losses), reduction="mean")
+            _refuse_non_finite(all_losses, epoch, checkpoint)
+            seconds = time.perf_counter() - start
+            record: dict[str, Any] = {
+                "epoch": epoch,
+                "train_loss": all_losses.mean().item(),
+                "train_accuracy": _total_correct(accelerator, correct) / len(train),
+                "lr": schedule.get_last_lr()[0],
+                "images": len(train),
+                "seconds": seconds,
+                "images_per_second": len(train) / seconds,
+                "val_accuracy": None,
+                "val_loss": None,
+            }
+            last = epoch == engine.epochs
+            due = engine.validate_every and epoch % engine.validate_every == 0
+            if validate is not None and (due or last):
+                record.update(validate(model))
+            history.append(record)
+            mean_seconds = (time.perf_counter() - start + _total(history[:-1])) / len(history)
+            record["seconds_left"] = mean_seconds * (engine.epochs - epoch)
+            due = engine.checkpoint_every and epoch % engine.checkpoint_every == 0
+            if checkpoint is not None and due and not last:
+                checkpoint.save(epoch, history)
+            display.epoch(record)
+            if on_epoch is not None:
+                on_epoch(history)
+    return Fit(
+        history=history, seconds=_total(history), images=sum(r["images"] for r in history)
+    )
+
+
+def _total(history: list[dict[str, Any]]) -> float:
+    return float(sum(r["seconds"] for r in history))
+
+
+def _total_correct(accelerator: Accelerator, counts: list[Tensor]) -> int:
+    return int(accelerator.reduce(torch.stack(counts), reduction="sum").sum().item())
+
+
+def _refuse_non_finite(losses: Tensor, epoch: int, checkpoint: Checkpoint | None) -> None:
+    finite = torch.isfinite(losses)
+    if bool(finite.all()):
+        return
+    step = int((~finite).nonzero()[0].item()) + 1
+    kept = (
+        f"the state after the last good epoch is in {checkpoint.folder}"
+        if checkpoint is not None and checkpoint.exists()
+        else "there is no earlier state"
+    )
+    raise NonFiniteLoss(
+        f"the loss became {losses[step - 1].item()} at step {step} of epoch {epoch}: training"
+        f" stopped; {kept}. Try a lower --optim.lr, or --engine.precision fp32."
+    )

@@ -1,0 +1,46 @@
+"""Fold a finished run into a plain timm checkpoint."""
+
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+
+from arcvit.data.preset import Preprocessing
+from arcvit.export.timm_checkpoint import export_timm
+from arcvit.recipe.load import LoadedRun
+
+
+def merge_run(loaded: LoadedRun, out: Path) -> float:
+    """Fold a run and write it; the largest difference of logits on random images.
+
+    The run's model is folded in place and must not be used afterwards.
+
+    Raises:
+        UserError: the target is taken, or timm doesn't give the same logits.
+    """
+    height, width = loaded.card.prep.size
+    probe = torch.randn(4, 3, height, width, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = loaded.model(probe)
+    folded = loaded.model
+    if isinstance(folded, PeftModel):
+        folded = folded.merge_and_unload(safe_merge=True)
+    return export_timm(
+        folded,
+        out,
+        classes=loaded.card.classes,
+        data_config=_timm_data_config(loaded.card.prep),
+        probe=probe,
+        expected=expected,
+    )
+
+
+def _timm_data_config(prep: Preprocessing) -> dict[str, object]:
+    return {
+        "input_size": (3, *prep.size),
+        "interpolation": prep.interpolation,
+        "mean": prep.mean,
+        "std": prep.std,
+        "crop_pct": 1.0 if prep.resize == "squash" else min(prep.size) / prep.resize_size,
+        "crop_mode": "center" if prep.resize == "shortest" else "squash",
+    }

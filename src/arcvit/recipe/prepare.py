@@ -1,0 +1,139 @@
+"""Everything a run needs before it learns: images, backbone, adapters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate.utils import set_seed
+from torch import nn
+
+from arcvit.arc.fingerprint import fingerprint
+from arcvit.backbones.build import Backbone, build_backbone
+from arcvit.core.errors import UserError
+from arcvit.data.augment import ToInput
+from arcvit.data.config import DataConfig
+from arcvit.data.images import ImageBank
+from arcvit.data.preset import Preprocessing, resolve_preset
+from arcvit.data.source import open_task
+from arcvit.data.task import ImageTask, Split
+from arcvit.recipe.adapter import TaskCard
+from arcvit.recipe.methods import adapt
+from arcvit.recipe.recipe import Recipe
+
+Say = Callable[[str], None]
+"""Tells the user what is going on, in a line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """What a run works with.
+
+    Attributes:
+        task: class names and splits.
+        train: decoded training images.
+        backbone: the pretrained model with its head.
+        model: the same model with what the method adds, trainable where it learns.
+        prep: how images are prepared.
+        to_input: turns decoded images into the model's input.
+        card: what prediction needs to know.
+    """
+
+    task: ImageTask
+    train: ImageBank
+    backbone: Backbone
+    model: nn.Module
+    prep: Preprocessing
+    to_input: ToInput
+    card: TaskCard
+
+    @property
+    def head(self) -> nn.Module:
+        """The head of the adapted model."""
+        inner = getattr(self.model, "base_model", None)
+        root = self.model if inner is None else inner.model
+        head: nn.Module = root.get_submodule(self.backbone.head)
+        return head
+
+
+def prepare(recipe: Recipe, say: Say) -> Workplace:
+    """Open the data, build the backbone, put the adapters on it. Nothing is written.
+
+    Raises:
+        UserError: whatever is wrong with data, backbone or method.
+    """
+    task = open_recipe_task(recipe)
+    say(f"{task.name}: {len(task.classes)} classes, " + _split_sizes(task))
+    set_seed(recipe.seed)
+    backbone = build_backbone(
+        recipe.backbone,
+        num_classes=len(task.classes),
+        weights=recipe.weights,
+        image_size=recipe.image_size,
+        drop_path=recipe.drop_path,
+    )
+    prep = resolve_preset(
+        recipe.data.preset, input_size=backbone.input_size, data_config=backbone.data_config
+    )
+    card = TaskCard(
+        classes=list(task.classes),
+        preprocessing=prep.to_dict(),
+        backbone=recipe.backbone,
+        backbone_fingerprint=fingerprint(backbone.model, exclude=[backbone.head]),
+    )
+    # The adapters' initial values follow from the seed alone, whatever the backbone drew.
+    set_seed(recipe.seed)
+    model = adapt(backbone.model, recipe, backbone.head)
+    split = task.trainval() if recipe.data.fit_on == "trainval" else task.split("train")
+    train = decode(split, prep, recipe.data)
+    _refuse_lost_classes(train, task)
+    return Workplace(
+        task=task,
+        train=train,
+        backbone=backbone,
+        model=model,
+        prep=prep,
+        to_input=ToInput.of(prep),
+        card=card,
+    )
+
+
+def open_recipe_task(recipe: Recipe) -> ImageTask:
+    """The task a recipe names."""
+    data = recipe.data
+    return open_task(
+        data.path,
+        val_fraction=data.val_fraction,
+        test_fraction=data.test_fraction,
+        seed=recipe.seed,
+        path_column=data.path_column,
+        label_column=data.label_column,
+        split_column=data.split_column,
+    )
+
+
+def decode(split: Split, prep: Preprocessing, data: DataConfig) -> ImageBank:
+    """The images of a split, decoded once, in memory or on disk."""
+    cache = Path(data.cache_dir).expanduser() if data.cache_dir else Path.home() / ".cache/arcvit"
+    return ImageBank.build(
+        split,
+        prep,
+        on_bad=data.on_bad,
+        memory_limit=int(data.memory_gb * 1e9),
+        cache_dir=cache,
+        workers=data.workers,
+    )
+
+
+def _split_sizes(task: ImageTask) -> str:
+    return ", ".join(f"{len(split)} {name}" for name, split in task.splits.items())
+
+
+def _refuse_lost_classes(train: ImageBank, task: ImageTask) -> None:
+    """A class all of whose training images were skipped can't be learned."""
+    present = set(train.labels.tolist())
+    lost = [name for label, name in enumerate(task.classes) if label not in present]
+    if lost:
+        raise UserError(
+            f"no readable training image is left of {', '.join(repr(n) for n in lost[:10])}: repair"
+            " those images or remove the classes."
+        )
