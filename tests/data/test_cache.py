@@ -59,12 +59,27 @@ def change(prep: Preprocessing, **changes: object) -> Preprocessing:
     return Preprocessing.from_dict({**prep.to_dict(), **changes})
 
 
+def touched(paths: list[Path]) -> tuple[list[Path], Preprocessing]:
+    os.utime(paths[0], (1, 1))
+    return paths, PREP
+
+
+def longer(paths: list[Path]) -> tuple[list[Path], Preprocessing]:
+    paths[0].write_bytes(b"xy")
+    return paths, PREP
+
+
+def gone(paths: list[Path]) -> tuple[list[Path], Preprocessing]:
+    paths[0].unlink()
+    return paths, PREP
+
+
 CHANGES: dict[str, Callable[[list[Path]], tuple[list[Path], Preprocessing]]] = {
     "order": lambda paths: (paths[::-1], PREP),
     "fewer": lambda paths: (paths[:2], PREP),
-    "time": lambda paths: (os.utime(paths[0], (1, 1)), (paths, PREP))[1],
-    "length": lambda paths: (paths[0].write_bytes(b"xy"), (paths, PREP))[1],
-    "gone": lambda paths: (paths[0].unlink(), (paths, PREP))[1],
+    "time": touched,
+    "length": longer,
+    "gone": gone,
     "size": lambda paths: (paths, change(PREP, size=[5, 5])),
     "resize": lambda paths: (paths, change(PREP, resize="squash-crop")),
     "resize_size": lambda paths: (paths, change(PREP, resize_size=7)),

@@ -1,6 +1,7 @@
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ def test_the_order_of_the_file_system_does_not_matter(
     expected = read(root)
     walk, iterdir = os.walk, Path.iterdir
 
-    def backwards(*args: object, **settings: object) -> object:
+    def backwards(*args: Any, **settings: Any) -> Iterator[Any]:
         for here, folders, files in walk(*args, **settings):
             folders.reverse()
             yield here, folders, files[::-1]

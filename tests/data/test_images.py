@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,11 +32,11 @@ def split(paint: Paint) -> Split:
 
 
 @pytest.fixture(params=[BYTES, BYTES - 1], ids=["memory", "disk"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, object]:
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     return {"memory_limit": request.param, "cache_dir": tmp_path / "cache", "workers": 2}
 
 
-def test_a_bank_holds_the_split(split: Split, settings: dict[str, object], tmp_path: Path) -> None:
+def test_a_bank_holds_the_split(split: Split, settings: dict[str, Any], tmp_path: Path) -> None:
     done: list[int] = []
     bank = ImageBank.build(split, PREP, on_progress=done.append, **settings)
     assert torch.equal(bank.images, decode_all(split.paths, PREP))
@@ -46,7 +47,7 @@ def test_a_bank_holds_the_split(split: Split, settings: dict[str, object], tmp_p
     assert (tmp_path / "cache").exists() == (settings["memory_limit"] == BYTES - 1)
 
 
-def test_batches_are_gathered(split: Split, settings: dict[str, object]) -> None:
+def test_batches_are_gathered(split: Split, settings: dict[str, Any]) -> None:
     bank = ImageBank.build(split, PREP, **settings)
     image, label = bank[2]
     assert torch.equal(image, bank.images[2]) and label == 4
@@ -56,7 +57,7 @@ def test_batches_are_gathered(split: Split, settings: dict[str, object]) -> None
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_with_a_data_loader(split: Split, settings: dict[str, object], workers: int) -> None:
+def test_with_a_data_loader(split: Split, settings: dict[str, Any], workers: int) -> None:
     bank = ImageBank.build(split, PREP, **settings)
     loader = DataLoader(
         bank,
@@ -84,7 +85,7 @@ def test_the_file_is_used_again(split: Split, tmp_path: Path) -> None:
     assert len(done) == 6
 
 
-def test_bad_files_are_an_error(split: Split, settings: dict[str, object], tmp_path: Path) -> None:
+def test_bad_files_are_an_error(split: Split, settings: dict[str, Any], tmp_path: Path) -> None:
     for row in (1, 4):
         split.paths[row].write_bytes(b"")
     with pytest.raises(UnreadableImages) as caught:
@@ -93,7 +94,7 @@ def test_bad_files_are_an_error(split: Split, settings: dict[str, object], tmp_p
     assert not list((tmp_path / "cache").glob("*"))
 
 
-def test_bad_files_are_skipped(split: Split, settings: dict[str, object]) -> None:
+def test_bad_files_are_skipped(split: Split, settings: dict[str, Any]) -> None:
     expected = decode_all(split.paths, PREP)
     for row in (0, 3):
         split.paths[row].write_bytes(b"")
@@ -109,7 +110,7 @@ def test_bad_files_are_skipped(split: Split, settings: dict[str, object]) -> Non
         ImageBank.build(split, PREP, **settings)
 
 
-def test_nothing_readable_is_an_error(split: Split, settings: dict[str, object]) -> None:
+def test_nothing_readable_is_an_error(split: Split, settings: dict[str, Any]) -> None:
     for path in split.paths:
         path.unlink()
     with pytest.raises(UnreadableImages, match="6 image"):

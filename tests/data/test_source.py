@@ -89,7 +89,7 @@ def test_wrong_paths(
 @pytest.mark.parametrize("setting", ["val_fraction", "test_fraction"])
 def test_impossible_fractions(tmp_path: Path, setting: str) -> None:
     with pytest.raises(UserError, match=f"{setting} is 1.5"):
-        open_task(tmp_path, **{setting: 1.5})
+        open_task(tmp_path, **{setting: 1.5})  # type: ignore[arg-type]
 
 
 def test_a_class_called_train_inside_splits(plant: Plant) -> None:

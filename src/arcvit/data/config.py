@@ -16,6 +16,8 @@ class DataConfig:
             everything is chosen).
         val_fraction: share of the training images held out where there is no validation split.
         test_fraction: share of the images held out where there are no splits at all.
+        split_seed: seed of those splits, apart from the run's seed: runs of several seeds are then
+            measured on the same images.
         path_column: column of a CSV or TSV file that holds the image paths.
         label_column: column that holds the labels.
         split_column: column that holds train, val or test; may be absent.
@@ -30,6 +32,7 @@ class DataConfig:
     fit_on: Literal["train", "trainval"] = "train"
     val_fraction: float = 0.2
     test_fraction: float = 0.2
+    split_seed: int = 0
     path_column: str = "path"
     label_column: str = "label"
     split_column: str = "split"

@@ -5,7 +5,7 @@ Shapes: N images, B images of a batch, C = 3 channels, (H', W') = ``Preprocessin
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,8 +21,11 @@ Batch = tuple[Tensor, Tensor]
 """Images ``uint8`` (B, 3, H', W') and labels ``int64`` (B,)."""
 
 
-def take_batch(batch: Batch) -> Batch:
-    """For ``DataLoader(bank, collate_fn=take_batch)``: a bank returns whole batches already."""
+def take_batch(batch: Any) -> Any:
+    """For ``DataLoader(bank, collate_fn=take_batch)``: a bank returns whole batches already.
+
+    The types are loose because ``DataLoader`` expects a function of a list of samples.
+    """
     return batch
 
 

@@ -153,7 +153,7 @@ def resolve_preset(
         return Preprocessing(
             size=input_size,
             resize="shortest",
-            resize_size=round(short * 256 / 224),
+            resize_size=short * 256 // 224,
             # VPT leaves torchvision's default (src/data/transforms.py).
             interpolation="bilinear",
             mean=IMAGENET_MEAN,

@@ -1,17 +1,16 @@
 """Write a plain timm checkpoint, and check that timm gives the same logits from it."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import timm
+import timm.models
 import torch
-from safetensors.torch import save_file
-from timm.models import save_config_for_hf
 from torch import Tensor, nn
 
 from arcvit.core.errors import UserError
-from arcvit.core.files import atomic_path
 
 TOLERANCE = 1e-4
 """Largest difference of logits, relative to their largest magnitude where that is above one."""
@@ -47,21 +46,20 @@ def export_timm(
     for file in (weights, config):
         if file.exists():
             raise UserError(f"{str(file)!r} is there already: choose another --out or remove it.")
-    with atomic_path(config) as partial_config, atomic_path(weights) as partial_weights:
-        state = {n: t.detach().cpu().contiguous() for n, t in folded.state_dict().items()}
-        save_file(state, partial_weights, metadata={"format": "pt"})
-        partial_config.parent.mkdir(parents=True, exist_ok=True)
-        save_config_for_hf(
+    with tempfile.TemporaryDirectory(dir=_existing_parent(weights)) as scratch:
+        timm.models.save_for_hf(
             folded,
-            str(partial_config),
+            scratch,
             model_config={"label_names": classes},
+            safe_serialization=True,
             data_config=data_config,
         )
-        record = json.loads(partial_config.read_text(encoding="utf-8"))
+        written = Path(scratch) / "model.safetensors"
+        record = json.loads((Path(scratch) / "config.json").read_text(encoding="utf-8"))
         reloaded = timm.create_model(
             record["architecture"],
             **{**record.get("model_args", {}), "num_classes": record["num_classes"]},
-            checkpoint_path=str(partial_weights),
+            checkpoint_path=str(written),
         ).eval()
         with torch.inference_mode():
             difference = (reloaded(probe) - expected).abs().max().item()
@@ -70,7 +68,15 @@ def export_timm(
                 f"the folded model differs from the adapted one by {difference:.2g} in its logits:"
                 " nothing was written; please report this."
             )
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        (Path(scratch) / "config.json").replace(config)
+        written.replace(weights)
     return difference
+
+
+def _existing_parent(file: Path) -> Path:
+    """The nearest folder that is there: a rename must not cross file systems."""
+    return next(parent for parent in file.absolute().parents if parent.is_dir())
 
 
 def _targets(out: Path) -> tuple[Path, Path]:

@@ -85,7 +85,7 @@ def prepare(recipe: Recipe, say: Say) -> Workplace:
     model = adapt(backbone.model, recipe, backbone.head)
     split = task.trainval() if recipe.data.fit_on == "trainval" else task.split("train")
     train = decode(split, prep, recipe.data)
-    _refuse_lost_classes(train, task)
+    _refuse_lost_classes(train, split, task)
     return Workplace(
         task=task,
         train=train,
@@ -104,7 +104,7 @@ def open_recipe_task(recipe: Recipe) -> ImageTask:
         data.path,
         val_fraction=data.val_fraction,
         test_fraction=data.test_fraction,
-        seed=recipe.seed,
+        seed=data.split_seed,
         path_column=data.path_column,
         label_column=data.label_column,
         split_column=data.split_column,
@@ -128,12 +128,12 @@ def _split_sizes(task: ImageTask) -> str:
     return ", ".join(f"{len(split)} {name}" for name, split in task.splits.items())
 
 
-def _refuse_lost_classes(train: ImageBank, task: ImageTask) -> None:
+def _refuse_lost_classes(train: ImageBank, split: Split, task: ImageTask) -> None:
     """A class all of whose training images were skipped can't be learned."""
-    present = set(train.labels.tolist())
-    lost = [name for label, name in enumerate(task.classes) if label not in present]
+    lost = sorted(set(split.labels) - set(train.labels.tolist()))
     if lost:
+        names = ", ".join(repr(task.classes[label]) for label in lost[:10])
         raise UserError(
-            f"no readable training image is left of {', '.join(repr(n) for n in lost[:10])}: repair"
-            " those images or remove the classes."
+            f"no readable training image is left of {names}: repair those images or remove the"
+            " classes."
         )

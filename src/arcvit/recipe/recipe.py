@@ -70,7 +70,7 @@ class Recipe:
         lora: LoRA.
         optim: the optimizer.
         engine: the training loop.
-        seed: seed of splits, order, initialisation and dropout.
+        seed: seed of order, initialisation and dropout.
     """
 
     data: DataConfig
