@@ -18,6 +18,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 CHOICES: dict[str, tuple[str, ...]] = {
     "variant": tuple(VARIANTS),
     "bias": ("arc", "none"),
+    "share": ("role", "all", "none"),
+    "up_projection": ("symmetric", "separate"),
+    "coefficients_init": ("paper", "zeros", "xavier"),
+    "placement": ("after_norm", "before_norm"),
+    "ffn_placement": ("paper", "residual"),
 }
 
 
@@ -43,6 +48,17 @@ class ArcConfig(PeftConfig):
         layers_pattern: Name of the list of blocks, where the index is ambiguous.
         rank_pattern: Another r for the sites whose name ends in the key (regular expressions).
         modules_to_save: Modules trained and saved whole beside the adapter: the head.
+        projection: Name of another adapter on the model whose projections are used, frozen: only
+            coefficients and bias are learned. That adapter must be loaded first.
+        share: Ablation: ``role`` (the paper: one projection for all MHA adapters, one for all FFN
+            adapters), ``all`` (one for both), ``none`` (one for each site).
+        up_projection: Ablation: ``symmetric`` (the paper: the transposed down-projection) or
+            ``separate`` (a matrix of its own, Xavier-uniform, shared alike).
+        coefficients_init: Ablation: ``paper`` (zeros before MHA, Xavier-uniform before the FFN),
+            ``zeros`` or ``xavier`` for both.
+        placement: Ablation: ``after_norm`` (the paper) or ``before_norm``, which can't be folded.
+        ffn_placement: ``paper`` (before the FFN), or ``residual`` as in the authors' Swin code: on
+            the residual stream before the norm, which can't be folded.
         classes: Class names in the order of the logits; kept for prediction.
         preprocessing: How images were prepared (size, resize, mean, std); kept for prediction.
         backbone: Name of the backbone the adapter was trained on.
@@ -78,6 +94,24 @@ class ArcConfig(PeftConfig):
     )
     modules_to_save: list[str] | None = field(
         default=None, metadata={"help": "Modules trained and saved whole: the head."}
+    )
+    projection: str | None = field(
+        default=None, metadata={"help": "Adapter whose frozen projections are used."}
+    )
+    share: Literal["role", "all", "none"] = field(
+        default="role", metadata={"help": "Which sites share a projection."}
+    )
+    up_projection: Literal["symmetric", "separate"] = field(
+        default="symmetric", metadata={"help": "Whether the up-projection is the transposed one."}
+    )
+    coefficients_init: Literal["paper", "zeros", "xavier"] = field(
+        default="paper", metadata={"help": "How the coefficients start."}
+    )
+    placement: Literal["after_norm", "before_norm"] = field(
+        default="after_norm", metadata={"help": "Where the adapter sits at a norm."}
+    )
+    ffn_placement: Literal["paper", "residual"] = field(
+        default="paper", metadata={"help": "Where the FFN adapter sits; residual: authors' Swin."}
     )
     classes: list[str] | None = field(default=None, metadata={"help": "Class names."})
     preprocessing: dict[str, Any] | None = field(

@@ -1,8 +1,12 @@
 """Where the adapters of known families sit: records, one a kind of block.
 
 A family is recognised by the class names of its blocks (base classes count, so a subclass is known
-too); names alone would take a post-norm block for a pre-norm one. A norm is a site where its output
-reaches nothing but the listed linear layers.
+too); names of attributes alone would take a post-norm block for a pre-norm one.
+
+Most sites are the norm before MHA or FFN: its output reaches nothing but the listed linear layers.
+Two kinds of block put the site on the input of the sub-layer instead. Swin pads its windows between
+norm and attention, and a padded token must pass the adapter too, or folding would change it. Post-norm
+blocks (Swin-V2) have no norm before the sub-layer.
 """
 
 from collections.abc import Mapping
@@ -13,26 +17,83 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class SiteRule:
-    """One adapter of a block.
+    """One adapter of a block; all names are relative to the block.
 
     Attributes:
         role: ``att`` (before MHA) or ``ffn`` (before the FFN).
-        norm: the module whose output is adapted, relative to the block.
-        consumers: alternatives; the first whose layers all exist is taken. Relative to the block.
-        also: further layers that consume the same output where the block has them.
+        module: the norm whose output is adapted, or the sub-layer whose input is.
+        on_input: whether ``module`` is such a sub-layer.
+        consumers: alternatives; the first whose layers all exist is taken.
+        also: further layers that consume the same tensor where the block has them.
+        residual_of: the module whose output is added to the residual stream after the norm: where
+            the authors' Swin code puts the adapter, it is on that stream.
     """
 
     role: str
-    norm: str
+    module: str
     consumers: tuple[tuple[str, ...], ...]
+    on_input: bool = False
     also: tuple[str, ...] = ()
+    residual_of: str | None = None
 
+
+_QKV = ("q_proj", "k_proj", "v_proj")
+_OLD_HF_QKV = tuple(f"attention.attention.{name}" for name in ("query", "key", "value"))
+_TIMM_ATTENTION = (("attn.qkv",), tuple(f"attn.{name}" for name in _QKV))
+_TIMM_MLP = (("mlp.fc1",), ("mlp.fc1_g", "mlp.fc1_x"))
+_HF_ATTENTION = (tuple(f"attention.{name}" for name in _QKV), _OLD_HF_QKV)
+_HF_MLP = (
+    ("mlp.fc1",),
+    ("mlp.gate_proj", "mlp.up_proj"),
+    ("mlp.up_proj",),
+    ("intermediate.dense",),
+    ("mlp.weights_in",),
+)
+
+_TIMM_PRE_NORM = (
+    SiteRule(role="att", module="norm1", consumers=_TIMM_ATTENTION, also=("attn.gate",)),
+    SiteRule(role="ffn", module="norm2", consumers=_TIMM_MLP),
+)
+_HF_VIT = (
+    SiteRule(role="att", module="layernorm_before", consumers=_HF_ATTENTION),
+    SiteRule(role="ffn", module="layernorm_after", consumers=_HF_MLP),
+)
+_HF_DINO = (
+    SiteRule(role="att", module="norm1", consumers=_HF_ATTENTION),
+    SiteRule(role="ffn", module="norm2", consumers=_HF_MLP),
+)
+_HF_CLIP = (
+    SiteRule(
+        role="att",
+        module="layer_norm1",
+        consumers=(tuple(f"self_attn.{name}" for name in _QKV),),
+    ),
+    SiteRule(role="ffn", module="layer_norm2", consumers=_HF_MLP),
+)
 
 FAMILIES: Mapping[str, tuple[SiteRule, ...]] = {
-    # timm: ViT, DeiT, and the blocks that derive from theirs.
-    "Block": (
-        SiteRule(role="att", norm="norm1", consumers=(("attn.qkv",),), also=("attn.gate",)),
-        SiteRule(role="ffn", norm="norm2", consumers=(("mlp.fc1",),)),
+    # timm
+    "Block": _TIMM_PRE_NORM,  # ViT, DeiT, SigLIP towers, BEiT
+    "EvaBlock": _TIMM_PRE_NORM,
+    "SwinTransformerBlock": (
+        SiteRule(role="att", module="attn", on_input=True, consumers=_TIMM_ATTENTION),
+        SiteRule(role="ffn", module="norm2", consumers=_TIMM_MLP, residual_of="drop_path2"),
+    ),
+    "SwinTransformerV2Block": (
+        SiteRule(role="att", module="attn", on_input=True, consumers=_TIMM_ATTENTION),
+        SiteRule(role="ffn", module="mlp", on_input=True, consumers=_TIMM_MLP),
+    ),
+    # transformers
+    "ViTLayer": _HF_VIT,
+    "DeiTLayer": _HF_VIT,
+    "Dinov2Layer": _HF_DINO,
+    "Dinov2WithRegistersLayer": _HF_DINO,
+    "DINOv3ViTLayer": _HF_DINO,
+    "CLIPEncoderLayer": _HF_CLIP,
+    "SiglipEncoderLayer": _HF_CLIP,
+    "SwinLayer": (
+        SiteRule(role="att", module="attention", on_input=True, consumers=_HF_ATTENTION),
+        SiteRule(role="ffn", module="layernorm_after", consumers=_HF_MLP, residual_of="mlp"),
     ),
 }
 

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from arcvit.arc.functional import fold_bias, fold_weight
 
+_SPLIT_BIASES = ("q_bias", "k_bias", "v_bias")
+
 
 @dataclass
-class _Original:
-    """A consumer's weights before any fold."""
+class _Weights:
+    """A consumer's weight, (o, d), and bias, (o,), where it has one."""
 
     weight: Tensor
     bias: Tensor | None
@@ -22,8 +24,11 @@ class _Original:
 class Consumer:
     """A linear layer, by its place in the model rather than by reference.
 
-    Folding works in three steps, so that several consumers change together or not at all: ``fold``
-    prepares the new weights, ``commit`` puts them in place, ``restore`` brings the originals back.
+    Some attention modules (BEiT, EVA-02, Swin-V2 in timm) keep the bias of their fused ``qkv`` layer
+    in three parts of their own; the adapter's bias is folded into those.
+
+    Folding works in steps, so that several consumers change together or not at all: ``prepare``
+    computes the new weights, ``commit`` puts them in place, ``restore`` brings the originals back.
 
     Args:
         parent: the module that holds the layer.
@@ -33,86 +38,126 @@ class Consumer:
     def __init__(self, parent: nn.Module, attribute: str) -> None:
         self.parent = parent
         self.attribute = attribute
-        self._original: _Original | None = None
-        self._prepared: tuple[Tensor, Tensor | None] | None = None
+        self._original: _Weights | None = None
+        self._prepared: _Weights | None = None
 
     @property
-    def layer(self) -> nn.Linear:
+    def layer(self) -> nn.Module:
         """The linear layer itself, also where a tuner has wrapped it."""
         layer: nn.Module = getattr(self.parent, self.attribute)
-        while hasattr(layer, "base_layer"):
-            layer = layer.base_layer  # type: ignore[assignment]
-        return layer  # type: ignore[return-value]
+        while isinstance(inner := getattr(layer, "base_layer", None), nn.Module):
+            layer = inner
+        return layer
 
     @property
     def weight(self) -> Tensor:
         """The layer's weight, (o, d)."""
-        return self.layer.weight
+        weight: Tensor = self.layer.weight
+        return weight
 
-    def fold(
-        self,
-        down: Tensor,
-        coefficients: Tensor,
-        up: Tensor,
-        bias: Tensor | None,
-        *,
-        check: str | None,
-    ) -> None:
-        """Prepare the weights with an adapter folded in, computed in at least single precision.
+    @property
+    def quantization(self) -> str | None:
+        """What the weight is quantized with, or None for a plain floating-point weight."""
+        data = self.weight.data
+        if type(data) is torch.Tensor and data.is_floating_point():
+            return None
+        return f"{type(data).__name__}, {data.dtype}"
+
+    def dequantize(self) -> None:
+        """Replace a quantized weight by its floating-point values, for good.
+
+        Raises:
+            ValueError: the weight's type has no ``dequantize``.
+        """
+        if self.quantization is None:
+            return
+        dequantize = getattr(self.weight.data, "dequantize", None)
+        if dequantize is None:
+            raise ValueError(
+                f"{self.attribute!r} is quantized ({self.quantization}) and can't be dequantized"
+                " here: load the backbone in floating point to fold into it."
+            )
+        self.layer.weight = nn.Parameter(dequantize(), requires_grad=False)
+
+    def prepare(self, down: Tensor, coefficients: Tensor, up: Tensor, bias: Tensor | None) -> bool:
+        """Compute the weights with an adapter folded in, in at least single precision.
+
+        The update is that of the original weights, also where another adapter is folded already.
 
         Args:
             down: down-projection, (d, r).
             coefficients: re-scaling coefficients, (r,).
             up: up-projection, (r, d).
             bias: the adapter's bias, (d,), or None.
-            check: what to name in the error if the result isn't finite; None: don't check.
 
-        Raises:
-            ValueError: the result isn't finite.
+        Returns:
+            Whether the result is finite.
         """
-        layer = self.layer
-        if self._original is None:
-            self._original = _Original(
-                weight=layer.weight.detach().clone(),
-                bias=None if layer.bias is None else layer.bias.detach().clone(),
-            )
-        precision = torch.promote_types(self._original.weight.dtype, torch.float32)
-        source = self._original.weight.to(precision)
+        now = self._read()
+        original = self._original or now
+        precision = torch.promote_types(now.weight.dtype, torch.float32)
+        source = original.weight.to(precision)
         update = fold_weight(
             source, down.to(precision), coefficients.to(precision), up.to(precision)
         )
-        new_weight = (layer.weight.to(precision) + update).to(layer.weight.dtype)
-        new_bias = layer.bias
+        folded = _Weights((now.weight.to(precision) + update).to(now.weight.dtype), now.bias)
         if bias is not None:
             shift = fold_bias(source, bias.to(precision))
-            if layer.bias is not None:
-                shift = shift + layer.bias.to(precision)
-            new_bias = shift.to(layer.weight.dtype)
-        self._prepared = (new_weight, new_bias)
-        if check is not None and not all(
-            torch.isfinite(t).all() for t in self._prepared if t is not None
-        ):
-            self._prepared = None
-            raise ValueError(f"NaN or infinity in the folded weights: {check} seems to be broken.")
+            if now.bias is not None:
+                shift = shift + now.bias.to(precision)
+            folded.bias = shift.to(now.weight.dtype)
+        self._prepared = folded
+        return all(
+            bool(torch.isfinite(t).all()) for t in (folded.weight, folded.bias) if t is not None
+        )
 
     def commit(self) -> None:
-        """Put the prepared weights in place."""
-        if self._prepared is not None:
-            self._assign(*self._prepared)
-            self._prepared = None
+        """Put the prepared weights in place, and keep the originals."""
+        if self._prepared is None:
+            return
+        if self._original is None:
+            now = self._read()
+            self._original = _Weights(now.weight.clone(), _clone(now.bias))
+        self._write(self._prepared)
+        self._prepared = None
+
+    def discard(self) -> None:
+        """Forget prepared weights."""
+        self._prepared = None
 
     def restore(self) -> None:
         """Put the original weights back."""
         if self._original is not None:
-            self._assign(self._original.weight, self._original.bias)
+            self._write(self._original)
             self._original = None
 
-    def _assign(self, weight: Tensor, bias: Tensor | None) -> None:
+    def _split_biases(self) -> list[Tensor] | None:
+        parts = [getattr(self.parent, name, None) for name in _SPLIT_BIASES]
+        if self.attribute != "qkv" or any(not isinstance(part, Tensor) for part in parts):
+            return None
+        return [part for part in parts if isinstance(part, Tensor)]
+
+    def _read(self) -> _Weights:
         layer = self.layer
-        layer.weight.data = weight
-        if bias is None:
+        parts = self._split_biases()
+        bias = layer.bias if parts is None else torch.cat([part.detach() for part in parts])
+        return _Weights(self.weight.detach(), None if bias is None else bias.detach())
+
+    def _write(self, weights: _Weights) -> None:
+        layer = self.layer
+        self.weight.data = weights.weight
+        parts = self._split_biases()
+        if parts is not None:
+            assert weights.bias is not None
+            for part, values in zip(parts, weights.bias.chunk(3), strict=True):
+                part.data = values.clone()
+        elif weights.bias is None:
             layer.bias = None
         elif layer.bias is None:
-            layer.bias = nn.Parameter(bias, requires_grad=False)
+            layer.bias = nn.Parameter(weights.bias, requires_grad=False)
         else:
-            layer.bias.data = bias
+            layer.bias.data = weights.bias
+
+
+def _clone(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()

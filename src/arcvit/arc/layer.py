@@ -1,4 +1,4 @@
-"""The module that wraps a site: a norm whose output is adapted, or a linear layer whose input is.
+"""The module that wraps a site: a norm whose output is adapted, or a layer whose input is.
 
 d  width, r  bottleneck rank
 
@@ -8,7 +8,8 @@ parameters, one entry in its state dict, and follows every cast, move and deleti
 """
 
 import warnings
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
@@ -16,22 +17,47 @@ from torch import Tensor, nn
 
 from arcvit.arc.fold import Consumer
 from arcvit.arc.functional import adapter_update
+from arcvit.arc.mixture import RowAdapters
 from arcvit.core.errors import UserError
 
+Placement = Literal["output", "input", "residual"]
 
-class ArcLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterShape:
+    """One adapter at one site.
+
+    Attributes:
+        r: width of the bottleneck.
+        dropout: dropout in the bottleneck.
+        bias: whether it has a bias b.
+        zero_coefficients: c starts at zero; otherwise Xavier-uniform over (1, r).
+        separate_up: whether the up-projection is a matrix of its own.
+    """
+
+    r: int
+    dropout: float
+    bias: bool
+    zero_coefficients: bool
+    separate_up: bool = False
+
+
+class ArcLayer(nn.Module, BaseTunerLayer):
     """A site with its adapters.
 
     Args:
-        base_layer: the norm or linear layer that is wrapped.
+        base_layer: the module that is wrapped.
         name: qualified name of the site, for messages.
         width: size d of the adapted tensor.
-        on_input: adapt the input of ``base_layer`` rather than its output.
+        placement: adapt the module's ``output`` or its ``input``; ``residual``: adapt the input,
+            and add the update to the residual stream too (``residual_module``'s output).
         consumers: the linear layers into which the adapter is folded.
+        unfoldable: why it can't be folded; None: it can.
+        residual_module: with ``residual``, the module whose output joins the residual stream.
     """
 
-    adapter_layer_names = ("arc_projection", "arc_coefficients", "arc_bias")
-    other_param_names = ("r", "dropout", "projection_owner")
+    adapter_layer_names = ("arc_projection", "arc_up", "arc_coefficients", "arc_bias")
+    other_param_names = ("r", "dropout", "projection_holder")
 
     def __init__(
         self,
@@ -39,105 +65,129 @@ class ArcLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         *,
         name: str,
         width: int,
-        on_input: bool,
+        placement: Placement,
         consumers: tuple[Consumer, ...],
+        unfoldable: str | None = None,
+        residual_module: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.base_layer = base_layer
         self.name = name
         self.width = width
-        self.on_input = on_input
+        self.placement = placement
         self.consumers = consumers
+        self.unfoldable = unfoldable
         self.r: dict[str, int] = {}
         self.dropout: dict[str, float] = {}
         self.arc_projection = nn.ParameterDict()
+        self.arc_up = nn.ParameterDict()
         self.arc_coefficients = nn.ParameterDict()
         self.arc_bias = nn.ParameterDict()
-        self.projection_owner: dict[str, ArcLayer] = {}
+        self.projection_holder: dict[str, tuple[ArcLayer, str]] = {}
+        self.mixture: RowAdapters | None = None
         self._disable_adapters = False
+        self._active_adapter: str | list[str] = []
         self.merged_adapters: list[str] = []
+        self._pending: Tensor | None = None
+        self._residual_hook = (
+            None
+            if residual_module is None
+            else residual_module.register_forward_hook(self._add_to_residual)
+        )
 
     def update_layer(
         self,
         adapter_name: str,
+        shape: AdapterShape,
         *,
-        r: int,
-        dropout: float,
-        bias: bool,
-        zero_coefficients: bool,
-        owner: "ArcLayer | None",
+        holder: "tuple[ArcLayer, str] | None",
         inference_mode: bool = False,
     ) -> None:
         """Add an adapter, initialised as the paper does.
 
-        D is Xavier-uniform over its (d, r) shape, b zero, c zero before MHA and Xavier-uniform over
-        (1, r) before the FFN: there the adapter isn't the identity at first.
+        D is Xavier-uniform over its (d, r) shape and b zero. c is zero before MHA and Xavier-uniform
+        over (1, r) before the FFN: there the adapter isn't the identity at first.
 
         Args:
             adapter_name: name of the adapter.
-            r: width of its bottleneck.
-            dropout: dropout in the bottleneck.
-            bias: whether it has a bias b.
-            zero_coefficients: start c at zero.
-            owner: the site that holds the projection; None if this one does.
+            shape: what it is.
+            holder: the site that holds its projection, and the adapter it is held for; None: this
+                site, for this adapter.
             inference_mode: leave the new parameters frozen.
 
         Raises:
             UserError: r is larger than the width of the site.
         """
+        r = shape.r
         if r > self.width:
             raise UserError(
                 f"r={r} is larger than the width {self.width} of {self.name!r}: expected"
                 f" 1 <= r <= {self.width}."
             )
         self.r[adapter_name] = r
-        self.dropout[adapter_name] = dropout
-        self.projection_owner[adapter_name] = owner if owner is not None else self
-        if owner is None:
-            projection = torch.empty(self.width, r)
-            self.arc_projection[adapter_name] = nn.Parameter(nn.init.xavier_uniform_(projection))
+        self.dropout[adapter_name] = shape.dropout
+        self.projection_holder[adapter_name] = holder or (self, adapter_name)
+        if holder is None:
+            down = nn.init.xavier_uniform_(torch.empty(self.width, r))
+            self.arc_projection[adapter_name] = nn.Parameter(down)
+            if shape.separate_up:
+                up = nn.init.xavier_uniform_(torch.empty(r, self.width))
+                self.arc_up[adapter_name] = nn.Parameter(up)
         coefficients = torch.zeros(1, r)
-        if not zero_coefficients:
+        if not shape.zero_coefficients:
             nn.init.xavier_uniform_(coefficients)
         self.arc_coefficients[adapter_name] = nn.Parameter(coefficients.flatten())
-        if bias:
+        if shape.bias:
             self.arc_bias[adapter_name] = nn.Parameter(torch.zeros(self.width))
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=inference_mode)
 
-    def projection(self, adapter_name: str) -> Tensor:
+    def down(self, adapter_name: str) -> Tensor:
         """The down-projection D of an adapter, (d, r), wherever it is held."""
-        owner = self.projection_owner[adapter_name]
-        held: Tensor = owner.arc_projection[adapter_name]
-        return held
+        layer, held_for = self.projection_holder[adapter_name]
+        return layer.arc_projection[held_for]
+
+    def up(self, adapter_name: str) -> Tensor:
+        """The up-projection of an adapter, (r, d): ``D^T``, or its own."""
+        layer, held_for = self.projection_holder[adapter_name]
+        if held_for in layer.arc_up:
+            return layer.arc_up[held_for]
+        return layer.arc_projection[held_for].mT
 
     def bias_of(self, adapter_name: str) -> Tensor | None:
         """The bias b of an adapter, (d,), or None."""
-        return self.arc_bias[adapter_name] if adapter_name in self.arc_bias else None
+        bias: Tensor | None = self.arc_bias.get(adapter_name)
+        return bias
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The wrapped module's output, adapted; (..., d) to (..., d) on a norm."""
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """What the wrapped module gives, adapted before or after it."""
         if self.disable_adapters and self.merged:
             self.unmerge()
+        self._pending = None
         if self.disable_adapters or self.merged:
             return self.base_layer(x, *args, **kwargs)
-        if self.on_input:
-            return self.base_layer(self.adapt(x), *args, **kwargs)
-        return self.adapt(self.base_layer(x, *args, **kwargs))
+        if self.placement == "output":
+            return self.adapt(self.base_layer(x, *args, **kwargs))
+        adapted = self.adapt(x)
+        if self.placement == "residual":
+            self._pending = adapted - x
+        return self.base_layer(adapted, *args, **kwargs)
 
     def adapt(self, x: Tensor) -> Tensor:
-        """x plus the updates of the active adapters, (..., d), in the dtype of x."""
-        updates = [self.update(x, name) for name in self._present(self.active_adapters)]
-        return x if not updates else (x + sum(updates)).to(x.dtype)
+        """x with the updates of the active adapters, (..., d), in the dtype of x."""
+        if self.mixture is not None:
+            return self.mixture.adapt(x)
+        names = self._present(self.active_adapters)
+        return x if not names else (x + sum(self.update(x, name) for name in names)).to(x.dtype)
 
     def update(self, x: Tensor, adapter_name: str) -> Tensor:
         """What one adapter adds to x, (..., d), in the adapter's dtype."""
-        projection = self.projection(adapter_name)
+        coefficients = self.arc_coefficients[adapter_name]
         return adapter_update(
-            self._cast_input_dtype(x, projection.dtype),
-            projection,
-            self.arc_coefficients[adapter_name],
-            projection.mT,
+            self._cast_input_dtype(x, coefficients.dtype),
+            self.down(adapter_name),
+            coefficients,
+            self.up(adapter_name),
             self.bias_of(adapter_name),
             dropout=self.dropout[adapter_name],
             training=self.training,
@@ -155,17 +205,23 @@ class ArcLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             adapter_names: adapters to fold; None: the active ones.
 
         Raises:
-            ValueError: ``safe_merge`` and a folded weight isn't finite; nothing is changed then.
+            ValueError: the site can't be folded, or ``safe_merge`` and a folded weight isn't
+                finite; the site is as it was then.
         """
+        self.check_foldable()
         for name in self._present(check_adapters_to_merge(self, adapter_names)):
-            projection = self.projection(name)
-            for consumer in self.consumers:
-                consumer.fold(
-                    projection,
-                    self.arc_coefficients[name],
-                    projection.mT,
-                    self.bias_of(name),
-                    check=f"adapter {name!r} at {self.name!r}" if safe_merge else None,
+            finite = [
+                consumer.prepare(
+                    self.down(name), self.arc_coefficients[name], self.up(name), self.bias_of(name)
+                )
+                for consumer in self.consumers
+            ]
+            if safe_merge and not all(finite):
+                for consumer in self.consumers:
+                    consumer.discard()
+                raise ValueError(
+                    f"folding adapter {name!r} at {self.name!r} gives NaN or infinity: the adapter"
+                    " seems to be broken."
                 )
             for consumer in self.consumers:
                 consumer.commit()
@@ -181,16 +237,50 @@ class ArcLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
             consumer.restore()
         self.merged_adapters.clear()
 
+    def check_foldable(self) -> None:
+        """Raise a ValueError that says why where the site can't be folded."""
+        if self.unfoldable is not None:
+            raise ValueError(f"the adapter at {self.name!r} can't be folded: {self.unfoldable}.")
+        for consumer in self.consumers:
+            if consumer.quantization is not None:
+                raise ValueError(
+                    f"the adapter at {self.name!r} can't be folded: {consumer.attribute!r} is"
+                    f" quantized ({consumer.quantization}), and folding would round it anew; call"
+                    " dequantize_consumers() first to fold into floating-point weights."
+                )
+
+    def release(self) -> None:
+        """Let go of the rest of the model, when the site is unloaded."""
+        if self._residual_hook is not None:
+            self._residual_hook.remove()
+            self._residual_hook = None
+
     def _present(self, adapter_names: list[str]) -> list[str]:
         return [name for name in adapter_names if name in self.arc_coefficients]
+
+    def _add_to_residual(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        del module, args
+        pending, self._pending = self._pending, None
+        return output if pending is None else output + pending.reshape(output.shape)
 
     def _get_base_layer_device_and_dtype(
         self, base_layer: nn.Module
     ) -> tuple[torch.device | None, torch.dtype | None]:
         """Where new parameters go: a norm may be kept in another precision than its consumers."""
-        del base_layer
-        weight = self.consumers[0].weight
-        return weight.device, weight.dtype
+        if self.consumers:
+            weight = self.consumers[0].weight
+            return weight.device, weight.dtype
+        device, dtype = super()._get_base_layer_device_and_dtype(base_layer)
+        return device, dtype
+
+    def __getattr__(self, name: str) -> Any:
+        """What the wrapper doesn't have is asked of the wrapped module: code may look into it."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "base_layer":
+                raise
+            return getattr(self.base_layer, name)
 
     def __repr__(self) -> str:
         return "arc." + super().__repr__()

@@ -1,27 +1,37 @@
 """The PEFT tuner: finds sites, wraps them, shares the projections of each group."""
 
 import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTuner, check_target_module_exists
-from peft.utils.other import get_pattern_key
-from torch import nn
+from peft.utils.other import ModulesToSaveWrapper, get_pattern_key
+from torch import Tensor, nn
 
+from arcvit.arc.batch import check_batch, mixed_batch, split_logits
 from arcvit.arc.config import VARIANTS, ArcConfig
 from arcvit.arc.fingerprint import check_fingerprint
 from arcvit.arc.fold import Consumer
-from arcvit.arc.layer import ArcLayer
+from arcvit.arc.heads import resize_head
+from arcvit.arc.layer import AdapterShape, ArcLayer
+from arcvit.arc.placement import placement_of, sharing_group
 from arcvit.arc.sites import Site, find_sites, linear_site, named_site, unknown_family
+from arcvit.arc.weighted import combined_config, fill_combined
+from arcvit.core.errors import UserError
 
 
-class ArcModel(BaseTuner):  # type: ignore[misc]
+class ArcModel(BaseTuner):
     """ARC for any model that PEFT can wrap; made by ``get_peft_model(model, ArcConfig(...))``."""
 
     prefix = "arc_"
     tuner_layer_cls = ArcLayer
-    target_module_mapping: dict[str, list[str]] = {}  # sites are found by the model's structure
+    target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  sites: by structure
 
-    def _prepare_adapter_config(self, peft_config: ArcConfig, model_config: dict) -> ArcConfig:
+    def _prepare_adapter_config(
+        self, peft_config: ArcConfig, model_config: dict[str, Any]
+    ) -> ArcConfig:
         del model_config  # sites depend on the model itself: see _prepare_model
         return peft_config
 
@@ -33,8 +43,14 @@ class ArcModel(BaseTuner):  # type: ignore[misc]
             backbone=peft_config.backbone,
             exclude=peft_config.modules_to_save,
         )
+        if peft_config.projection is not None and peft_config.projection not in self.peft_config:
+            others = [name for name in self.peft_config if self.peft_config[name] != peft_config]
+            raise UserError(
+                f"projection={peft_config.projection!r} names an adapter that isn't loaded: load it"
+                f" first (loaded: {', '.join(others) or 'none'})."
+            )
         self._sites = find_sites(model)
-        self._owners: dict[tuple[str, int, int], ArcLayer] = {}
+        self._holders: dict[tuple[str, int, int], tuple[ArcLayer, str]] = {}
         if peft_config.target_modules is None:
             roles = VARIANTS[peft_config.variant]
             names = [site.name for site in self._sites.values() if site.role in roles]
@@ -51,13 +67,15 @@ class ArcModel(BaseTuner):  # type: ignore[misc]
         """
         found = check_target_module_exists(peft_config, key)
         chosen = peft_config.layers_to_transform
-        if found is not True and chosen is not None and peft_config.layers_pattern is None:
+        if chosen is None or chosen == [] or peft_config.layers_pattern:
+            return found
+        if not found:
             found = check_target_module_exists(peft_config, f"model.{key}")
-        if found is True and chosen is not None and not peft_config.layers_pattern:
-            index = re.search(r"(?:^|\.)(\d+)\.", key)
-            wanted = [chosen] if isinstance(chosen, int) else list(chosen)
-            return index is not None and (not wanted or int(index.group(1)) in wanted)
-        return found
+        if found is not True:
+            return found
+        index = re.search(r"(?:^|\.)(\d+)\.", key)
+        wanted = [chosen] if isinstance(chosen, int) else chosen
+        return index is not None and int(index.group(1)) in wanted
 
     def _create_and_replace(
         self,
@@ -71,32 +89,34 @@ class ArcModel(BaseTuner):  # type: ignore[misc]
     ) -> None:
         del parameter_name
         site = self._site(peft_config, current_key)
-        if isinstance(target, ArcLayer):
-            layer = target
-        else:
-            layer = ArcLayer(
-                target,
-                name=site.name,
-                width=site.width,
-                on_input=site.on_input,
-                consumers=tuple(self._consumer(name) for name in site.consumers),
+        layer = target if isinstance(target, ArcLayer) else self._wrap(peft_config, site, target)
+        placement, _ = placement_of(peft_config, site)
+        if layer.placement != placement:
+            raise UserError(
+                f"{site.name!r} is adapted at its {layer.placement} already: adapters on one model"
+                " must agree on placement and ffn_placement."
             )
-            layer._active_adapter = self.active_adapters
         pattern = get_pattern_key(peft_config.rank_pattern.keys(), current_key)
         r = peft_config.rank_pattern.get(pattern, peft_config.r)
-        group = (site.role, site.width, r)
+        group = (sharing_group(peft_config, site), site.width, r)
+        start = peft_config.coefficients_init
         layer.update_layer(
             adapter_name,
-            r=r,
-            dropout=peft_config.dropout,
-            bias=peft_config.bias == "arc",
-            zero_coefficients=site.role == "att",
-            owner=self._owners.get(group),
+            AdapterShape(
+                r=r,
+                dropout=peft_config.dropout,
+                bias=peft_config.bias == "arc",
+                zero_coefficients=start == "zeros" or (start == "paper" and site.role == "att"),
+                separate_up=peft_config.up_projection == "separate",
+            ),
+            holder=self._borrowed(peft_config, layer, r) or self._holders.get(group),
             inference_mode=peft_config.inference_mode,
         )
-        self._owners.setdefault(group, layer)
+        self._holders.setdefault(group, (layer, adapter_name))
+        if adapter_name not in self.active_adapters:
+            layer.set_requires_grad(adapter_name, requires_grad=False)
         if layer is not target:
-            self._replace_module(parent, target_name, layer, target)
+            setattr(parent, target_name, layer)
 
     def _site(self, peft_config: ArcConfig, name: str) -> Site:
         consumers = peft_config.consumers or {}
@@ -105,42 +125,241 @@ class ArcModel(BaseTuner):  # type: ignore[misc]
             return named_site(self.model, name, consumers[pattern])
         return self._sites.get(name) or linear_site(self.model, name)
 
-    def _consumer(self, name: str) -> Consumer:
+    def _wrap(self, peft_config: ArcConfig, site: Site, module: nn.Module) -> ArcLayer:
+        placement, unfoldable = placement_of(peft_config, site)
+        residual = site.residual_of if placement == "residual" else None
+        layer = ArcLayer(
+            module,
+            name=site.name,
+            width=site.width,
+            placement=placement,
+            consumers=tuple(self._consumer(name, site, module) for name in site.consumers),
+            unfoldable=unfoldable,
+            residual_module=None if residual is None else self.model.get_submodule(residual),
+        )
+        layer._active_adapter = self.active_adapters
+        return layer.train(module.training)
+
+    def _consumer(self, name: str, site: Site, module: nn.Module) -> Consumer:
         parent, _, attribute = name.rpartition(".")
+        if name == site.name:
+            # The wrapper takes this place: go through it, so that a deep copy stays consistent.
+            return Consumer(self.model.get_submodule(parent), attribute)
+        if parent == site.name:
+            return Consumer(module, attribute)
         return Consumer(self.model.get_submodule(parent), attribute)
+
+    def _borrowed(
+        self, peft_config: ArcConfig, layer: ArcLayer, r: int
+    ) -> tuple[ArcLayer, str] | None:
+        """Where another adapter's projection at this site is held, if it is to be used."""
+        lender = peft_config.projection
+        if lender is None:
+            return None
+        if lender not in layer.projection_holder:
+            raise UserError(
+                f"adapter {lender!r} has no projection at {layer.name!r}: expected"
+                " target_modules and variant as that adapter has them."
+            )
+        if layer.r[lender] != r:
+            raise UserError(
+                f"r={r} disagrees with the projection of adapter {lender!r} at {layer.name!r},"
+                f" which has r={layer.r[lender]}: use the same r."
+            )
+        return layer.projection_holder[lender]
+
+    def inject_adapter(
+        self,
+        model: nn.Module,
+        adapter_name: str,
+        autocast_adapter_dtype: bool = True,
+        low_cpu_mem_usage: bool = False,
+        state_dict: dict[str, Tensor] | None = None,
+    ) -> None:
+        """As PEFT does; a head gets one output for each of the config's classes."""
+        super().inject_adapter(
+            model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict
+        )
+        classes = self.peft_config[adapter_name].classes
+        if classes is not None:
+            for module in model.modules():
+                if isinstance(module, ModulesToSaveWrapper):
+                    resize_head(module, adapter_name, len(classes))
 
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
     ) -> None:
         """Put a module in another's place. PEFT's own assumes that the wrapped one has a weight."""
-        del child
         setattr(parent, child_name, new_module)
+        if isinstance(child, ArcLayer):
+            child.release()
 
     def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
         """Freeze all but the adapters. PEFT's own takes ``bias`` for the backbone's biases."""
-        adapter_parameters = {
-            id(p)
-            for layer in model.modules()
-            if isinstance(layer, ArcLayer)
-            for name in layer.adapter_layer_names
-            for p in getattr(layer, name).values()
-        }
-        saved_parameters = {
-            id(p)
-            for module in model.modules()
-            if hasattr(module, "modules_to_save")
-            for p in module.parameters()
+        kept = {
+            id(parameter) for module in model.modules() for parameter in _own_parameters(module)
         }
         for parameter in model.parameters():
-            if id(parameter) not in adapter_parameters | saved_parameters:
+            if id(parameter) not in kept:
                 parameter.requires_grad = False
 
     def _check_new_adapter_config(self, config: ArcConfig) -> None:
         """Any number of adapters may have a bias: it is theirs, not the backbone's."""
-        del config
 
     def disable_adapter_layers(self) -> None:
         """Run the backbone alone."""
         self._enable_adapter_layers(enabled=False)
 
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Delete an adapter with its projections.
 
+        Raises:
+            ValueError: it isn't there, is folded in, or another adapter uses its projections.
+        """
+        borrowers = {
+            name
+            for layer in self._layers()
+            for name, (_, held_for) in layer.projection_holder.items()
+            if held_for == adapter_name and name != adapter_name
+        }
+        if borrowers:
+            raise ValueError(
+                f"adapter {adapter_name!r} holds the projections of"
+                f" {', '.join(map(repr, sorted(borrowers)))}: delete those first."
+            )
+        super().delete_adapter(adapter_name)
+
+    def merge_adapter(
+        self, adapter_names: list[str] | None = None, safe_merge: bool = False
+    ) -> None:
+        """Fold adapters into the backbone, all of their sites or none.
+
+        Raises:
+            ValueError: an adapter isn't known or is folded already, a site can't be folded, or
+                ``safe_merge`` and a folded weight isn't finite. The model is as before then.
+        """
+        names = self.active_adapters if adapter_names is None else adapter_names
+        unknown = [name for name in names if name not in self.peft_config]
+        if unknown:
+            raise ValueError(
+                f"unknown adapter(s) {', '.join(map(repr, unknown))}: expected"
+                f" {', '.join(self.peft_config)}."
+            )
+        layers = self._layers()
+        for layer in layers:
+            layer.check_foldable()
+        before = {id(layer): list(layer.merged_adapters) for layer in layers}
+        try:
+            super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
+        except ValueError:
+            for layer in layers:
+                earlier = before[id(layer)]
+                if layer.merged_adapters != earlier:
+                    layer.unmerge()
+                    layer.merge(adapter_names=earlier)
+            raise
+
+    def _unload_and_optionally_merge(
+        self,
+        merge: bool = True,
+        progressbar: bool = False,
+        safe_merge: bool = False,
+        adapter_names: list[str] | None = None,
+    ) -> nn.Module:
+        if merge:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="All adapters are already merged")
+                self.merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
+                return super()._unload_and_optionally_merge(
+                    merge=True,
+                    progressbar=progressbar,
+                    safe_merge=safe_merge,
+                    adapter_names=adapter_names,
+                )
+        return super()._unload_and_optionally_merge(merge=False, progressbar=progressbar)
+
+    def dequantize_consumers(self) -> None:
+        """Replace the quantized weights that adapters are folded into by floating-point ones."""
+        for layer in self._layers():
+            for consumer in layer.consumers:
+                consumer.dequantize()
+
+    def add_weighted_adapter(
+        self,
+        adapters: list[str],
+        weights: list[float],
+        adapter_name: str,
+        combination_type: str = "cat",
+    ) -> None:
+        """Add an adapter whose update is the weighted sum of others' updates.
+
+        Args:
+            adapters: names of the adapters to combine.
+            weights: a weight for each.
+            adapter_name: name of the new adapter; it isn't activated.
+            combination_type: ``cat`` (side by side, rank sum r_i) or ``linear`` (coefficients and
+                biases added; the adapters must share one projection).
+
+        Raises:
+            ValueError: an adapter isn't known, or they can't be combined in this way.
+        """
+        if adapter_name in self.peft_config:
+            return
+        layers = self._layers()
+        config = combined_config(self.peft_config, layers, adapters, weights, combination_type)
+        self.peft_config[adapter_name] = config
+        try:
+            self.inject_adapter(self.model, adapter_name)
+        except ValueError:
+            del self.peft_config[adapter_name]
+            raise
+        for layer in layers:
+            if adapter_name in layer.arc_coefficients:
+                fill_combined(layer, adapter_name, adapters, weights, combination_type)
+
+    def split_logits(self, logits: Tensor, adapter_names: Sequence[str]) -> list[Tensor]:
+        """The logits of a mixed batch row by row, without the padding of smaller heads."""
+        return split_logits(logits, self.model, adapter_names)
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """PEFT's entry for ``model(x, adapter_names=[...])``: one adapter a row."""
+        names = kwargs.pop("adapter_names", None)
+        if names is None:
+            yield
+            return
+        if self.training:
+            raise ValueError("adapter_names mixes a batch at inference: call model.eval() first.")
+        check_batch(names, [*args, *kwargs.values()])
+        with mixed_batch(self.model, names, list(self.peft_config)):
+            yield
+
+    def _layers(self) -> list[ArcLayer]:
+        return [module for module in self.model.modules() if isinstance(module, ArcLayer)]
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls,
+        model: nn.Module,
+        config: ArcConfig,
+        adapter_name: str,
+        state_dict: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """As PEFT does; a head of another size than the backbone's is made to fit the file."""
+        for name, module in model.named_modules():
+            weight = state_dict.get(f"{name}.modules_to_save.{adapter_name}.weight")
+            if isinstance(module, ModulesToSaveWrapper) and weight is not None:
+                resize_head(module, adapter_name, len(weight))
+        remapped: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(
+            model, config, adapter_name, state_dict
+        )
+        return remapped
+
+
+def _own_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
+    """What an adapter or a saved module trains."""
+    if isinstance(module, ArcLayer):
+        for attribute in module.adapter_layer_names:
+            yield from getattr(module, attribute).values()
+    elif isinstance(module, ModulesToSaveWrapper):
+        yield from module.modules_to_save.parameters()

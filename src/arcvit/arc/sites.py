@@ -21,11 +21,13 @@ class Site:
 
     Attributes:
         name: qualified name of the module that is wrapped.
-        on_input: whether the adapter acts on the module's input (a linear layer, its own consumer)
-            rather than on its output (a norm).
+        on_input: whether the adapter acts on the module's input (a linear layer, its own consumer,
+            or a sub-layer) rather than on its output (a norm).
         role: which sites share a projection: ``att``, ``ffn``, or the name of a linear layer.
         width: size d of the adapted tensor's last dimension.
         consumers: qualified names of the linear layers that consume the adapted tensor.
+        residual_of: qualified name of the module whose output joins the residual stream after this
+            norm, where there is one (Swin's FFN).
     """
 
     name: str
@@ -33,6 +35,7 @@ class Site:
     role: str
     width: int
     consumers: tuple[str, ...]
+    residual_of: str | None = None
 
 
 def find_sites(model: nn.Module) -> dict[str, Site]:
@@ -113,19 +116,21 @@ def in_features(layer: nn.Module) -> int:
 
 def _site_of_rule(model: nn.Module, block_name: str, rule: SiteRule) -> Site | None:
     prefix = f"{block_name}." if block_name else ""
-    if not _has(model, prefix + rule.norm):
+    name = prefix + rule.module
+    if not _has(model, name):
         return None
     for alternative in rule.consumers:
-        names = [prefix + c for c in (*alternative, *(a for a in rule.also))]
-        required = names[: len(alternative)]
-        if all(_is_linear_at(model, name) for name in required):
-            present = tuple(name for name in names if _is_linear_at(model, name))
+        required = [prefix + consumer for consumer in alternative]
+        if all(_is_linear_at(model, consumer) for consumer in required):
+            further = [prefix + c for c in rule.also if _is_linear_at(model, prefix + c)]
+            consumers = (*required, *further)
             return Site(
-                name=prefix + rule.norm,
-                on_input=False,
+                name=name,
+                on_input=rule.on_input,
                 role=rule.role,
-                width=_common_width(model, prefix + rule.norm, present),
-                consumers=present,
+                width=_common_width(model, name, consumers),
+                consumers=consumers,
+                residual_of=None if rule.residual_of is None else prefix + rule.residual_of,
             )
     return None
 

@@ -3,6 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from arcvit.core.errors import UserError, nearest
+from arcvit.core.settings import Range, check_settings
+from arcvit.data.preset import PRESETS
+
+SEEDS = Range(at_least=0, below=2**32)
+"""Seeds that every random generator takes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -40,3 +47,18 @@ class DataConfig:
     memory_gb: float = 2.0
     cache_dir: str | None = None
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "val_fraction": Range(at_least=0, below=1),
+            "test_fraction": Range(at_least=0, below=1),
+            "split_seed": SEEDS,
+            "memory_gb": Range(above=0),
+            "workers": Range(at_least=1),
+        }
+        check_settings("data", self, ranges)
+        if self.preset not in PRESETS:
+            raise UserError(
+                f"data.preset is {self.preset!r}: expected one of {', '.join(PRESETS)}."
+                f"{nearest(self.preset, PRESETS)}"
+            )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -26,11 +27,16 @@ def as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def loader(batches: Batches, batch_size: int, *, shuffle: bool, pin: bool = False) -> DataLoader:
-    """A loader over batches in memory. Workers would only copy them."""
+    """A loader over batches in memory. Workers would only copy them.
+
+    It draws from a generator of its own: to look at images (validation, features) must not change
+    what training draws.
+    """
     return DataLoader(
         batches,  # type: ignore[arg-type]
         batch_size=batch_size,
         shuffle=shuffle,
         collate_fn=as_it_is,
         pin_memory=pin,
+        generator=torch.Generator(),
     )

@@ -1,6 +1,6 @@
 """Resume: the trained parameters, optimizer, schedule and random state at the end of an epoch."""
 
-import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from arcvit.core.files import atomic_path, write_json
+from arcvit.core.files import put_in_place, read_json, write_json
 
 _TRAINED = "trained.safetensors"
 _EPOCH = "epoch.json"
@@ -38,17 +38,29 @@ class Checkpoint:
         """Whether there is something to resume from."""
         return (self.folder / _EPOCH).is_file()
 
-    def save(self, epoch: int, history: list[dict[str, Any]]) -> None:
-        """Save the state after an epoch, together with the records of all epochs so far."""
-        with atomic_path(self.folder) as partial:
-            self._accelerator.save_state(str(partial))
-            write_json(partial / _EPOCH, {"epoch": epoch, "history": history})
+    def save(self, history: list[dict[str, Any]]) -> None:
+        """Save the state after an epoch, together with the records of all epochs so far.
 
-    def load(self) -> tuple[int, list[dict[str, Any]]]:
-        """Bring the state back; the number of epochs done and their records."""
+        Every process saves its random state into one folder, which the main one puts in place.
+        """
+        partial = self.folder.with_name(f".{self.folder.name}.partial-shared")
+        main = self._accelerator.is_main_process
+        if main:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        self._accelerator.wait_for_everyone()
+        self._accelerator.save_state(str(partial))
+        self._accelerator.wait_for_everyone()
+        if main:
+            write_json(partial / _EPOCH, {"history": history})
+            put_in_place(partial, self.folder)
+        self._accelerator.wait_for_everyone()
+
+    def load(self) -> list[dict[str, Any]]:
+        """Bring the state back; the records of the epochs done."""
         self._accelerator.load_state(str(self.folder))
-        record = json.loads((self.folder / _EPOCH).read_text(encoding="utf-8"))
-        return record["epoch"], record["history"]
+        history: list[dict[str, Any]] = read_json(self.folder / _EPOCH)["history"]
+        return history
 
     def _save_trained(
         self, models: list[nn.Module], weights: list[dict[str, Any]], folder: str

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from arcvit.core.settings import Range, check_settings
+
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -27,6 +31,17 @@ class OptimConfig:
     coefficients_lr: float = 1.0
     bias_lr: float = 1.0
     head_lr: float = 1.0
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "lr": Range(above=0),
+            "weight_decay": Range(at_least=0),
+            "warmup": Range(at_least=0, at_most=1),
+            "clip_grad": Range(at_least=0),
+        }
+        multiples = ("projection_lr", "coefficients_lr", "bias_lr", "head_lr")
+        ranges |= dict.fromkeys(multiples, Range(at_least=0))
+        check_settings("optim", self, ranges)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,4 +70,15 @@ class EngineConfig:
     checkpoint_every: int = 1
     keep_checkpoint: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    track: list[str] = field(default_factory=lambda: ["tensorboard"])
+    track: list[Tracker] = field(default_factory=lambda: ["tensorboard"])
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "epochs": Range(at_least=1),
+            "batch_size": Range(at_least=1),
+            "accumulate": Range(at_least=1),
+            "label_smoothing": Range(at_least=0, below=1),
+            "validate_every": Range(at_least=0),
+            "checkpoint_every": Range(at_least=0),
+        }
+        check_settings("engine", self, ranges)

@@ -2,24 +2,24 @@
 
 import resource
 import sys
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration, ProjectConfiguration
+from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import DataLoaderConfiguration
 
 from arcvit.core.errors import UserError
 from arcvit.engine.config import EngineConfig
 
 _AMP = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_SEED_STRIDE = 1_000_003
 
 
-def make_accelerator(engine: EngineConfig, run: Path | None, seed: int) -> Accelerator:
-    """The accelerator of a run: device, precision, accumulation, trackers.
+def make_accelerator(engine: EngineConfig, seed: int) -> Accelerator:
+    """The accelerator of a run: device, precision, accumulation.
 
     Args:
         engine: what was asked for.
-        run: folder for the trackers' files; None: no trackers.
         seed: seed of the order of the training images.
 
     Raises:
@@ -31,15 +31,18 @@ def make_accelerator(engine: EngineConfig, run: Path | None, seed: int) -> Accel
         raise UserError("--engine.precision fp16 needs a GPU: expected fp32 or bf16 on a CPU.")
     if engine.device != "auto" and device != "cpu":
         torch.empty(0, device=device)
+    # accelerate keeps one state a process and refuses another precision or device for it, which
+    # a second run in the same process may well ask for.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision=_AMP[precision],
         gradient_accumulation_steps=engine.accumulate,
-        log_with=engine.track if run is not None and engine.track else None,
-        project_config=None
-        if run is None
-        else ProjectConfiguration(project_dir=str(run), logging_dir=str(run)),
-        dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=seed),
+        # accelerate adds the epoch to it: neighbouring seeds must not share orders.
+        dataloader_config=DataLoaderConfiguration(
+            use_seedable_sampler=True, data_seed=seed * _SEED_STRIDE
+        ),
         step_scheduler_with_optimizer=False,
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
 from torch import Tensor, nn
 
 from arcvit.engine.batches import Batches, Prepare, loader
@@ -35,7 +36,10 @@ def evaluate(
     batch_size: int,
 ) -> Evaluation:
     """One pass over a split in inference mode; the model's training mode is restored after."""
-    data = accelerator.prepare(loader(batches, batch_size, shuffle=False))
+    # Not accelerator.prepare: it would keep each loader for the next checkpoint.
+    data = prepare_data_loader(
+        loader(batches, batch_size, shuffle=False), device=accelerator.device, put_on_device=True
+    )
     was_training = model.training
     model.eval()
     predictions, losses, correct = [], [], []

@@ -36,6 +36,17 @@ def only_head_learns(model: nn.Module, head: nn.Module) -> bool:
     return all(id(p) in in_head for p in model.parameters() if p.requires_grad)
 
 
+def differs_in_training(model: nn.Module) -> bool:
+    """Whether a model gives other features in training mode: dropout, drop path, batch norm."""
+    return any(
+        float(getattr(module, "p", 0)) > 0
+        if isinstance(module, nn.modules.dropout._DropoutNd)
+        else isinstance(module, nn.modules.batchnorm._BatchNorm)
+        or float(getattr(module, "drop_prob", 0) or 0) > 0
+        for module in model.modules()
+    )
+
+
 @torch.no_grad()
 def head_features(
     model: nn.Module,

@@ -1,16 +1,19 @@
 """Recipes from flags and YAML, and back: one definition for both (jsonargparse)."""
 
-import re
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from arcvit.core.errors import UserError, nearest
+from arcvit.core.errors import UserError
 from arcvit.core.files import write_text
+from arcvit.recipe.messages import one_sentence
 from arcvit.recipe.recipe import DEFAULT_LR, Recipe
+
+Config = TypeVar("Config")
 
 
 class RecipeParser(ArgumentParser):
@@ -18,16 +21,8 @@ class RecipeParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong as a :class:`UserError`."""
-        del ex
-        raise UserError(_one_sentence(message, self._known_flags()))
-
-    def _known_flags(self) -> list[str]:
-        return [
-            option
-            for action in self._actions
-            for option in action.option_strings
-            if option.startswith("--")
-        ]
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        raise UserError(one_sentence(message, flags)) from ex
 
 
 def recipe_parser(command: str) -> RecipeParser:
@@ -45,16 +40,18 @@ def recipe_parser(command: str) -> RecipeParser:
 
 
 def recipe_of(parser: RecipeParser, namespace: Namespace) -> Recipe:
-    """The recipe in a parsed namespace, with its defaults resolved."""
-    values = parser.instantiate_classes(namespace).as_dict()
-    fields = Recipe.__dataclass_fields__
-    recipe = Recipe(**{key: value for key, value in values.items() if key in fields})
-    return recipe.resolved()
+    """The recipe in a parsed namespace, with its defaults resolved.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    del parser
+    return _build(Recipe, namespace.as_dict()).resolved()
 
 
 def recipe_to_yaml(recipe: Recipe) -> str:
     """A recipe as YAML, complete and re-runnable."""
-    return yaml.safe_dump(_plain(recipe), sort_keys=False)
+    return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False)
 
 
 def write_recipe(file: Path, recipe: Recipe) -> None:
@@ -71,21 +68,18 @@ def read_recipe(file: Path) -> Recipe:
     if not file.is_file():
         raise UserError(f"recipe {str(file)!r} isn't there.")
     parser = recipe_parser("train")
-    return recipe_of(parser, parser.parse_args([f"--config={file}"]))
+    try:
+        return recipe_of(parser, parser.parse_args([f"--config={file}"]))
+    except UserError as error:
+        raise UserError(f"in {file}: {error}") from error
 
 
-def _plain(recipe: Recipe) -> dict[str, Any]:
-    import dataclasses
-
-    return dataclasses.asdict(recipe)
-
-
-def _one_sentence(message: str, flags: Iterable[str]) -> str:
-    """jsonargparse's message without its layers, and with the nearest known key."""
-    text = " ".join(message.split())
-    unknown = re.search(r"(?:Unrecognized arguments:|Key|key) ['\"]?(?:--)?([\w.]+)", text)
-    hint = ""
-    if unknown is not None and ("nrecognized" in text or "not expected" in text):
-        known = [flag.removeprefix("--") for flag in flags]
-        hint = nearest(unknown.group(1), known) or " arcvit train --help lists what is known."
-    return text.rstrip(".") + "." + hint
+def _build(config: type[Config], values: Mapping[str, Any]) -> Config:
+    """A config dataclass of parsed values, sections first; other keys belong to the command."""
+    built: dict[str, Any] = {}
+    for name, hint in get_type_hints(config).items():
+        if name in values:
+            nested = isinstance(hint, type) and dataclasses.is_dataclass(hint)
+            is_section = nested and isinstance(values[name], Mapping)
+            built[name] = _build(hint, values[name]) if is_section else values[name]
+    return config(**built)

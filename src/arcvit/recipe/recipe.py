@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from arcvit.data.config import DataConfig
+from arcvit.core.errors import UserError
+from arcvit.core.settings import Range, check_settings
+from arcvit.data.config import SEEDS, DataConfig
 from arcvit.engine.config import EngineConfig, OptimConfig
 
 Method = Literal["arc", "arc_att", "linear", "full", "bitfit", "lora"]
@@ -35,6 +37,10 @@ class ArcOptions:
     dropout: float = 0.1
     bias: Literal["arc", "none"] = "arc"
 
+    def __post_init__(self) -> None:
+        ranges = {"r": Range(at_least=1), "dropout": Range(at_least=0, below=1)}
+        check_settings("arc", self, ranges)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoraOptions:
@@ -51,6 +57,16 @@ class LoraOptions:
     alpha: int = 8
     dropout: float = 0.0
     targets: list[str] = field(default_factory=lambda: ["qkv", "fc1"])
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "r": Range(at_least=1),
+            "alpha": Range(at_least=1),
+            "dropout": Range(at_least=0, below=1),
+        }
+        check_settings("lora", self, ranges)
+        if not self.targets:
+            raise UserError("lora.targets is empty: expected names of linear layers, as [qkv].")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +100,14 @@ class Recipe:
     optim: OptimConfig = field(default_factory=OptimConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "image_size": Range(at_least=1),
+            "drop_path": Range(at_least=0, below=1),
+            "seed": SEEDS,
+        }
+        check_settings("", self, ranges)
 
     def resolved(self) -> "Recipe":
         """The recipe with the method's own learning rate filled in where none is given."""

@@ -1,0 +1,163 @@
+"""Set a model up for a mixed batch, and set it back whatever happens."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft.utils.other import ModulesToSaveWrapper
+from torch import Tensor, nn
+
+from arcvit.arc.layer import ArcLayer
+from arcvit.arc.mixture import (
+    BASE,
+    ProjectionTable,
+    RowAdapters,
+    index_rows,
+    row_logits,
+    row_vectors,
+)
+
+
+@contextmanager
+def mixed_batch(model: nn.Module, names: Sequence[str], known: Sequence[str]) -> Iterator[None]:
+    """Within the context, row i of a batch runs with adapter ``names[i]`` and its own head.
+
+    Args:
+        model: the model with ARC layers.
+        names: an adapter for each row; ``__base__`` for none.
+        known: the adapters there are.
+
+    Raises:
+        ValueError: a name that isn't known, adapters that are folded in or disabled, or a saved
+            module that can't be mixed.
+    """
+    try:
+        distinct, rows = index_rows(names, lambda name: name in known)
+    except ValueError as error:
+        raise ValueError(f"{error}: expected {BASE!r} or one of {', '.join(known)}.") from None
+    layers = [module for module in model.modules() if isinstance(module, ArcLayer)]
+    if any(layer.merged for layer in layers):
+        raise ValueError("adapters are folded into the weights: unmerge them to mix a batch.")
+    heads = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
+    for head in heads:
+        _check_head(head)
+    table = ProjectionTable()
+    hooks = []
+    try:
+        for layer in layers:
+            layer.mixture = _rows_at(layer, distinct, rows, table)
+        for head in heads:
+            hooks.append(head.register_forward_hook(_HeadHook(distinct, rows)))
+        yield
+    finally:
+        for layer in layers:
+            layer.mixture = None
+        for hook in hooks:
+            hook.remove()
+
+
+def check_batch(names: Sequence[str], inputs: Sequence[Any]) -> None:
+    """Refuse a batch that has more or fewer rows than names.
+
+    Raises:
+        ValueError: the numbers differ.
+    """
+    first = next((value for value in inputs if isinstance(value, Tensor)), None)
+    if first is not None and len(first) != len(names):
+        raise ValueError(
+            f"adapter_names has {len(names)} names for a batch of {len(first)} rows: expected one"
+            " name a row."
+        )
+
+
+def split_logits(logits: Tensor, model: nn.Module, names: Sequence[str]) -> list[Tensor]:
+    """The logits of a mixed batch row by row, without padding: a list of (k_i,) tensors.
+
+    Args:
+        logits: (B, K), padded with -inf.
+        model: the model they came from.
+        names: the adapter of each row.
+    """
+    sizes = None
+    for module in model.modules():
+        if isinstance(module, ModulesToSaveWrapper):
+            sizes = [_head_of(module, name).out_features for name in names]
+    if sizes is None:
+        return list(logits)
+    return [row[:size] for row, size in zip(logits, sizes, strict=True)]
+
+
+def _rows_at(
+    layer: ArcLayer, names: Sequence[str], rows: Sequence[int], table: ProjectionTable
+) -> RowAdapters | None:
+    present = [name if name in layer.arc_coefficients else None for name in names]
+    held = [name for name in present if name is not None]
+    if not held:
+        # Nothing to add: as if no adapter were active at this site.
+        return None if not layer._present(layer.active_adapters) else _nothing(layer, rows)
+    r = max(layer.r[name] for name in held)
+    device = layer.arc_coefficients[held[0]].device
+    row_of = torch.tensor(rows, device=device)
+    coefficients = row_vectors(
+        [None if name is None else layer.arc_coefficients[name] for name in present], row_of, r
+    )
+    assert coefficients is not None
+    return RowAdapters(
+        down=table.rows(
+            [None if name is None else layer.down(name) for name in present],
+            row_of,
+            (layer.width, r),
+        ),
+        up=table.rows(
+            [None if name is None else layer.up(name) for name in present],
+            row_of,
+            (r, layer.width),
+        ),
+        coefficients=coefficients,
+        bias=row_vectors(
+            [None if name is None else layer.bias_of(name) for name in present],
+            row_of,
+            layer.width,
+        ),
+    )
+
+
+def _nothing(layer: ArcLayer, rows: Sequence[int]) -> RowAdapters:
+    active = layer._present(layer.active_adapters)[0]
+    coefficients = layer.arc_coefficients[active].detach()
+    return RowAdapters(
+        down=layer.down(active),
+        up=layer.up(active),
+        coefficients=coefficients.new_zeros(len(rows), 1, len(coefficients)),
+        bias=None,
+    )
+
+
+class _HeadHook:
+    """Replaces a head's output by that of each row's own head."""
+
+    def __init__(self, names: Sequence[str], rows: Sequence[int]) -> None:
+        self._names = names
+        self._rows = rows
+
+    def __call__(
+        self, head: ModulesToSaveWrapper, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> Tensor:
+        layers = [_head_of(head, name) for name in self._names]
+        row_of = torch.tensor(self._rows, device=output.device)
+        parts = [(layer.weight, layer.bias) for layer in layers]
+        return row_logits(inputs[0], parts, row_of).to(output.dtype)
+
+
+def _head_of(wrapper: ModulesToSaveWrapper, name: str) -> nn.Linear:
+    saved = wrapper.modules_to_save
+    return saved[name] if name in saved else wrapper.original_module  # noqa: SIM401
+
+
+def _check_head(wrapper: ModulesToSaveWrapper) -> None:
+    if not isinstance(wrapper.original_module, nn.Linear):
+        raise ValueError(
+            f"a mixed batch needs linear heads, but {type(wrapper.original_module).__name__} is"
+            " among modules_to_save: run its adapters one at a time."
+        )

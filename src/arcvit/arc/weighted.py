@@ -1,0 +1,96 @@
+"""Combine adapters into a new one.
+
+Adapters add up: with weights w_i, ``sum_i w_i (x (D_i * c_i) U_i + b_i)``. Side by side (``cat``)
+that is again an adapter, exactly, of rank ``sum_i r_i``. Where all use one projection, the weighted
+sum of coefficients and biases (``linear``) is exact too, at the same rank.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from arcvit.arc.config import ArcConfig
+from arcvit.arc.layer import ArcLayer
+
+COMBINATION_TYPES = ("cat", "linear")
+_MUST_AGREE = ("target_modules", "share", "up_projection", "placement", "ffn_placement")
+
+
+def combined_config(
+    configs: Mapping[str, ArcConfig],
+    layers: Sequence[ArcLayer],
+    names: Sequence[str],
+    weights: Sequence[float],
+    combination_type: str,
+) -> ArcConfig:
+    """The config of the combination.
+
+    Raises:
+        ValueError: an adapter isn't known, or they can't be combined in this way.
+    """
+    unknown = [name for name in names if name not in configs]
+    if unknown or not names:
+        raise ValueError(
+            f"unknown adapter(s) {', '.join(map(repr, unknown)) or 'none given'}: expected"
+            f" {', '.join(configs)}."
+        )
+    if len(weights) != len(names):
+        raise ValueError(f"{len(weights)} weights for {len(names)} adapters: one for each.")
+    if combination_type not in COMBINATION_TYPES:
+        raise ValueError(
+            f"combination_type {combination_type!r} is not known: expected"
+            f" {' or '.join(map(repr, COMBINATION_TYPES))}."
+        )
+    chosen = [configs[name] for name in names]
+    for field in _MUST_AGREE:
+        if any(getattr(config, field) != getattr(chosen[0], field) for config in chosen):
+            raise ValueError(f"the adapters differ in {field}: they can't be combined.")
+    linear = combination_type == "linear"
+    if linear:
+        for layer in layers:
+            if len({id(layer.down(name)) for name in names}) > 1:
+                raise ValueError(
+                    f"the adapters have different projections at {layer.name!r}:"
+                    " combination_type='linear' needs a shared one; use 'cat'."
+                )
+    elif any(config.rank_pattern for config in chosen):
+        raise ValueError("adapters with a rank_pattern can't be put side by side.")
+    return dataclasses.replace(
+        chosen[0],
+        r=chosen[0].r if linear else sum(config.r for config in chosen),
+        projection=names[0] if linear else None,
+        modules_to_save=None,
+        classes=None,
+        bias="arc" if any(config.bias == "arc" for config in chosen) else "none",
+    )
+
+
+@torch.no_grad()
+def fill_combined(
+    layer: ArcLayer,
+    new: str,
+    names: Sequence[str],
+    weights: Sequence[float],
+    combination_type: str,
+) -> None:
+    """Set the new adapter's values at a site."""
+    if combination_type == "linear":
+        coefficients = [layer.arc_coefficients[name] for name in names]
+        layer.arc_coefficients[new].copy_(_weighted_sum(coefficients, weights))
+    else:
+        scaled = [w * layer.arc_coefficients[n] for n, w in zip(names, weights, strict=True)]
+        layer.arc_coefficients[new].copy_(torch.cat(scaled))
+        layer.down(new).copy_(torch.cat([layer.down(name) for name in names], dim=1))
+        # A symmetric up-projection is a view of the down-projection and holds the same already.
+        layer.up(new).copy_(torch.cat([layer.up(name) for name in names], dim=0))
+    bias = layer.bias_of(new)
+    if bias is not None:
+        biases = [layer.bias_of(name) for name in names]
+        bias.copy_(_weighted_sum([0 * bias if b is None else b for b in biases], weights))
+
+
+def _weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    stacked = torch.stack(list(tensors))
+    return torch.einsum("k,kn->n", stacked.new_tensor(list(weights)), stacked)
