@@ -3,10 +3,10 @@
 A family is recognised by the class names of its blocks (base classes count, so a subclass is known
 too); names of attributes alone would take a post-norm block for a pre-norm one.
 
-Most sites are the norm before MHA or FFN: its output reaches nothing but the listed linear layers.
-Two kinds of block put the site on the input of the sub-layer instead. Swin pads its windows between
-norm and attention, and a padded token must pass the adapter too, or folding would change it. Post-norm
-blocks (Swin-V2) have no norm before the sub-layer.
+Most sites are the norm before MHA or FFN: its output reaches nothing but the listed linear
+layers. Two kinds of block put the site on the input of the sub-layer instead. Swin pads its windows
+between norm and attention, and a padded token must pass the adapter too, or folding would change
+it. Post-norm blocks (Swin-V2) have no norm before the sub-layer.
 """
 
 from collections.abc import Mapping

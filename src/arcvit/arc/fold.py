@@ -24,8 +24,8 @@ class _Weights:
 class Consumer:
     """A linear layer, by its place in the model rather than by reference.
 
-    Some attention modules (BEiT, EVA-02, Swin-V2 in timm) keep the bias of their fused ``qkv`` layer
-    in three parts of their own; the adapter's bias is folded into those.
+    Some attention modules (BEiT, EVA-02, Swin-V2 in timm) keep the bias of their fused ``qkv``
+    layer in three parts of their own; the adapter's bias is folded into those.
 
     Folding works in steps, so that several consumers change together or not at all: ``prepare``
     computes the new weights, ``commit`` puts them in place, ``restore`` brings the originals back.

@@ -56,5 +56,5 @@ def fold_bias(weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def parameter_count(width: int, r: int, layers: int, *, roles: int = 2) -> int:
-    """Adapter parameters of a plain ViT: ``roles * (d r + L (r + d))`` (2 roles: ARC, 1: ARC_att)."""
+    """Adapter parameters of a plain ViT: ``roles * (d r + L (r + d))``; ARC has two roles."""
     return roles * (width * r + layers * (r + width))

@@ -2,9 +2,9 @@
 
 d  width, r  bottleneck rank
 
-The projection is one parameter for all sites of a group. The first site of the group, its owner,
-registers it; the others hold a plain reference to the owner, so that it is one tensor in the model's
-parameters, one entry in its state dict, and follows every cast, move and deletion of PEFT.
+The projection is one parameter for all sites of a group. The first site of the group registers it;
+the others hold a plain reference to that site, so that it is one tensor in the model's parameters,
+one entry in its state dict, and follows every cast, move and deletion of PEFT.
 """
 
 import warnings
@@ -105,7 +105,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
     ) -> None:
         """Add an adapter, initialised as the paper does.
 
-        D is Xavier-uniform over its (d, r) shape and b zero. c is zero before MHA and Xavier-uniform
+        D is Xavier-uniform over its (d, r) shape, b zero. c is zero before MHA and Xavier-uniform
         over (1, r) before the FFN: there the adapter isn't the identity at first.
 
         Args:

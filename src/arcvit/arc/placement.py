@@ -6,7 +6,7 @@ from arcvit.arc.sites import Site
 from arcvit.core.errors import UserError
 
 _BEFORE_NORM = "it sits before the norm (placement='before_norm'), which is not linear"
-_RESIDUAL = "it changes the residual stream (ffn_placement='residual'), which no linear layer alone consumes"
+_RESIDUAL = "it changes the residual stream (ffn_placement='residual'), not one layer's input"
 
 
 def placement_of(config: ArcConfig, site: Site) -> tuple[Placement, str | None]:

@@ -1,8 +1,8 @@
-"""Sites: which modules of a backbone carry an adapter, and which linear layers consume its output.
+"""Sites: which modules of a backbone carry an adapter, and which linear layers consume it.
 
-A site is the module whose output the adapter changes (the norm before MHA or FFN), or a linear layer
-whose input it changes; the linear layers that consume the adapted tensor, into which the adapter is
-folded; and the group of sites that share one projection.
+A site is the module whose output the adapter changes (the norm before MHA or FFN), or a layer whose
+input it changes; the linear layers that consume the adapted tensor, into which the adapter is
+folded; and the role that says which sites share a projection.
 """
 
 import re
