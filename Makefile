@@ -3,9 +3,10 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+QUANTIZED := .quantized
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint check clean
+.PHONY: help demo test test-slow test-quantized lint check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,6 +21,17 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@touch $@
 
+# Beside the environment, not in it: transformers imports torchao wherever it finds it.
+$(QUANTIZED)/.ready: $(READY)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(BIN)/python --no-deps --target $(QUANTIZED) \
+	    --constraints constraints.txt torchao; \
+	else \
+	  $(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(QUANTIZED) \
+	    --constraint constraints.txt torchao; \
+	fi
+	@touch $@
+
 demo: $(READY) ## Train ARC on bundled photos and write runs/demo/index.html
 	$(BIN)/arcvit demo
 
@@ -29,13 +41,16 @@ test: $(READY) ## Run the tests, slow ones left out
 test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -n 2 -m "slow and not gpu"
 
+test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
+	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py
+
 lint: $(READY) ## Style, types, import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 
-check: lint test test-slow ## The full gate, as CI runs it
+check: lint test test-slow test-quantized ## The full gate, as CI runs it
 
 clean: ## Remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(QUANTIZED) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-
 from pretrain.loop import Pretraining, pretrain
 from pretrain.network import classes_path, export, load_exported, top1
 from pretrain.photos import read_classes, read_photos

@@ -29,6 +29,8 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     """The public names, imported when they are first asked for: torch takes seconds to import."""
     if name in _LAZY:
+        # PEFT first: it registers ARC, whose modules import one another, when it has been loaded.
+        importlib.import_module("peft")
         return getattr(importlib.import_module(_LAZY[name]), name)
     if name == "__version__":
         from importlib.metadata import version

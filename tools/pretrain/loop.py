@@ -172,7 +172,7 @@ def pretrain(
     Args:
         run: what is trained.
         train: photos (N, 3, H, W) `uint8` and labels (N,).
-        val: photos and labels on which each epoch's top-1 is measured.
+        val: photos and labels on which the average's top-1 is measured every epoch.
         out: folder of checkpoint.pt and metrics.jsonl (a line per epoch).
         save_every: steps between checkpoints.
 
@@ -202,8 +202,7 @@ def pretrain(
                     "epoch": progress["step"] // per_epoch,
                     "step": progress["step"],
                     "loss": float(progress["loss"]) / per_epoch,
-                    "top1": top1(run.model, *val, run.device),
-                    "top1_average": top1(run.average, *val, run.device),
+                    "top1": top1(run.average, *val, run.device),
                     "cpu_seconds": progress["cpu_seconds"],
                 }
                 progress["loss"] = 0.0

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from arcvit.arc.layer import ArcLayer
 from arcvit.arc.mixture import (
     BASE,
+    Mixture,
     ProjectionTable,
     RowAdapters,
+    Untouched,
     index_rows,
     row_logits,
     row_vectors,
@@ -42,13 +44,14 @@ def mixed_batch(model: nn.Module, names: Sequence[str], known: Sequence[str]) ->
     heads = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
     for head in heads:
         _check_head(head)
-    table = ProjectionTable()
+    row_of = torch.tensor(rows, device=next(model.parameters()).device)
+    table = ProjectionTable(row_of)
     hooks = []
     try:
         for layer in layers:
-            layer.mixture = _rows_at(layer, distinct, rows, table)
+            layer.mixture = _rows_at(layer, distinct, row_of, table)
         for head in heads:
-            hooks.append(head.register_forward_hook(_HeadHook(distinct, rows)))
+            hooks.append(head.register_forward_hook(_HeadHook(distinct, row_of)))
         yield
     finally:
         for layer in layers:
@@ -89,65 +92,48 @@ def split_logits(logits: Tensor, model: nn.Module, names: Sequence[str]) -> list
 
 
 def _rows_at(
-    layer: ArcLayer, names: Sequence[str], rows: Sequence[int], table: ProjectionTable
-) -> RowAdapters | None:
-    present = [name if name in layer.arc_coefficients else None for name in names]
+    layer: ArcLayer, names: Sequence[str], row_of: Tensor, table: ProjectionTable
+) -> Mixture:
+    """The adapters of all rows at a site."""
+    coefficients = dict(layer.arc_coefficients.items())
+    present = [name if name in coefficients else None for name in names]
     held = [name for name in present if name is not None]
     if not held:
-        # Nothing to add: as if no adapter were active at this site.
-        return None if not layer._present(layer.active_adapters) else _nothing(layer, rows)
+        return Untouched()
     r = max(layer.r[name] for name in held)
-    device = layer.arc_coefficients[held[0]].device
-    row_of = torch.tensor(rows, device=device)
-    coefficients = row_vectors(
-        [None if name is None else layer.arc_coefficients[name] for name in present], row_of, r
-    )
-    assert coefficients is not None
+    holders = tuple(None if name is None else layer.projection_holder[name] for name in present)
+    biases = dict(layer.arc_bias.items())
+    row_coefficients = row_vectors([coefficients.get(n) for n in present], row_of, r)
+    assert row_coefficients is not None
     return RowAdapters(
         down=table.rows(
-            [None if name is None else layer.down(name) for name in present],
-            row_of,
+            ("down", r, holders),
+            lambda: [None if name is None else layer.down(name) for name in present],
             (layer.width, r),
         ),
         up=table.rows(
-            [None if name is None else layer.up(name) for name in present],
-            row_of,
+            ("up", r, holders),
+            lambda: [None if name is None else layer.up(name) for name in present],
             (r, layer.width),
         ),
-        coefficients=coefficients,
-        bias=row_vectors(
-            [None if name is None else layer.bias_of(name) for name in present],
-            row_of,
-            layer.width,
-        ),
-    )
-
-
-def _nothing(layer: ArcLayer, rows: Sequence[int]) -> RowAdapters:
-    active = layer._present(layer.active_adapters)[0]
-    coefficients = layer.arc_coefficients[active].detach()
-    return RowAdapters(
-        down=layer.down(active),
-        up=layer.up(active),
-        coefficients=coefficients.new_zeros(len(rows), 1, len(coefficients)),
-        bias=None,
+        coefficients=row_coefficients,
+        bias=row_vectors([biases.get(n) for n in present], row_of, layer.width),
     )
 
 
 class _HeadHook:
     """Replaces a head's output by that of each row's own head."""
 
-    def __init__(self, names: Sequence[str], rows: Sequence[int]) -> None:
+    def __init__(self, names: Sequence[str], row_of: Tensor) -> None:
         self._names = names
-        self._rows = rows
+        self._row_of = row_of
 
     def __call__(
         self, head: ModulesToSaveWrapper, inputs: tuple[Tensor, ...], output: Tensor
     ) -> Tensor:
         layers = [_head_of(head, name) for name in self._names]
-        row_of = torch.tensor(self._rows, device=output.device)
         parts = [(layer.weight, layer.bias) for layer in layers]
-        return row_logits(inputs[0], parts, row_of).to(output.dtype)
+        return row_logits(inputs[0], parts, self._row_of).to(output.dtype)
 
 
 def _head_of(wrapper: ModulesToSaveWrapper, name: str) -> nn.Linear:

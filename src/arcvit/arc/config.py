@@ -1,13 +1,27 @@
 """The PEFT configuration of an ARC adapter."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from peft import PeftConfig
 
+from arcvit.arc.card import write_model_card
 from arcvit.core.errors import UserError, nearest
 
-PEFT_TYPE = "ARC"
+
+class _PeftType(str):
+    """A string that looks like a member of PEFT's enum of types, which is closed."""
+
+    @property
+    def value(self) -> str:
+        return str.__str__(self)
+
+    def __str__(self) -> str:
+        return f"PeftType.{self.value}"
+
+
+PEFT_TYPE = _PeftType("ARC")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "arc": ("att", "ffn"),
     "arc_att": ("att",),
@@ -61,6 +75,7 @@ class ArcConfig(PeftConfig):
             the residual stream before the norm, which can't be folded.
         classes: Class names in the order of the logits; kept for prediction.
         preprocessing: How images were prepared (size, resize, mean, std); kept for prediction.
+        results: What came out (``task``, ``test_accuracy``, ``val_accuracy``), for the model card.
         backbone: Name of the backbone the adapter was trained on.
         backbone_fingerprint: Fingerprint of that backbone's weights. Where set, loading onto other
             weights is an error; set it to None to load anyway.
@@ -117,6 +132,9 @@ class ArcConfig(PeftConfig):
     preprocessing: dict[str, Any] | None = field(
         default=None, metadata={"help": "How images were prepared."}
     )
+    results: dict[str, Any] | None = field(
+        default=None, metadata={"help": "What came out, for the model card."}
+    )
     backbone: str | None = field(default=None, metadata={"help": "Name of the backbone."})
     backbone_fingerprint: str | None = field(
         default=None, metadata={"help": "Fingerprint of the backbone's weights."}
@@ -124,7 +142,7 @@ class ArcConfig(PeftConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.peft_type = PEFT_TYPE  # a plain string: PEFT's enum of types is closed
+        self.peft_type = PEFT_TYPE
         for name, known in CHOICES.items():
             value = getattr(self, name)
             if value not in known:
@@ -140,12 +158,27 @@ class ArcConfig(PeftConfig):
                 )
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"dropout={self.dropout} is out of range: expected 0 <= dropout < 1.")
+        if self.layers_pattern and self.layers_to_transform is None:
+            raise UserError("layers_pattern needs layers_to_transform, the blocks to adapt.")
+        pattern = isinstance(self.target_modules, str) and self.target_modules != "all-linear"
+        if pattern and self.layers_to_transform is not None:
+            raise UserError(
+                "layers_to_transform can't be used with target_modules as a regular expression: put"
+                " the blocks into the expression."
+            )
         if self.consumers is not None and self.target_modules is None:
             self.target_modules = sorted(self.consumers)
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON-safe dictionary. Target names are sorted: PEFT hands them over as a set."""
         config: dict[str, Any] = super().to_dict()
+        config["peft_type"] = PEFT_TYPE.value
         if isinstance(config["target_modules"], (set, list, tuple)):
             config["target_modules"] = sorted(config["target_modules"])
         return config
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """As PEFT does; a config that knows its task writes the model card anew."""
+        super().save_pretrained(save_directory, **kwargs)
+        if self.classes is not None or self.results is not None:
+            write_model_card(Path(save_directory), self)

@@ -46,15 +46,13 @@ def adapter_update(
 
 
 def fold_weight(weight: Tensor, down: Tensor, coefficients: Tensor, up: Tensor) -> Tensor:
-    """What folding adds to a consumer's weight: ``W (D * c) U``, (o, d) for a weight (o, d)."""
-    return (weight @ (down * coefficients)) @ up
+    """What folding adds to a consumer's weight (o, d): ``W U^T (D * c)^T``, (o, d).
+
+    With the paper's symmetric up-projection that is ``W D diag(c) D^T``.
+    """
+    return (weight @ up.mT) @ (down * coefficients).mT
 
 
 def fold_bias(weight: Tensor, bias: Tensor) -> Tensor:
     """What folding adds to a consumer's bias: ``W b``, (o,) for a weight (o, d) and b (d,)."""
     return torch.mv(weight, bias)
-
-
-def parameter_count(width: int, r: int, layers: int, *, roles: int = 2) -> int:
-    """Adapter parameters of a plain ViT: ``roles * (d r + L (r + d))``; ARC has two roles."""
-    return roles * (width * r + layers * (r + width))

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from arcvit.arc.fold import Consumer
 from arcvit.arc.functional import adapter_update
-from arcvit.arc.mixture import RowAdapters
+from arcvit.arc.mixture import Mixture
+from arcvit.arc.trainable import keep_frozen
 from arcvit.core.errors import UserError
 
 Placement = Literal["output", "input", "residual"]
@@ -58,6 +59,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
 
     adapter_layer_names = ("arc_projection", "arc_up", "arc_coefficients", "arc_bias")
     other_param_names = ("r", "dropout", "projection_holder")
+    cast_input_dtype_enabled = True
 
     def __init__(
         self,
@@ -84,7 +86,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         self.arc_coefficients = nn.ParameterDict()
         self.arc_bias = nn.ParameterDict()
         self.projection_holder: dict[str, tuple[ArcLayer, str]] = {}
-        self.mixture: RowAdapters | None = None
+        self.mixture: Mixture | None = None
         self._disable_adapters = False
         self._active_adapter: str | list[str] = []
         self.merged_adapters: list[str] = []
@@ -143,16 +145,19 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         self.set_adapter(self.active_adapters, inference_mode=inference_mode)
 
     def down(self, adapter_name: str) -> Tensor:
-        """The down-projection D of an adapter, (d, r), wherever it is held."""
+        """The down-projection D of an adapter, (d, r), wherever it is held.
+
+        It is the very parameter, unless it is borrowed from an adapter in another precision.
+        """
         layer, held_for = self.projection_holder[adapter_name]
-        return layer.arc_projection[held_for]
+        return layer.arc_projection[held_for].to(self.arc_coefficients[adapter_name].dtype)
 
     def up(self, adapter_name: str) -> Tensor:
         """The up-projection of an adapter, (r, d): ``D^T``, or its own."""
         layer, held_for = self.projection_holder[adapter_name]
         if held_for in layer.arc_up:
-            return layer.arc_up[held_for]
-        return layer.arc_projection[held_for].mT
+            return layer.arc_up[held_for].to(self.arc_coefficients[adapter_name].dtype)
+        return self.down(adapter_name).mT
 
     def bias_of(self, adapter_name: str) -> Tensor | None:
         """The bias b of an adapter, (d,), or None."""
@@ -167,16 +172,23 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         if self.disable_adapters or self.merged:
             return self.base_layer(x, *args, **kwargs)
         if self.placement == "output":
-            return self.adapt(self.base_layer(x, *args, **kwargs))
+            normed = self.base_layer(x, *args, **kwargs)
+            # A norm's output is a new tensor, unless the norm is an identity.
+            return self.adapt(normed, owned=normed is not x)
         adapted = self.adapt(x)
         if self.placement == "residual":
             self._pending = adapted - x
         return self.base_layer(adapted, *args, **kwargs)
 
-    def adapt(self, x: Tensor) -> Tensor:
-        """x with the updates of the active adapters, (..., d), in the dtype of x."""
+    def adapt(self, x: Tensor, *, owned: bool = False) -> Tensor:
+        """x with the updates of the active adapters, (..., d), in the dtype of x.
+
+        Args:
+            x: what is adapted, (..., d).
+            owned: whether nobody else holds x, so that it may be overwritten.
+        """
         if self.mixture is not None:
-            return self.mixture.adapt(x)
+            return self.mixture.adapt(x, in_place=owned and not torch.is_grad_enabled())
         names = self._present(self.active_adapters)
         return x if not names else (x + sum(self.update(x, name) for name in names)).to(x.dtype)
 
@@ -249,6 +261,13 @@ class ArcLayer(nn.Module, BaseTunerLayer):
                     " dequantize_consumers() first to fold into floating-point weights."
                 )
 
+    def forget(self, adapter_name: str) -> None:
+        """Drop what is kept of an adapter here, and leave the active adapters as they are."""
+        for attribute in self.adapter_layer_names + self.other_param_names:
+            held = getattr(self, attribute)
+            if adapter_name in held:
+                del held[adapter_name]
+
     def release(self) -> None:
         """Let go of the rest of the model, when the site is unloaded."""
         if self._residual_hook is not None:
@@ -262,6 +281,12 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         del module, args
         pending, self._pending = self._pending, None
         return output if pending is None else output + pending.reshape(output.shape)
+
+    def _move_adapter_to_device_of_base_layer(
+        self, adapter_name: str, device: torch.device | None = None
+    ) -> None:
+        with keep_frozen([self], adapter_name):
+            super()._move_adapter_to_device_of_base_layer(adapter_name, device)
 
     def _get_base_layer_device_and_dtype(
         self, base_layer: nn.Module
@@ -284,3 +309,11 @@ class ArcLayer(nn.Module, BaseTunerLayer):
 
     def __repr__(self) -> str:
         return "arc." + super().__repr__()
+
+
+class ArcLinear(ArcLayer):
+    """A site on the input of a plain linear layer.
+
+    PEFT recognises an adapted linear layer by "Linear" in the name of its class: a further adapter
+    with ``target_modules="all-linear"`` finds it so.
+    """

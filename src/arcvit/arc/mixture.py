@@ -7,8 +7,9 @@ projection, a single matrix product serves the whole batch; else the projections
 for all sites of a group, because they are shared between layers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,23 @@ from torch import Tensor
 
 BASE = "__base__"
 """The name of a row that gets no adapter."""
+
+
+class Mixture(Protocol):
+    """What a site does with the rows of a mixed batch."""
+
+    def adapt(self, x: Tensor, *, in_place: bool) -> Tensor:
+        """The adapted tensor, in the shape and dtype of x; x may be overwritten if in place."""
+        ...
+
+
+class Untouched:
+    """A site that no row of the batch has an adapter for."""
+
+    def adapt(self, x: Tensor, *, in_place: bool) -> Tensor:
+        """x itself."""
+        del in_place
+        return x
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +52,12 @@ class RowAdapters:
     coefficients: Tensor
     bias: Tensor | None
 
-    def adapt(self, x: Tensor) -> Tensor:
+    def adapt(self, x: Tensor, *, in_place: bool) -> Tensor:
         """Every row through its own adapter.
 
         Args:
             x: (B', ..., d), where B' is a multiple of B: windows of one image follow each other.
+            in_place: whether x may be overwritten; it saves a pass over memory.
 
         Returns:
             The adapted tensor, in the shape and dtype of x.
@@ -46,43 +65,53 @@ class RowAdapters:
         rows = len(self.coefficients)
         tokens = x.reshape(rows, -1, x.shape[-1]).to(self.coefficients.dtype)
         bottleneck = (tokens @ self.down) * self.coefficients
-        kept = tokens if self.bias is None else tokens + self.bias
         up = self.up if self.up.ndim == 3 else self.up.expand(rows, -1, -1)
-        return torch.baddbmm(kept, bottleneck, up).reshape(x.shape).to(x.dtype)
+        if in_place:
+            tokens.baddbmm_(bottleneck, up)
+        else:
+            tokens = torch.baddbmm(tokens, bottleneck, up)
+        if self.bias is not None:
+            tokens += self.bias
+        return tokens.reshape(x.shape).to(x.dtype)
 
 
 class ProjectionTable:
-    """Gathers the projections of a batch's rows, once for all sites that share them."""
+    """Gathers the projections of a batch's rows, once for all sites that share them.
 
-    def __init__(self) -> None:
-        self._gathered: dict[tuple[object, ...], Tensor] = {}
+    Args:
+        row_of: index of each row's adapter, (B,).
+    """
+
+    def __init__(self, row_of: Tensor) -> None:
+        self._row_of = row_of
+        self._gathered: dict[Hashable, Tensor] = {}
 
     def rows(
-        self, matrices: Sequence[Tensor | None], row_of: Tensor, dims: tuple[int, int]
+        self,
+        key: Hashable,
+        matrices: Callable[[], Sequence[Tensor | None]],
+        dims: tuple[int, int],
     ) -> Tensor:
         """One matrix a row, (B, m, n), or the only one there is, (m, n).
 
         Args:
-            matrices: for each adapter of the batch its matrix, smaller ones padded with zeros, or
-                None.
-            row_of: index of each row's adapter, (B,).
+            key: what the matrices depend on; the same key gives the same rows.
+            matrices: gives for each adapter of the batch its matrix or None; smaller ones are
+                padded with zeros.
             dims: m and n.
         """
-        distinct = {matrix.data_ptr(): matrix for matrix in matrices if matrix is not None}
-        if len(distinct) == 1:
-            (matrix,) = distinct.values()
-            if matrix.shape == dims:
-                return matrix
-        key = (
-            *(None if m is None else (m.data_ptr(), m.shape, m.stride()) for m in matrices),
-            dims,
-        )
         if key not in self._gathered:
-            example = next(iter(distinct.values()))
-            zeros = example.new_zeros(dims)
-            stacked = torch.stack([zeros if m is None else _pad(m, dims) for m in matrices])
-            self._gathered[key] = stacked[row_of]
+            self._gathered[key] = self._gather(matrices(), dims)
         return self._gathered[key]
+
+    def _gather(self, matrices: Sequence[Tensor | None], dims: tuple[int, int]) -> Tensor:
+        present = [matrix for matrix in matrices if matrix is not None]
+        if len({matrix.data_ptr() for matrix in present}) == 1 and present[0].shape == dims:
+            # Rows without an adapter have zero coefficients: any projection serves them.
+            return present[0]
+        zeros = present[0].new_zeros(dims)
+        stacked = torch.stack([zeros if m is None else _pad(m, dims) for m in matrices])
+        return stacked[self._row_of]
 
 
 def row_vectors(vectors: Sequence[Tensor | None], row_of: Tensor, length: int) -> Tensor | None:
@@ -97,7 +126,7 @@ def row_vectors(vectors: Sequence[Tensor | None], row_of: Tensor, length: int) -
     if example is None:
         return None
     zeros = example.new_zeros(length)
-    stacked = torch.stack([zeros if v is None else F.pad(v, (0, length - len(v))) for v in vectors])
+    stacked = torch.stack([zeros if v is None else _pad_vector(v, length) for v in vectors])
     return stacked[row_of].unsqueeze(1)
 
 
@@ -149,4 +178,10 @@ def index_rows(names: Sequence[str], known: Callable[[str], bool]) -> tuple[list
 
 
 def _pad(matrix: Tensor, dims: tuple[int, int]) -> Tensor:
+    if matrix.shape == dims:
+        return matrix
     return F.pad(matrix, (0, dims[1] - matrix.shape[1], 0, dims[0] - matrix.shape[0]))
+
+
+def _pad_vector(vector: Tensor, length: int) -> Tensor:
+    return vector if len(vector) == length else F.pad(vector, (0, length - len(vector)))

@@ -1,24 +1,28 @@
 """The PEFT tuner: finds sites, wraps them, shares the projections of each group."""
 
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from peft.tuners.tuners_utils import BaseTuner, check_target_module_exists
-from peft.utils.other import ModulesToSaveWrapper, get_pattern_key
+import torch
+from peft.tuners.tuners_utils import BaseTuner
+from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
 from arcvit.arc.batch import check_batch, mixed_batch, split_logits
 from arcvit.arc.config import VARIANTS, ArcConfig
 from arcvit.arc.fingerprint import check_fingerprint
 from arcvit.arc.fold import Consumer
-from arcvit.arc.heads import resize_head
-from arcvit.arc.layer import AdapterShape, ArcLayer
+from arcvit.arc.heads import activate_heads, fit_heads, resize_heads
+from arcvit.arc.layer import AdapterShape, ArcLayer, ArcLinear
+from arcvit.arc.matching import match_target
+from arcvit.arc.merging import all_or_none, folded_adapters
 from arcvit.arc.placement import placement_of, sharing_group
 from arcvit.arc.sites import Site, find_sites, linear_site, named_site, unknown_family
-from arcvit.arc.weighted import combined_config, fill_combined
+from arcvit.arc.state import check_state
+from arcvit.arc.trainable import adapter_parameters, keep_frozen
+from arcvit.arc.weighted import check_shared, combined_config, fill_combined
 from arcvit.core.errors import UserError
 
 
@@ -60,22 +64,7 @@ class ArcModel(BaseTuner):
 
     @staticmethod
     def _check_target_module_exists(peft_config: ArcConfig, key: str) -> Any:
-        """As PEFT matches names, and also where the list of blocks is at the top of the model.
-
-        PEFT reads a block's index from ``model.blocks.3.norm1`` but not from ``blocks.3.norm1``,
-        and ignores ``layers_to_transform`` for a module named in full.
-        """
-        found = check_target_module_exists(peft_config, key)
-        chosen = peft_config.layers_to_transform
-        if chosen is None or chosen == [] or peft_config.layers_pattern:
-            return found
-        if not found:
-            found = check_target_module_exists(peft_config, f"model.{key}")
-        if found is not True:
-            return found
-        index = re.search(r"(?:^|\.)(\d+)\.", key)
-        wanted = [chosen] if isinstance(chosen, int) else chosen
-        return index is not None and int(index.group(1)) in wanted
+        return match_target(peft_config, key)
 
     def _create_and_replace(
         self,
@@ -128,7 +117,8 @@ class ArcModel(BaseTuner):
     def _wrap(self, peft_config: ArcConfig, site: Site, module: nn.Module) -> ArcLayer:
         placement, unfoldable = placement_of(peft_config, site)
         residual = site.residual_of if placement == "residual" else None
-        layer = ArcLayer(
+        kind = ArcLinear if isinstance(module, nn.Linear) else ArcLayer
+        layer = kind(
             module,
             name=site.name,
             width=site.width,
@@ -176,15 +166,21 @@ class ArcModel(BaseTuner):
         low_cpu_mem_usage: bool = False,
         state_dict: dict[str, Tensor] | None = None,
     ) -> None:
-        """As PEFT does; a head gets one output for each of the config's classes."""
-        super().inject_adapter(
-            model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict
-        )
+        """As PEFT does; a head gets one output for each of the config's classes.
+
+        Where a site can't carry the adapter, the model is left as it was.
+        """
+        earlier = {id(layer) for layer in self._layers()}
+        try:
+            super().inject_adapter(
+                model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict
+            )
+        except Exception:
+            self._withdraw(adapter_name, earlier)
+            raise
         classes = self.peft_config[adapter_name].classes
         if classes is not None:
-            for module in model.modules():
-                if isinstance(module, ModulesToSaveWrapper):
-                    resize_head(module, adapter_name, len(classes))
+            resize_heads(model, adapter_name, len(classes))
 
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
@@ -197,11 +193,15 @@ class ArcModel(BaseTuner):
     def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
         """Freeze all but the adapters. PEFT's own takes ``bias`` for the backbone's biases."""
         kept = {
-            id(parameter) for module in model.modules() for parameter in _own_parameters(module)
+            id(parameter) for module in model.modules() for parameter in adapter_parameters(module)
         }
         for parameter in model.parameters():
             if id(parameter) not in kept:
                 parameter.requires_grad = False
+
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        with keep_frozen(self._layers(), adapter_name):
+            super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
 
     def _check_new_adapter_config(self, config: ArcConfig) -> None:
         """Any number of adapters may have a bias: it is theirs, not the backbone's."""
@@ -227,37 +227,58 @@ class ArcModel(BaseTuner):
                 f"adapter {adapter_name!r} holds the projections of"
                 f" {', '.join(map(repr, sorted(borrowers)))}: delete those first."
             )
+        was_active = adapter_name in self.active_adapters
         super().delete_adapter(adapter_name)
+        if was_active:
+            activate_heads(self.model, self.active_adapters)
 
     def merge_adapter(
         self, adapter_names: list[str] | None = None, safe_merge: bool = False
     ) -> None:
         """Fold adapters into the backbone, all of their sites or none.
 
+        Args:
+            adapter_names: adapters to fold; None: the active ones that aren't folded yet.
+            safe_merge: refuse a result that isn't finite.
+
         Raises:
             ValueError: an adapter isn't known or is folded already, a site can't be folded, or
                 ``safe_merge`` and a folded weight isn't finite. The model is as before then.
         """
+        folded = folded_adapters(self._layers())
         names = self.active_adapters if adapter_names is None else adapter_names
-        unknown = [name for name in names if name not in self.peft_config]
+        again = [name for name in names if name in folded]
+        if again and (adapter_names is not None or len(again) == len(names)):
+            raise ValueError(
+                f"adapter(s) {', '.join(map(repr, again))} are folded in already: call"
+                " unmerge_adapter() first to fold them anew."
+            )
+        self._fold(adapter_names, safe_merge)
+
+    def unmerge_adapter(self) -> None:
+        """Take all folded adapters out of the backbone again, exactly.
+
+        Raises:
+            ValueError: none is folded in.
+        """
+        layers = [layer for layer in self._layers() if layer.merged]
+        if not layers:
+            raise ValueError("no adapter is folded in: there is nothing to unmerge.")
+        for layer in layers:
+            layer.unmerge()
+
+    def _fold(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
+        """Fold what isn't folded yet, all sites or none."""
+        if isinstance(adapter_names, str):
+            raise TypeError(f"adapter_names should be a list of strings, got {adapter_names!r}.")
+        unknown = [name for name in adapter_names or [] if name not in self.peft_config]
         if unknown:
             raise ValueError(
                 f"unknown adapter(s) {', '.join(map(repr, unknown))}: expected"
                 f" {', '.join(self.peft_config)}."
             )
-        layers = self._layers()
-        for layer in layers:
-            layer.check_foldable()
-        before = {id(layer): list(layer.merged_adapters) for layer in layers}
-        try:
+        with all_or_none(self._layers()):
             super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
-        except ValueError:
-            for layer in layers:
-                earlier = before[id(layer)]
-                if layer.merged_adapters != earlier:
-                    layer.unmerge()
-                    layer.merge(adapter_names=earlier)
-            raise
 
     def _unload_and_optionally_merge(
         self,
@@ -269,7 +290,7 @@ class ArcModel(BaseTuner):
         if merge:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="All adapters are already merged")
-                self.merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
+                self._fold(adapter_names, safe_merge)
                 return super()._unload_and_optionally_merge(
                     merge=True,
                     progressbar=progressbar,
@@ -310,12 +331,16 @@ class ArcModel(BaseTuner):
         self.peft_config[adapter_name] = config
         try:
             self.inject_adapter(self.model, adapter_name)
+            check_shared(layers, adapter_name, adapters)
         except ValueError:
+            self._withdraw(adapter_name, {id(layer) for layer in layers})
             del self.peft_config[adapter_name]
             raise
-        for layer in layers:
-            if adapter_name in layer.arc_coefficients:
-                fill_combined(layer, adapter_name, adapters, weights, combination_type)
+        sites = [layer for layer in layers if adapter_name in layer.arc_coefficients]
+        parts = [layer.arc_coefficients[name] for layer in sites for name in adapters]
+        self._cast_adapter_dtype(adapter_name, any(c.dtype == torch.float32 for c in parts))
+        for layer in sites:
+            fill_combined(layer, adapter_name, adapters, weights, combination_type)
 
     def split_logits(self, logits: Tensor, adapter_names: Sequence[str]) -> list[Tensor]:
         """The logits of a mixed batch row by row, without the padding of smaller heads."""
@@ -330,9 +355,25 @@ class ArcModel(BaseTuner):
             return
         if self.training:
             raise ValueError("adapter_names mixes a batch at inference: call model.eval() first.")
+        if all(layer.disable_adapters for layer in self._layers()):
+            yield  # disabled adapters stay so, whatever the names
+            return
         check_batch(names, [*args, *kwargs.values()])
         with mixed_batch(self.model, names, list(self.peft_config)):
             yield
+
+    def _withdraw(self, adapter_name: str, earlier: set[int]) -> None:
+        """Take a half-injected adapter out again; ``earlier`` are the sites wrapped before it."""
+        for name, module in list(self.model.named_modules()):
+            if not isinstance(module, ArcLayer):
+                continue
+            if id(module) in earlier:
+                module.forget(adapter_name)
+            else:
+                parent, _, leaf = name.rpartition(".")
+                self._replace_module(
+                    self.model.get_submodule(parent), leaf, module.base_layer, module
+                )
 
     def _layers(self) -> list[ArcLayer]:
         return [module for module in self.model.modules() if isinstance(module, ArcLayer)]
@@ -345,21 +386,10 @@ class ArcModel(BaseTuner):
         adapter_name: str,
         state_dict: dict[str, Tensor],
     ) -> dict[str, Tensor]:
-        """As PEFT does; a head of another size than the backbone's is made to fit the file."""
-        for name, module in model.named_modules():
-            weight = state_dict.get(f"{name}.modules_to_save.{adapter_name}.weight")
-            if isinstance(module, ModulesToSaveWrapper) and weight is not None:
-                resize_head(module, adapter_name, len(weight))
+        """As PEFT does, if all is there; a head of another size is made to fit the file."""
         remapped: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(
             model, config, adapter_name, state_dict
         )
+        check_state(model, adapter_name, remapped)
+        fit_heads(model, adapter_name, remapped)
         return remapped
-
-
-def _own_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
-    """What an adapter or a saved module trains."""
-    if isinstance(module, ArcLayer):
-        for attribute in module.adapter_layer_names:
-            yield from getattr(module, attribute).values()
-    elif isinstance(module, ModulesToSaveWrapper):
-        yield from module.modules_to_save.parameters()

@@ -6,6 +6,7 @@ sum of coefficients and biases (``linear``) is exact too, at the same rank.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -47,24 +48,51 @@ def combined_config(
     for field in _MUST_AGREE:
         if any(getattr(config, field) != getattr(chosen[0], field) for config in chosen):
             raise ValueError(f"the adapters differ in {field}: they can't be combined.")
+    sites = [layer for layer in layers if any(n in layer.arc_coefficients for n in names)]
+    for layer in sites:
+        if any(name not in layer.arc_coefficients for name in names):
+            raise ValueError(
+                f"the adapters differ in their sites (not all are at {layer.name!r}): they can't be"
+                " combined."
+            )
     linear = combination_type == "linear"
     if linear:
-        for layer in layers:
-            if len({id(layer.down(name)) for name in names}) > 1:
+        for layer in sites:
+            if len({layer.projection_holder[name] for name in names}) > 1:
                 raise ValueError(
                     f"the adapters have different projections at {layer.name!r}:"
                     " combination_type='linear' needs a shared one; use 'cat'."
                 )
-    elif any(config.rank_pattern for config in chosen):
-        raise ValueError("adapters with a rank_pattern can't be put side by side.")
+    r = chosen[0].r if linear else sum(config.r for config in chosen)
+    ranks = {layer.name: sum(layer.r[name] for name in names) for layer in sites}
     return dataclasses.replace(
         chosen[0],
-        r=chosen[0].r if linear else sum(config.r for config in chosen),
+        r=r,
+        rank_pattern=chosen[0].rank_pattern
+        if linear
+        else {f"^{re.escape(name)}": rank for name, rank in ranks.items() if rank != r},
         projection=names[0] if linear else None,
         modules_to_save=None,
         classes=None,
         bias="arc" if any(config.bias == "arc" for config in chosen) else "none",
     )
+
+
+def check_shared(layers: Sequence[ArcLayer], new: str, names: Sequence[str]) -> None:
+    """Refuse a combination whose sites share a projection where those of its parts don't.
+
+    Raises:
+        ValueError: ranks of their own make sites of different parts equally wide.
+    """
+    parts: dict[object, object] = {}
+    for layer in layers:
+        if new in layer.projection_holder:
+            of_parts = [layer.projection_holder[name] for name in names]
+            if parts.setdefault(layer.projection_holder[new], of_parts) != of_parts:
+                raise ValueError(
+                    f"the adapters have other projections at {layer.name!r} than at the sites it"
+                    " would share one with (rank_pattern): combine adapters with share='none'."
+                )
 
 
 @torch.no_grad()

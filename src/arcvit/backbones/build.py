@@ -1,5 +1,6 @@
 """Build a backbone with a fresh head."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,11 @@ from typing import Any
 import timm
 import timm.data
 import torch
-from timm.models.vision_transformer import VisionTransformer
-from timm.models.vision_transformer import checkpoint_filter_fn as vit_filter
 from torch import nn
 
 from arcvit.backbones.checkpoint import read_checkpoint
 from arcvit.backbones.hub import build_from_hub
+from arcvit.backbones.npz import load_npz
 from arcvit.backbones.source import resolve_source
 from arcvit.core.errors import UserError
 
@@ -69,33 +69,51 @@ def build_backbone(
     if drop_path:
         arguments["drop_path_rate"] = drop_path
     file = source.file if weights in ("pretrained", "random") else Path(weights).expanduser()
-    if weights == "pretrained" and file is None:
-        model = build_from_hub(source.architecture, **arguments)
-    else:
-        model = timm.create_model(
-            source.architecture, pretrained_cfg=source.pretrained_cfg, **arguments
-        )
-        if weights != "random":
-            assert file is not None
-            load_weights(model, file)
+    from_hub = weights == "pretrained" and file is None
+    if file is not None and not file.is_file():
+        raise UserError(f"weights file {str(file)!r} isn't there.")
+    try:
+        if from_hub:
+            model = build_from_hub(source.architecture, **arguments)
+        else:
+            model = timm.create_model(
+                source.architecture, pretrained_cfg=source.pretrained_cfg, **arguments
+            )
+    # timm's constructors assert and index; image_size and drop_path may not be theirs.
+    except (AssertionError, IndexError, KeyError, RuntimeError, TypeError) as error:
+        given = ", ".join(f"{k}={v}" for k, v in arguments.items() if k != "num_classes")
+        raise UserError(
+            f"backbone {name!r} can't be built with {given or 'its defaults'}: {error}."
+        ) from error
+    _check_image_size(model, image_size)
+    if not from_hub and weights != "random":
+        assert file is not None
+        load_weights(model, file)
     head = head_name(model)
     _zero(model.get_submodule(head), name)
-    return Backbone(
-        name=name, model=model, head=head, data_config=timm.data.resolve_model_data_config(model)
-    )
+    data_config = timm.data.resolve_model_data_config(model)
+    if image_size is not None:
+        # timm's record is that of the weights.
+        data_config["input_size"] = (3, image_size, image_size)
+    return Backbone(name=name, model=model, head=head, data_config=data_config)
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
     """Load a local file into a timm model; its head may have other classes and is left out then.
 
-    Position embeddings of a ViT are interpolated to the model's input size.
+    Foreign names are mapped, and position embeddings and relative-bias tables interpolated to the
+    model's input size, by timm's own filter of the model's family.
 
     Raises:
         UserError: the file can't be read, or names or shapes don't fit; all of them are counted.
     """
+    if file.suffix == ".npz":
+        load_npz(model, file)
+        return
     state = read_checkpoint(file)
-    if isinstance(model, VisionTransformer):
-        state = vit_filter(state, model)
+    family = sys.modules[type(model).__module__]
+    if hasattr(family, "checkpoint_filter_fn"):
+        state = family.checkpoint_filter_fn(state, model)
     own = model.state_dict()
     head = f"{head_name(model)}."
     for key in [k for k in state if k.startswith(head)]:
@@ -121,6 +139,14 @@ def head_name(model: nn.Module) -> str:
         if module is classifier:
             return name
     raise UserError(f"{type(model).__name__} has no single classifier module to train.")
+
+
+def _check_image_size(model: nn.Module, image_size: int | None) -> None:
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    if image_size is not None and patch is not None and image_size < max(patch):
+        raise UserError(
+            f"image_size is {image_size}: expected at least one patch of {max(patch)} pixels."
+        )
 
 
 def _zero(head: nn.Module, name: str) -> None:

@@ -13,15 +13,18 @@ from torch import Tensor
 
 from arcvit.bench.page import data_uri, write_page
 from arcvit.bench.plots import accuracy_against_parameters
+from arcvit.core.errors import UserError
 from arcvit.core.result import RunResult, is_finished, read_result
 from arcvit.data.augment import ToInput
 from arcvit.data.config import DataConfig
 from arcvit.data.images import ImageBank
 from arcvit.engine.config import EngineConfig
 from arcvit.recipe.execute import execute
+from arcvit.recipe.images import decode_split
 from arcvit.recipe.load import LoadedRun, load_run
-from arcvit.recipe.prepare import decode, open_recipe_task
+from arcvit.recipe.prepare import open_recipe_task
 from arcvit.recipe.recipe import Method, Recipe
+from arcvit.recipe.run_folder import differing_keys
 
 METHODS: tuple[Method, ...] = ("linear", "arc_att", "arc")
 EPOCHS = 20
@@ -44,17 +47,24 @@ class Demo:
     page: Path
 
 
-def run_demo(out: Path, console: Console, *, seed: int = 0, epochs: int = EPOCHS) -> Demo:
+def run_demo(
+    out: Path, console: Console, *, seed: int = 0, epochs: int = EPOCHS, quiet: bool = False
+) -> Demo:
     """Train each method into a run folder of its own, print a table, write ``index.html``.
 
     A method that has finished before is not run again.
+
+    Raises:
+        UserError: a method has finished before with other settings.
     """
     recipes = {method: demo_recipe(method, seed=seed, epochs=epochs) for method in METHODS}
     for method, recipe in recipes.items():
+        _refuse_other_settings(out / method, recipe)
+    for method, recipe in recipes.items():
         if is_finished(out / method):
-            console.print(f"{method}: finished before", highlight=False)
+            console.print(f"{method}: finished before", highlight=False, soft_wrap=True)
         else:
-            execute(recipe, out / method, console)
+            execute(recipe, out / method, console, quiet=quiet)
     results = tuple(read_result(out / method) for method in METHODS)
     runs = {method: load_run(out / method) for method in METHODS}
     test = _test_photos(runs["arc"])
@@ -68,6 +78,7 @@ def run_demo(out: Path, console: Console, *, seed: int = 0, epochs: int = EPOCHS
     console.print(
         f"folded into the backbone, ARC's logits differ by at most {fold_difference:.1e}",
         highlight=False,
+        soft_wrap=True,
     )
     page = out / "index.html"
     stride = len(test) // _PHOTOS
@@ -86,7 +97,7 @@ def run_demo(out: Path, console: Console, *, seed: int = 0, epochs: int = EPOCHS
         stride=stride,
         photos=_photos(test, stride, runs["arc"].card.classes, logits),
     )
-    console.print(f"open {page}", highlight=False)
+    console.print(f"open {page}", highlight=False, soft_wrap=True)
     return Demo(results=results, fold_difference=fold_difference, page=page)
 
 
@@ -100,6 +111,15 @@ def demo_recipe(method: Method, *, seed: int, epochs: int) -> Recipe:
         engine=EngineConfig(epochs=epochs, track=[], checkpoint_every=5),
         seed=seed,
     ).resolved()
+
+
+def _refuse_other_settings(run: Path, recipe: Recipe) -> None:
+    differing = differing_keys(run, recipe) if is_finished(run) else []
+    if differing:
+        raise UserError(
+            f"{str(run)!r} holds a demo with other settings (they differ in"
+            f" {', '.join(differing)}): choose another --out or remove it."
+        )
 
 
 def table_row(result: RunResult) -> tuple[str, ...]:
@@ -118,7 +138,7 @@ def table_row(result: RunResult) -> tuple[str, ...]:
 
 def _test_photos(run: LoadedRun) -> ImageBank:
     task = open_recipe_task(run.recipe)
-    return decode(task.split("test"), run.card.prep, run.recipe.data)
+    return decode_split(task.split("test"), run.card.prep, run.recipe.data)
 
 
 @torch.inference_mode()
@@ -138,7 +158,7 @@ def _fold_difference(run: LoadedRun, images: ImageBank, adapted: Tensor) -> floa
 def _photos(
     test: ImageBank, stride: int, classes: Sequence[str], logits: Mapping[Method, Tensor]
 ) -> list[dict[str, object]]:
-    shown = []
+    shown: list[dict[str, object]] = []
     for index in range(stride // 2, stride * _PHOTOS, stride):
         answers = []
         for method in ("arc", "linear"):

@@ -17,11 +17,13 @@ def run(argv: list[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="Seed of the runs (default: 0).")
     parser.add_argument("--epochs", type=int, help="Epochs a method (default: 20).")
+    parser.add_argument("--quiet", action="store_true", help="Show only the results.")
     options = parser.parse_args(argv)
 
     from rich.console import Console
 
     from arcvit.bench.demo import EPOCHS, run_demo
 
-    run_demo(options.out, Console(), seed=options.seed, epochs=options.epochs or EPOCHS)
+    epochs = EPOCHS if options.epochs is None else options.epochs
+    run_demo(options.out, Console(), seed=options.seed, epochs=epochs, quiet=options.quiet)
     return 0

@@ -21,11 +21,12 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     options = parser.parse_args(argv)
 
+    from arcvit.data.augment import ToInput
     from arcvit.engine.device import make_accelerator
     from arcvit.engine.evaluate import evaluate
-    from arcvit.data.augment import ToInput
+    from arcvit.recipe.images import decode_split
     from arcvit.recipe.load import load_run
-    from arcvit.recipe.prepare import decode, open_recipe_task
+    from arcvit.recipe.prepare import open_recipe_task
 
     loaded = load_run(options.run, backbone=options.backbone, force=options.force)
     recipe = loaded.recipe
@@ -40,8 +41,8 @@ def run(argv: list[str]) -> int:
             f" {len(loaded.card.classes)}, differing in {', '.join(differing[:5])}): give data with"
             " the run's classes."
         )
-    images = decode(task.split(options.split), loaded.card.prep, recipe.data)
-    accelerator = make_accelerator(recipe.engine, None, recipe.seed)
+    images = decode_split(task.split(options.split), loaded.card.prep, recipe.data)
+    accelerator = make_accelerator(recipe.engine, recipe.seed)
     outcome = evaluate(
         loaded.model.to(accelerator.device),
         images,

@@ -9,7 +9,11 @@ from rich.table import Table
 
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
+from arcvit.core.files import read_json
 from arcvit.core.result import is_finished, read_result
+
+_NO_LAYER = "dummy-target-modules"
+"""PEFT's mark for an adapter without a layer (peft.utils.constants.DUMMY_TARGET_MODULES)."""
 
 
 def run(argv: list[str]) -> int:
@@ -40,12 +44,10 @@ def _facts(path: Path) -> dict[str, Any]:
             " folder adapter/ in it."
         )
     config = _read(config_file) | _read(card_file)
-    facts: dict[str, Any] = {"kind": config.get("peft_type", "full model")}
+    facts: dict[str, Any] = {"kind": _kind(config)}
     if facts["kind"] == "ARC":
         facts |= {key: config[key] for key in ("variant", "r", "dropout", "bias")}
-    facts |= {
-        key: config.get(key) for key in ("backbone", "backbone_fingerprint", "preprocessing")
-    }
+    facts |= {key: config.get(key) for key in ("backbone", "backbone_fingerprint", "preprocessing")}
     if is_finished(path):
         result = read_result(path)
         facts |= {
@@ -58,6 +60,13 @@ def _facts(path: Path) -> dict[str, Any]:
     facts["parameters"], facts["file_bytes"] = _size(adapter)
     facts["classes"] = config.get("classes")
     return facts
+
+
+def _kind(config: dict[str, Any]) -> str:
+    """What was trained; a linear probe and bias tuning are LoRA without a layer for PEFT."""
+    if config.get("target_modules") == _NO_LAYER:
+        return "biases and head" if config.get("bias") == "all" else "head alone"
+    return str(config.get("peft_type", "full model"))
 
 
 def _size(adapter: Path) -> tuple[dict[str, int], int]:
@@ -79,16 +88,19 @@ def _size(adapter: Path) -> tuple[dict[str, int], int]:
 
 def _shapes(file: Path) -> dict[str, list[int]]:
     """Shapes from a safetensors header: a length in 8 bytes, then JSON (safetensors' README)."""
-    with file.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    return {key: value["shape"] for key, value in header.items() if key != "__metadata__"}
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > file.stat().st_size:
+                raise ValueError("its header is cut off")
+            header = json.loads(stream.read(length))
+        return {key: value["shape"] for key, value in header.items() if key != "__metadata__"}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is damaged: expected a safetensors file ({error}).") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return record
+    return read_json(file) if file.is_file() else {}
 
 
 def _shown(value: Any) -> str:

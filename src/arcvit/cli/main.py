@@ -1,6 +1,8 @@
 """``arcvit``: one small module per command, imported when it is called."""
 
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,8 +15,11 @@ COMMANDS = {
     "predict": "class names for images",
     "merge": "fold a run into a plain timm checkpoint",
     "inspect": "what a run or an adapter is, on what, how big",
+    "import": "turn a checkpoint of the authors into an adapter",
 }
+_MODULES = {"import": "import_official"}  # a module can't be called import
 _USAGE_ERROR = 2
+_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
 _INTERRUPTED = 130
 
 
@@ -42,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"there is no command {name!r}: expected {', '.join(COMMANDS)}."
                 + nearest(name, COMMANDS)
             )
-        command = importlib.import_module(f"arcvit.cli.{name}")
+        command = importlib.import_module(f"arcvit.cli.{_MODULES.get(name, name)}")
         return int(command.run(rest) or 0)
     except UserError as error:
         if debug:
@@ -50,11 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"arcvit: {error}", file=sys.stderr)
         return _USAGE_ERROR
     except KeyboardInterrupt:
-        print("arcvit: interrupted; the same command resumes an unfinished run.", file=sys.stderr)
+        hint = "; the same command resumes the run" if name in ("train", "demo") else ""
+        print(f"arcvit: interrupted{hint}.", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        # Whoever read the output has gone; Python would complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if debug or error.errno not in _DISK:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        print(f"arcvit: {error.strerror}{where}: choose another place.", file=sys.stderr)
+        return _USAGE_ERROR
 
 
 def _help() -> str:

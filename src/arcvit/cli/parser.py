@@ -14,8 +14,9 @@ class CommandParser(argparse.ArgumentParser):
         hint = ""
         if message.startswith("unrecognized arguments: "):
             flag = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
-            known = [option for action in self._actions for option in action.option_strings]
-            hint = nearest(flag, known)
+            options = [option for action in self._actions for option in action.option_strings]
+            # Dashes would make all flags alike.
+            hint = nearest(flag.lstrip("-"), [option.lstrip("-") for option in options])
         raise UserError(f"{message}.{hint or f' {self.prog} --help says what is expected.'}")
 
 

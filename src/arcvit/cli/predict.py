@@ -24,15 +24,17 @@ def run(argv: list[str]) -> int:
 
     from arcvit.data.augment import ToInput
     from arcvit.data.decode import decode_all
+    from arcvit.engine.device import choose_device
     from arcvit.recipe.load import load_run
 
     loaded = load_run(options.run, backbone=options.backbone, force=options.force)
     prep = loaded.card.prep
     pixels = decode_all(options.images, prep)
-    to_input = ToInput.of(prep).eval()
+    device = choose_device("auto")
+    model, to_input = loaded.model.to(device), ToInput.of(prep).to(device).eval()
     with torch.inference_mode():
         probabilities = torch.cat(
-            [loaded.model(to_input(batch)).softmax(-1) for batch in pixels.split(64)]
+            [model(to_input(batch.to(device))).softmax(-1).cpu() for batch in pixels.split(64)]
         )
     top = probabilities.topk(min(options.top, len(loaded.card.classes)))
     for image, values, labels in zip(options.images, top.values, top.indices, strict=True):

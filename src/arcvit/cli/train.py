@@ -21,11 +21,15 @@ def run(argv: list[str]) -> int:
     name = f"{Path(recipe.data.path).expanduser().resolve().stem}-{recipe.method}"
     out = Path(namespace.out or Path("runs") / name)
 
+    from accelerate import PartialState
+
     from arcvit.recipe.execute import execute
 
     console = Console()
     result = execute(recipe, out, console, quiet=namespace.quiet)
-    console.print(_summary(result.val_accuracy, result.test_accuracy, out), highlight=False)
+    summary = _summary(result.val_accuracy, result.test_accuracy, out)
+    if PartialState().is_main_process:
+        console.print(summary, highlight=False, soft_wrap=True)
     return 0
 
 

@@ -9,9 +9,9 @@ class UserError(ValueError):
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
-    """The known names closest to a misspelt one, ready to end a sentence: ``" Did you mean 'arc'?"``.
+    """The known names closest to a misspelt one, ready to end a sentence.
 
-    Returns an empty string where nothing is close.
+    Returns ``" Did you mean 'arc' or 'arc_att'?"``, or an empty string where nothing is close.
     """
     close = difflib.get_close_matches(name, list(known), n=most, cutoff=0.5)
     if not close:

@@ -1,5 +1,6 @@
 """Files that are either whole or not there: write beside the target, then rename over it."""
 
+import glob
 import json
 import os
 import shutil
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from arcvit.core.errors import UserError
 
 
 @contextmanager
@@ -20,19 +23,39 @@ def atomic_path(target: Path) -> Iterator[Path]:
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}{target.suffix}")
     try:
         yield partial
-        if target.is_dir():
-            # A folder can't be renamed over a full one: move the old one away first.
-            outdated = target.with_name(f".{target.name}.outdated-{os.getpid()}")
-            target.rename(outdated)
-            partial.rename(target)
-            shutil.rmtree(outdated)
-        else:
-            partial.replace(target)
+        put_in_place(partial, target)
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
+        _remove(partial)
+
+
+def put_in_place(partial: Path, target: Path) -> None:
+    """Rename a finished file or folder over its target.
+
+    A folder can't be renamed over a full one: the old one is moved away first. A process that is
+    killed in between leaves it there; :func:`settle` brings it back.
+    """
+    if not target.is_dir():
+        partial.replace(target)
+        return
+    outdated = target.with_name(f".{target.name}.outdated-{os.getpid()}")
+    target.rename(outdated)
+    partial.rename(target)
+    shutil.rmtree(outdated)
+
+
+def settle(target: Path) -> None:
+    """Clean up after a writer of ``target`` that was killed: it is whole or not there afterwards.
+
+    Not to be called while another process may be writing it.
+    """
+    name = glob.escape(target.name)
+    for outdated in sorted(target.parent.glob(f".{name}.outdated-*")):
+        if target.exists():
+            _remove(outdated)
         else:
-            partial.unlink(missing_ok=True)
+            outdated.rename(target)
+    for partial in sorted(target.parent.glob(f".{name}.partial-*")):
+        _remove(partial)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -44,3 +67,25 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write a JSON file atomically, keys in the given order; NaN and infinity are refused."""
     write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        UserError: the file is damaged or holds something else.
+    """
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file} is damaged: expected JSON ({error}).") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{file} is damaged: expected a JSON object.")
+    return record
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

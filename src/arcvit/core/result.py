@@ -1,13 +1,11 @@
 """What came out of a run: ``result.json``, whose presence means that the run is finished."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.core.files import write_json
+from arcvit.core.files import read_json, write_json
 
 RESULT_FILE = "result.json"
 
@@ -78,10 +76,10 @@ def read_result(run: Path) -> RunResult:
     """
     if not is_finished(run):
         raise UserError(
-            f"{str(run)!r} is not a finished run: expected {RESULT_FILE} in it; train one with"
-            " arcvit train, which resumes an unfinished run."
+            f"{str(run)!r} is not a finished run: expected {RESULT_FILE} in it; arcvit train makes"
+            " one, and the same command resumes an unfinished one."
         )
-    record: dict[str, Any] = json.loads((run / RESULT_FILE).read_text(encoding="utf-8"))
+    record = read_json(run / RESULT_FILE)
     known = {f.name for f in dataclasses.fields(RunResult)}
     if set(record) != known:
         raise UserError(

@@ -19,6 +19,8 @@ class DataConfig:
         path: a folder of class folders, with train/, val/, test/ below it where they exist; a
             folder in VTAB-1k or FGVC layout; or a CSV or TSV file.
         preset: preprocessing by name: vtab, vtab-raw, vtab-model, fgvc or model.
+        augment: what is done to training images: crop-flip (random crops and flips), flip, none, or
+            preset: crop-flip with the presets model and fgvc, none with the VTAB presets.
         fit_on: train on the training split, or on training and validation split together (once
             everything is chosen).
         val_fraction: share of the training images held out where there is no validation split.
@@ -36,6 +38,7 @@ class DataConfig:
 
     path: str
     preset: str = "model"
+    augment: Literal["preset", "none", "flip", "crop-flip"] = "preset"
     fit_on: Literal["train", "trainval"] = "train"
     val_fraction: float = 0.2
     test_fraction: float = 0.2

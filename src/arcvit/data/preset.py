@@ -6,7 +6,7 @@ every run and every adapter records a ``Preprocessing`` and applies it again at 
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from arcvit.core.errors import UserError, nearest
@@ -166,6 +166,32 @@ def resolve_preset(
     raise UserError(
         f"There is no preset '{name}': expected one of {', '.join(PRESETS)}."
         f"{nearest(name, PRESETS)}"
+    )
+
+
+def training_preprocessing(prep: Preprocessing, *, preset: str, augment: str) -> Preprocessing:
+    """The preprocessing of training images: that of the others, with random crops and flips.
+
+    A random crop keeps 7/8 of an edge, as VPT's 224 of 256; the images of an evaluation are
+    prepared as the preset says.
+
+    Args:
+        prep: what the preset means for the backbone.
+        preset: its name.
+        augment: ``none``, ``flip``, ``crop-flip``, or ``preset``: crop-flip with ``model`` and
+            ``fgvc``, none with the VTAB presets.
+    """
+    if augment == "preset":
+        augment = "crop-flip" if preset in ("model", "fgvc") else "none"
+    if augment in ("none", "flip"):
+        plain = replace(prep, random_crop=False, flip=augment == "flip")
+        return prep if plain.to_dict() == prep.to_dict() else plain
+    return replace(
+        prep,
+        resize="shortest" if prep.resize == "shortest" else "squash-crop",
+        resize_size=max(min(prep.size) * 8 // 7, prep.resize_size),
+        random_crop=True,
+        flip=True,
     )
 
 

@@ -1,7 +1,7 @@
 """What the loop learns from: a dataset that hands out whole batches, and what prepares them."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ class Batches(Protocol):
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]: ...
 
 
-def as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def as_it_is(batch: Any) -> Any:
     """The collate function of a dataset that already gives batches."""
     return batch
 

@@ -59,9 +59,7 @@ def head_features(
 ) -> FeatureBank:
     """One pass of the frozen backbone over a split, keeping what reaches the head."""
     seen: list[Tensor] = []
-    hook = head.register_forward_pre_hook(
-        lambda _, inputs: seen.append(inputs[0].float().cpu())
-    )
+    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu()))
     was_training = model.training
     model.eval()
     labels = []

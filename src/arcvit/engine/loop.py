@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,23 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
-from transformers import get_cosine_schedule_with_warmup
+from torch.optim.lr_scheduler import LambdaLR
 
 from arcvit.core.errors import UserError
+from arcvit.engine.accumulation import batch_sizes, batch_weights
 from arcvit.engine.batches import Batches, Prepare, loader
 from arcvit.engine.checkpoint import Checkpoint
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.engine.groups import optimizer_groups
 from arcvit.engine.progress import TrainingDisplay
+from arcvit.engine.schedule import share_of_peak
 
 EpochEnd = Callable[[list[dict[str, Any]]], None]
-"""Called after an epoch with the records of all epochs so far, as in metrics.jsonl."""
+"""Called after an epoch, and when resuming, with the records of all epochs so far."""
 
 
 class NonFiniteLoss(UserError):
-    """The loss became NaN or infinite."""
+    """The loss or what is trained became NaN or infinite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,30 +73,33 @@ def fit(
         display: where progress is shown.
         checkpoint_folder: where to save and resume; None: neither.
         validate: gives ``val_accuracy`` and ``val_loss`` of the model.
-        on_epoch: gets the records so far after each epoch.
+        on_epoch: gets the records so far, as in metrics.jsonl.
 
     Raises:
         NonFiniteLoss: names the step; the checkpoint of the last good epoch stays.
     """
-    data = loader(
-        train, engine.batch_size, shuffle=True, pin=accelerator.device.type == "cuda"
-    )
+    data = loader(train, engine.batch_size, shuffle=True, pin=accelerator.device.type == "cuda")
     optimizer = torch.optim.AdamW(
         optimizer_groups(model, head, optim), weight_decay=optim.weight_decay, fused=True
     )
-    checkpoint_model = model
+    plain_model = model
     model, optimizer, data = accelerator.prepare(model, optimizer, data)
     steps_per_epoch = math.ceil(len(data) / engine.accumulate)
     steps = steps_per_epoch * engine.epochs
-    schedule = accelerator.prepare(
-        get_cosine_schedule_with_warmup(optimizer, round(optim.warmup * steps), steps)
-    )
+    share = partial(share_of_peak, warmup=round(optim.warmup * steps), steps=steps)
+    schedule = accelerator.prepare(LambdaLR(optimizer, share))
     history: list[dict[str, Any]] = []
     checkpoint = None
     if checkpoint_folder is not None:
-        checkpoint = Checkpoint(checkpoint_folder, accelerator, checkpoint_model)
+        checkpoint = Checkpoint(checkpoint_folder, accelerator, plain_model)
         if checkpoint.exists():
-            _, history = checkpoint.load()
+            history = checkpoint.load()
+            if on_epoch is not None:
+                on_epoch(history)
+    sizes = batch_sizes(
+        len(train), engine.batch_size, batches=len(data), processes=accelerator.num_processes
+    )
+    weights = batch_weights(sizes, engine.accumulate)
 
     with display:
         for epoch in range(len(history) + 1, engine.epochs + 1):
@@ -108,7 +114,7 @@ def fit(
                     loss = F.cross_entropy(
                         logits.float(), labels, label_smoothing=engine.label_smoothing
                     )
-                    accelerator.backward(loss)
+                    accelerator.backward(loss * weights[batch])
                     if accelerator.sync_gradients and optim.clip_grad:
                         accelerator.clip_grad_norm_(model.parameters(), optim.clip_grad)
                     optimizer.step()
@@ -124,7 +130,7 @@ def fit(
             seconds = time.perf_counter() - start
             record: dict[str, Any] = {
                 "epoch": epoch,
-                "train_loss": all_losses.mean().item(),
+                "train_loss": _mean(all_losses, sizes),
                 "train_accuracy": _total_correct(accelerator, correct) / len(train),
                 "lr": schedule.get_last_lr()[0],
                 "images": len(train),
@@ -137,18 +143,23 @@ def fit(
             due = engine.validate_every and epoch % engine.validate_every == 0
             if validate is not None and (due or last):
                 record.update(validate(model))
+            _refuse_broken_state(plain_model, record, checkpoint)
             history.append(record)
             mean_seconds = (time.perf_counter() - start + _total(history[:-1])) / len(history)
             record["seconds_left"] = mean_seconds * (engine.epochs - epoch)
             due = engine.checkpoint_every and epoch % engine.checkpoint_every == 0
-            if checkpoint is not None and due and not last:
-                checkpoint.save(epoch, history)
+            if checkpoint is not None and (due or last):
+                checkpoint.save(history)
             display.epoch(record)
             if on_epoch is not None:
                 on_epoch(history)
-    return Fit(
-        history=history, seconds=_total(history), images=sum(r["images"] for r in history)
-    )
+    return Fit(history=history, seconds=_total(history), images=sum(r["images"] for r in history))
+
+
+def _mean(losses: Tensor, sizes: list[int]) -> float:
+    """Mean over the images of an epoch of the mean losses of its batches."""
+    weights = losses.new_tensor(sizes)
+    return float(((losses * weights).sum() / weights.sum()).item())
 
 
 def _total(history: list[dict[str, Any]]) -> float:
@@ -164,12 +175,29 @@ def _refuse_non_finite(losses: Tensor, epoch: int, checkpoint: Checkpoint | None
     if bool(finite.all()):
         return
     step = int((~finite).nonzero()[0].item()) + 1
+    value = losses[step - 1].item()
+    raise _non_finite(f"the loss became {value} at step {step} of epoch {epoch}", checkpoint)
+
+
+def _refuse_broken_state(
+    model: nn.Module, record: dict[str, Any], checkpoint: Checkpoint | None
+) -> None:
+    """The last step of an epoch can break what is trained after its loss was read."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not all(bool(torch.isfinite(p).all()) for p in trained):
+        what = f"what is trained became infinite in the last step of epoch {record['epoch']}"
+        raise _non_finite(what, checkpoint)
+    if record["val_loss"] is not None and not math.isfinite(record["val_loss"]):
+        what = f"the validation loss became {record['val_loss']} after epoch {record['epoch']}"
+        raise _non_finite(what, checkpoint)
+
+
+def _non_finite(what: str, checkpoint: Checkpoint | None) -> NonFiniteLoss:
     kept = (
         f"the state after the last good epoch is in {checkpoint.folder}"
         if checkpoint is not None and checkpoint.exists()
         else "there is no earlier state"
     )
-    raise NonFiniteLoss(
-        f"the loss became {losses[step - 1].item()} at step {step} of epoch {epoch}: training"
-        f" stopped; {kept}. Try a lower --optim.lr, or --engine.precision fp32."
+    return NonFiniteLoss(
+        f"{what}: training stopped; {kept}. Try a lower --optim.lr, or --engine.precision fp32."
     )

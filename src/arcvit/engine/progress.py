@@ -1,24 +1,28 @@
-"""What a person sees while a model learns: a bar in a terminal, a line an epoch elsewhere."""
+"""What a person sees while a model learns: a bar in a terminal, some lines elsewhere."""
 
+import time
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
-    SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+
+_LINES = 20
+"""Lines of a run where there is no terminal, beside the first and the last."""
+_PAUSE = 10.0
+"""Seconds after which there is a line in any case."""
 
 
 class TrainingDisplay:
     """Shows epoch, loss, accuracy, images per second and the time left.
 
     Args:
-        console: where to show it; not a terminal: one line an epoch.
+        console: where to show it; not a terminal: about 20 lines a run, or one every 10 seconds.
         label: what is being learned.
         epochs: epochs in all.
         steps: batches in an epoch.
@@ -35,17 +39,17 @@ class TrainingDisplay:
         self._quiet = quiet
         self._bar: Progress | None = None
         if console.is_terminal and not quiet:
+            # What matters least comes last: a narrow terminal cuts it off.
             self._bar = Progress(
-                SpinnerColumn(),
                 TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[status]}"),
+                BarColumn(bar_width=8),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[status]}"),
                 console=console,
                 transient=True,
             )
         self._task: Any = None
+        self._last_line = 0.0
 
     def __enter__(self) -> "TrainingDisplay":
         if self._bar is not None:
@@ -71,17 +75,24 @@ class TrainingDisplay:
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """After an epoch: its record, as in metrics.jsonl."""
+        narrow = self._bar is not None
         shown = [
-            f"epoch {metrics['epoch']}/{self._epochs}",
-            f"loss {metrics['train_loss']:.4f}",
+            f"{'' if narrow else 'epoch '}{metrics['epoch']}/{self._epochs}",
+            f"loss {metrics['train_loss']:.4g}",
             f"train {metrics['train_accuracy']:.1%}",
         ]
         if metrics.get("val_accuracy") is not None:
             shown.append(f"val {metrics['val_accuracy']:.1%}")
         shown.append(f"{metrics['images_per_second']:.0f} images/s")
-        status = "  ".join(shown)
         if self._bar is not None:
-            self._bar.update(self._task, status=status)
-        elif not self._quiet:
-            left = f"{metrics['seconds_left']:.0f} s left"
-            self._console.print(f"{self._label}  {status}  {left}", highlight=False, soft_wrap=True)
+            self._bar.update(self._task, status=" ".join(shown))
+        elif not self._quiet and self._line_is_due(metrics["epoch"]):
+            self._last_line = time.monotonic()
+            shown.append(f"{metrics['seconds_left']:.0f} s left")
+            self._console.print("  ".join([self._label, *shown]), highlight=False, soft_wrap=True)
+
+    def _line_is_due(self, epoch: int) -> bool:
+        share = epoch * _LINES // self._epochs
+        crosses_a_mark = share > (epoch - 1) * _LINES // self._epochs
+        waited = time.monotonic() - self._last_line >= _PAUSE
+        return epoch == 1 or crosses_a_mark or waited

@@ -6,7 +6,6 @@ has no adapter; its folder holds the whole model in timm's format.
 """
 
 import dataclasses
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +13,21 @@ from typing import Any
 
 import safetensors.torch
 from peft import PeftModel
-from peft.utils import get_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict
+from safetensors import SafetensorError
 from torch import nn
 
 from arcvit.arc.config import PEFT_TYPE, ArcConfig
-from arcvit.arc.fingerprint import check_fingerprint
-from arcvit.backbones.build import load_weights
+from arcvit.arc.fingerprint import check_fingerprint, fingerprint
+from arcvit.backbones.build import Backbone, load_weights
 from arcvit.core.errors import UserError
-from arcvit.core.files import atomic_path, write_json
+from arcvit.core.files import atomic_path, read_json, write_json
+from arcvit.core.result import RunResult
 from arcvit.data.preset import Preprocessing
 
 ADAPTER_FOLDER = "adapter"
-_CONFIG = "adapter_config.json"
-_CARD = "task.json"
+CONFIG_FILE = "adapter_config.json"
+CARD_FILE = "task.json"
 _FULL = "model.safetensors"
 
 
@@ -52,57 +53,76 @@ class TaskCard:
         return Preprocessing.from_dict(self.preprocessing)
 
 
-def save_adapter(folder: Path, model: nn.Module, card: TaskCard) -> None:
-    """Write what was learned with its card, atomically."""
+def save_adapter(
+    folder: Path, model: nn.Module, card: TaskCard, result: RunResult | None = None
+) -> None:
+    """Write what was learned with its card, atomically.
+
+    Args:
+        folder: the adapter folder.
+        model: the adapted model.
+        card: what prediction needs to know.
+        result: what came out, for the model card.
+    """
     with atomic_path(folder) as partial:
         partial.mkdir()
         if not isinstance(model, PeftModel):
             safetensors.torch.save_file(
                 {n: t.contiguous() for n, t in model.state_dict().items()}, partial / _FULL
             )
-            write_json(partial / _CARD, dataclasses.asdict(card))
+            write_json(partial / CARD_FILE, dataclasses.asdict(card))
             return
         config = model.peft_config["default"]
         if isinstance(config, ArcConfig):
             for name, value in dataclasses.asdict(card).items():
                 setattr(config, name, value)
+            if result is not None:
+                config.results = {
+                    "task": result.task,
+                    "test_accuracy": result.test_accuracy,
+                    "val_accuracy": result.val_accuracy,
+                }
         else:
-            write_json(partial / _CARD, dataclasses.asdict(card))
+            write_json(partial / CARD_FILE, dataclasses.asdict(card))
         model.save_pretrained(partial)
 
 
 def adapter_size(model: nn.Module, head: str) -> int:
     """Size in bytes of what was learned without the head, as a safetensors file."""
-    if isinstance(model, PeftModel):
-        state = get_peft_model_state_dict(model)
-    else:
-        state = model.state_dict()
+    whole = not isinstance(model, PeftModel)
+    state = model.state_dict() if whole else get_peft_model_state_dict(model)
     kept = {n: t.contiguous() for n, t in state.items() if f".{head}." not in f".{n}"}
     return len(safetensors.torch.save(kept)) if kept else 0
 
 
+def is_full_model(folder: Path) -> bool:
+    """Whether an adapter folder holds a whole model: full fine-tuning."""
+    return (folder / _FULL).is_file() and not (folder / CONFIG_FILE).is_file()
+
+
 def load_adapter(
-    model: nn.Module, head: str, folder: Path, card: TaskCard, *, force: bool = False
+    backbone: Backbone, folder: Path, card: TaskCard, *, force: bool = False
 ) -> nn.Module:
     """Put what was learned onto a freshly built backbone, ready for inference.
 
     Args:
-        model: the backbone.
-        head: name of its head.
+        backbone: what it was trained on, freshly built.
         folder: the adapter folder.
         card: its card.
         force: load onto weights other than those the adapter was trained on.
 
     Raises:
-        UserError: it was trained on another backbone.
+        UserError: it was trained on another backbone, or its files are damaged.
     """
-    if not (folder / _CONFIG).is_file():
+    model = backbone.model
+    if is_full_model(folder):
         load_weights(model, folder / _FULL)
         return model.eval()
+    weights = folder / SAFETENSORS_WEIGHTS_NAME
+    if not weights.is_file():
+        raise UserError(f"{weights} isn't there: the adapter is damaged.")
     if not force:
-        check_fingerprint(
-            model, card.backbone_fingerprint, backbone=card.backbone, exclude=[head]
-        )
+        _check_backbone(backbone, card)
     kwargs: dict[str, Any] = {}
     if force and _peft_type(folder) == PEFT_TYPE:
         config = ArcConfig.from_pretrained(str(folder))
@@ -111,7 +131,15 @@ def load_adapter(
     with warnings.catch_warnings():
         # The linear probe and bias tuning have no LoRA layer, which PEFT points out.
         warnings.filterwarnings("ignore", message=".*missing adapter keys.*")
-        adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), **kwargs)
+        try:
+            adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), **kwargs)
+        except UserError:
+            raise
+        except (RuntimeError, SafetensorError, ValueError) as error:
+            raise UserError(
+                f"the adapter in {folder} doesn't fit {backbone.name!r} or is damaged:"
+                f" {' '.join(str(error).split())[:300]}."
+            ) from error
     return adapted.eval()
 
 
@@ -122,17 +150,32 @@ def read_card(folder: Path) -> TaskCard:
         UserError: the folder isn't an adapter with classes and preprocessing.
     """
     names = [field.name for field in dataclasses.fields(TaskCard)]
-    for file in (folder / _CARD, folder / _CONFIG):
+    for file in (folder / CARD_FILE, folder / CONFIG_FILE):
         if file.is_file():
-            record = json.loads(file.read_text(encoding="utf-8"))
+            record = read_json(file)
             if all(record.get(name) is not None for name in names):
                 return TaskCard(**{name: record[name] for name in names})
     raise UserError(
-        f"{str(folder)!r} is not an adapter that arcvit trained: expected {_CONFIG} or {_CARD} with"
-        f" {', '.join(names)}."
+        f"{str(folder)!r} is not an adapter that arcvit trained: expected {CONFIG_FILE} or"
+        f" {CARD_FILE} with {', '.join(names)}."
     )
 
 
 def _peft_type(folder: Path) -> str:
-    record = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    return str(record["peft_type"])
+    return str(read_json(folder / CONFIG_FILE)["peft_type"])
+
+
+def _check_backbone(backbone: Backbone, card: TaskCard) -> None:
+    """Name both backbones where the weights aren't those the adapter was trained on."""
+    exclude = [backbone.head]
+    try:
+        check_fingerprint(
+            backbone.model, card.backbone_fingerprint, backbone=card.backbone, exclude=exclude
+        )
+    except UserError as error:
+        found = fingerprint(backbone.model, exclude=exclude)
+        raise UserError(
+            f"the adapter was trained on {card.backbone!r} ({card.backbone_fingerprint}), but"
+            f" {backbone.name!r} has other weights ({found}): give that backbone with --backbone,"
+            " or --force to try it all the same."
+        ) from error

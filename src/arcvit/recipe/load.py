@@ -8,10 +8,18 @@ from torch import nn
 from arcvit.backbones.build import Backbone, build_backbone
 from arcvit.core.errors import UserError
 from arcvit.core.result import RunResult, read_result
-from arcvit.recipe.adapter import ADAPTER_FOLDER, TaskCard, load_adapter, read_card
-from arcvit.recipe.execute import RECIPE_FILE
+from arcvit.recipe.adapter import (
+    ADAPTER_FOLDER,
+    CARD_FILE,
+    CONFIG_FILE,
+    TaskCard,
+    is_full_model,
+    load_adapter,
+    read_card,
+)
 from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.recipe import Recipe
+from arcvit.recipe.run_folder import RECIPE_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +54,21 @@ def load_run(run: Path, *, backbone: str | None = None, force: bool = False) -> 
     """
     if not run.is_dir():
         raise UserError(f"run {str(run)!r} isn't there: expected a folder that arcvit train wrote.")
+    if (run / CONFIG_FILE).is_file() or (run / CARD_FILE).is_file():
+        raise UserError(
+            f"{str(run)!r} is an adapter, not a run: expected the folder around it,"
+            f" {str(run.parent)!r}."
+        )
     result = read_result(run)
     recipe = read_recipe(run / RECIPE_FILE)
     card = read_card(run / ADAPTER_FOLDER)
+    # Full fine-tuning brings all weights along.
+    full = is_full_model(run / ADAPTER_FOLDER)
     built = build_backbone(
         backbone or recipe.backbone,
         num_classes=len(card.classes),
-        weights=recipe.weights,
+        weights="random" if full else recipe.weights,
         image_size=recipe.image_size,
     )
-    model = load_adapter(built.model, built.head, run / ADAPTER_FOLDER, card, force=force)
+    model = load_adapter(built, run / ADAPTER_FOLDER, card, force=force)
     return LoadedRun(recipe=recipe, result=result, card=card, backbone=built, model=model)

@@ -1,5 +1,6 @@
 """Fold a finished run into a plain timm checkpoint."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -41,6 +42,14 @@ def _timm_data_config(prep: Preprocessing) -> dict[str, object]:
         "interpolation": prep.interpolation,
         "mean": prep.mean,
         "std": prep.std,
-        "crop_pct": 1.0 if prep.resize == "squash" else min(prep.size) / prep.resize_size,
+        "crop_pct": 1.0 if prep.resize == "squash" else _crop_pct(min(prep.size), prep.resize_size),
         "crop_mode": "center" if prep.resize == "shortest" else "squash",
     }
+
+
+def _crop_pct(size: int, resize_size: int) -> float:
+    """The share from which timm gets ``resize_size`` back, as ``floor(size / crop_pct)``."""
+    crop_pct = size / resize_size
+    while math.floor(size / crop_pct) < resize_size:
+        crop_pct = math.nextafter(crop_pct, 0)
+    return crop_pct

@@ -1,13 +1,11 @@
 """What each method trains, as PEFT configs; full fine-tuning needs none."""
 
-from typing import Any
-
 from peft import LoraConfig, PeftConfig, get_peft_model
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
 from arcvit.arc.config import ArcConfig
-from arcvit.core.errors import UserError
+from arcvit.core.errors import UserError, nearest
 from arcvit.recipe.recipe import ArcOptions, Recipe
 
 
@@ -61,6 +59,8 @@ def adapt(model: nn.Module, recipe: Recipe, head: str) -> nn.Module:
     config = peft_config(recipe, head)
     if config is None:
         return model.requires_grad_(True)
+    if recipe.method == "lora":
+        _check_targets(model, recipe.lora.targets, recipe.backbone)
     try:
         adapted: nn.Module = get_peft_model(model, config)
     except UserError:
@@ -72,13 +72,22 @@ def adapt(model: nn.Module, recipe: Recipe, head: str) -> nn.Module:
     return adapted
 
 
-def task_card(
-    *, classes: tuple[str, ...], preprocessing: dict[str, Any], backbone: str, fingerprint: str
-) -> dict[str, Any]:
-    """What prediction needs to know beside the weights."""
-    return {
-        "classes": list(classes),
-        "preprocessing": preprocessing,
-        "backbone": backbone,
-        "backbone_fingerprint": fingerprint,
-    }
+def _check_targets(model: nn.Module, targets: list[str], backbone: str) -> None:
+    """Refuse names that no layer ends in: PEFT takes a list if one of them fits."""
+    modules = dict(model.named_modules())
+    linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    leaves = list(dict.fromkeys(name.rpartition(".")[2] for name in linear))
+    for target in targets:
+        named = [name for name in modules if f".{name}".endswith(f".{target}")]
+        if not named:
+            raise UserError(
+                f"lora.targets names {target!r}, which {backbone!r} hasn't: expected linear layers,"
+                f" as {', '.join(leaves)}.{nearest(target, leaves)}"
+            )
+        wrong = [name for name in named if not isinstance(modules[name], nn.Linear | nn.Conv2d)]
+        if wrong:
+            kind = type(modules[wrong[0]]).__name__
+            raise UserError(
+                f"lora.targets names {target!r}, but {wrong[0]!r} ({kind}) can't carry an adapter:"
+                f" expected linear layers, as {', '.join(leaves)}."
+            )

@@ -2,21 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from accelerate.utils import set_seed
 from torch import nn
 
 from arcvit.arc.fingerprint import fingerprint
 from arcvit.backbones.build import Backbone, build_backbone
-from arcvit.core.errors import UserError
 from arcvit.data.augment import ToInput
-from arcvit.data.config import DataConfig
-from arcvit.data.images import ImageBank
-from arcvit.data.preset import Preprocessing, resolve_preset
+from arcvit.data.preset import Preprocessing, resolve_preset, training_preprocessing
 from arcvit.data.source import open_task
-from arcvit.data.task import ImageTask, Split
+from arcvit.data.task import ImageTask
 from arcvit.recipe.adapter import TaskCard
+from arcvit.recipe.images import RunImages, decode_run
 from arcvit.recipe.methods import adapt
 from arcvit.recipe.recipe import Recipe
 
@@ -30,20 +27,24 @@ class Workplace:
 
     Attributes:
         task: class names and splits.
-        train: decoded training images.
+        images: decoded images.
         backbone: the pretrained model with its head.
         model: the same model with what the method adds, trainable where it learns.
-        prep: how images are prepared.
+        prep: how images are prepared, and remain so at prediction.
+        training_prep: how training images are prepared.
         to_input: turns decoded images into the model's input.
+        training_input: turns decoded training images into it.
         card: what prediction needs to know.
     """
 
     task: ImageTask
-    train: ImageBank
+    images: RunImages
     backbone: Backbone
     model: nn.Module
     prep: Preprocessing
+    training_prep: Preprocessing
     to_input: ToInput
+    training_input: ToInput
     card: TaskCard
 
     @property
@@ -83,16 +84,21 @@ def prepare(recipe: Recipe, say: Say) -> Workplace:
     # The adapters' initial values follow from the seed alone, whatever the backbone drew.
     set_seed(recipe.seed)
     model = adapt(backbone.model, recipe, backbone.head)
-    split = task.trainval() if recipe.data.fit_on == "trainval" else task.split("train")
-    train = decode(split, prep, recipe.data)
-    _refuse_lost_classes(train, split, task)
+    training_prep = training_preprocessing(
+        prep, preset=recipe.data.preset, augment=recipe.data.augment
+    )
+    images = decode_run(task, prep, training_prep, recipe.data)
+    if images.skipped:
+        say(f"{images.skipped} unreadable images are left out")
     return Workplace(
         task=task,
-        train=train,
+        images=images,
         backbone=backbone,
         model=model,
         prep=prep,
-        to_input=ToInput.of(prep),
+        training_prep=training_prep,
+        to_input=ToInput.of(prep).eval(),
+        training_input=ToInput.of(training_prep).train(),
         card=card,
     )
 
@@ -111,29 +117,5 @@ def open_recipe_task(recipe: Recipe) -> ImageTask:
     )
 
 
-def decode(split: Split, prep: Preprocessing, data: DataConfig) -> ImageBank:
-    """The images of a split, decoded once, in memory or on disk."""
-    cache = Path(data.cache_dir).expanduser() if data.cache_dir else Path.home() / ".cache/arcvit"
-    return ImageBank.build(
-        split,
-        prep,
-        on_bad=data.on_bad,
-        memory_limit=int(data.memory_gb * 1e9),
-        cache_dir=cache,
-        workers=data.workers,
-    )
-
-
 def _split_sizes(task: ImageTask) -> str:
     return ", ".join(f"{len(split)} {name}" for name, split in task.splits.items())
-
-
-def _refuse_lost_classes(train: ImageBank, split: Split, task: ImageTask) -> None:
-    """A class all of whose training images were skipped can't be learned."""
-    lost = sorted(set(split.labels) - set(train.labels.tolist()))
-    if lost:
-        names = ", ".join(repr(task.classes[label]) for label in lost[:10])
-        raise UserError(
-            f"no readable training image is left of {names}: repair those images or remove the"
-            " classes."
-        )

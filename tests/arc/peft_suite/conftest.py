@@ -1,6 +1,6 @@
 """Backbones and adapters on which every PEFT behaviour is checked.
 
-The MLP has plain linear layers; in the tiny ViT the sites are norms, and its blocks share projections.
+The MLP has plain linear layers. In the tiny ViT the sites are norms, and blocks share projections.
 """
 
 from collections.abc import Callable
@@ -107,6 +107,10 @@ CASES = {
     "vit-linears": Case("vit", VIT | {"target_modules": ["qkv", "fc1"]}),
     "vit-before-norm": Case("vit", VIT | {"placement": "before_norm"}),
 }
+TARGETS = ("mlp-regex", "mlp-all-linear", "vit-list", "vit-regex")
+"""Cases that differ from others only in how the sites are named."""
+
+SOME = ("mlp-r1", "mlp-head", "vit", "vit-head", "vit-share-all", "vit-separate", "vit-linears")
 FEW = ("mlp", "vit-head")
 
 
@@ -116,15 +120,27 @@ def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
 
 
-@pytest.fixture(params=[name for name, case in CASES.items() if case.foldable])
+@pytest.fixture(params=[n for n, case in CASES.items() if case.foldable and n not in TARGETS])
 def foldable(request: pytest.FixtureRequest) -> Case:
     """Every case whose adapters can be folded."""
     return CASES[request.param]
 
 
-@pytest.fixture(params=[name for name, c in CASES.items() if "modules_to_save" not in c.settings])
+@pytest.fixture(
+    params=[
+        name
+        for name, case in CASES.items()
+        if "modules_to_save" not in case.settings and name not in TARGETS
+    ]
+)
 def headless(request: pytest.FixtureRequest) -> Case:
     """Every case whose adapters can be active together: saved modules don't add up."""
+    return CASES[request.param]
+
+
+@pytest.fixture(params=SOME)
+def some(request: pytest.FixtureRequest) -> Case:
+    """A case for each way of sharing projections, for what has many variants of its own."""
     return CASES[request.param]
 
 

@@ -1,0 +1,47 @@
+"""``arcvit import``: an official checkpoint of the authors as an adapter folder."""
+
+from pathlib import Path
+
+from arcvit.cli.parser import command_parser
+from arcvit.core.errors import UserError
+
+
+def run(argv: list[str]) -> int:
+    """Convert, and say what was found."""
+    parser = command_parser(
+        "import", "Turn a fine-tuned checkpoint of the authors' ViT into an adapter folder."
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="Their .bin or .pth file.")
+    parser.add_argument("--out", type=Path, required=True, help="The adapter folder to write.")
+    parser.add_argument(
+        "--backbone_out", type=Path, help="Write the backbone too, as a timm checkpoint folder."
+    )
+    parser.add_argument("--classes", type=Path, help="A text file with a class name a line.")
+    parser.add_argument("--preset", default="vtab", help="How images are prepared (vtab).")
+    parser.add_argument("--heads", type=int, help="Attention heads, if not those of ViT-B, L, H.")
+    options = parser.parse_args(argv)
+    classes = None
+    if options.classes is not None:
+        if not options.classes.is_file():
+            raise UserError(f"--classes {str(options.classes)!r} isn't there.")
+        classes = options.classes.read_text(encoding="utf-8").split("\n")
+        classes = [line.strip() for line in classes if line.strip()]
+
+    from arcvit.recipe.official import import_official
+
+    imported = import_official(
+        options.file,
+        options.out,
+        heads=options.heads,
+        classes=classes,
+        preset=options.preset,
+        backbone=options.backbone_out,
+    )
+    found = imported.checkpoint
+    print(
+        f"{found.variant}, r={found.r}, {imported.classes} classes, on {imported.architecture};"
+        f" the adapter is in {options.out}"
+    )
+    if options.backbone_out is not None:
+        print(f"the backbone is in {options.backbone_out}")
+    return 0

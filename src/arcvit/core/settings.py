@@ -1,0 +1,112 @@
+"""What a setting may hold: its kind and its range, checked where a config is made."""
+
+import dataclasses
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from arcvit.core.errors import UserError, nearest
+
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """Finite numbers between bounds; a bound that isn't given isn't checked.
+
+    Attributes:
+        at_least: smallest number allowed.
+        above: numbers must be greater than this.
+        at_most: largest number allowed.
+        below: numbers must be smaller than this.
+    """
+
+    at_least: float = -math.inf
+    above: float = -math.inf
+    at_most: float = math.inf
+    below: float = math.inf
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and self.at_least <= value <= self.at_most
+            and self.above < value < self.below
+        )
+
+    def __str__(self) -> str:
+        bounds = {
+            "at least": self.at_least,
+            "above": self.above,
+            "at most": self.at_most,
+            "below": self.below,
+        }
+        given = [f"{name} {bound:.10g}" for name, bound in bounds.items() if math.isfinite(bound)]
+        return " and ".join(given)
+
+
+def check_settings(section: str, config: Any, ranges: Mapping[str, Range]) -> None:
+    """Check every field of a config dataclass against its type and its range.
+
+    Args:
+        section: where the config sits in a recipe, as ``optim``; empty at the top.
+        config: the dataclass.
+        ranges: ranges of its numbers by field name; None as a value is in every range.
+
+    Raises:
+        UserError: names the key, its value and what was expected.
+    """
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        key = f"{section}.{field.name}" if section else field.name
+        if not _fits(value, hint):
+            raise UserError(
+                f"{key} is {'null' if value is None else repr(value)}: expected"
+                f" {described(hint)}.{nearest_choice(value, hint)}"
+            )
+        limits = ranges.get(field.name)
+        if limits is not None and value is not None and value not in limits:
+            kind = described(hint) if math.isfinite(value) else "a finite number"
+            raise UserError(f"{key} is {value!r}: expected {kind} {limits}.")
+
+
+def described(hint: Any) -> str:
+    """A type as a user knows it: ``a whole number``, ``one of arc, linear``."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return f"keys of their own ({', '.join(f.name for f in dataclasses.fields(hint))})"
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if get_origin(hint) is list:
+        (item,) = get_args(hint)
+        inside = f", each {described(item)}" if item is not str else ""
+        return f"a list, as [a, b]{inside}"
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(described(h) for h in get_args(hint) if h is not types.NoneType)
+    return _KINDS.get(hint, str(hint))
+
+
+def nearest_choice(value: object, hint: Any) -> str:
+    """The choices of a type nearest to a wrong value, ready to end a sentence; may be empty."""
+    inner = get_args(hint)[0] if get_origin(hint) is list else hint
+    if get_origin(inner) is not Literal:
+        return ""
+    wrong = value if isinstance(value, list) else [value]
+    known = [str(choice) for choice in get_args(inner)]
+    return next((nearest(str(v), known) for v in wrong if str(v) not in known), "")
+
+
+def _fits(value: object, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin is list:
+        return isinstance(value, list) and all(_fits(v, get_args(hint)[0]) for v in value)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, h) for h in get_args(hint))
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)

@@ -1,0 +1,97 @@
+"""The images of a run, decoded before anything is trained: a broken test photo shows at once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from arcvit.core.errors import UserError
+from arcvit.data.config import DataConfig
+from arcvit.data.decode import UnreadableImages
+from arcvit.data.images import ImageBank
+from arcvit.data.preset import Preprocessing
+from arcvit.data.task import ImageTask, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunImages:
+    """Decoded images.
+
+    Attributes:
+        train: what is fitted.
+        val: what is measured after an epoch; None where there is none, or where it is fitted.
+        test: read once at the end; None where there is none.
+    """
+
+    train: ImageBank
+    val: ImageBank | None
+    test: ImageBank | None
+
+    @property
+    def skipped(self) -> int:
+        """Number of unreadable images left out."""
+        return sum(len(bank.skipped) for bank in (self.train, self.val, self.test) if bank)
+
+
+def decode_run(
+    task: ImageTask, prep: Preprocessing, training_prep: Preprocessing, data: DataConfig
+) -> RunImages:
+    """Decode what a run needs, in memory as far as the limit goes.
+
+    Args:
+        task: class names and splits.
+        prep: how validation and test images are prepared.
+        training_prep: how training images are prepared.
+        data: what was asked for.
+
+    Raises:
+        UnreadableImages: lists the unreadable files of all splits.
+        UserError: no readable training image is left of a class.
+    """
+    splits = {"train": task.trainval() if data.fit_on == "trainval" else task.split("train")}
+    if task.has("val") and data.fit_on == "train":
+        # A validation split that is trained on would measure memory.
+        splits["val"] = task.split("val")
+    if task.has("test"):
+        splits["test"] = task.split("test")
+    room = int(data.memory_gb * 1e9)
+    banks: dict[str, ImageBank] = {}
+    unreadable: list[tuple[Path, str]] = []
+    for name, split in splits.items():
+        try:
+            banks[name] = decode_split(
+                split, training_prep if name == "train" else prep, data, memory_limit=room
+            )
+        except UnreadableImages as error:
+            unreadable.extend(error.bad)
+            continue
+        size = banks[name].images.nbytes
+        room -= size if size <= room else 0
+    if unreadable:
+        raise UnreadableImages(unreadable)
+    _refuse_lost_classes(banks["train"], splits["train"], task)
+    return RunImages(train=banks["train"], val=banks.get("val"), test=banks.get("test"))
+
+
+def decode_split(
+    split: Split, prep: Preprocessing, data: DataConfig, *, memory_limit: int | None = None
+) -> ImageBank:
+    """The images of a split, decoded once, in memory or, above the limit, on disk."""
+    cache = Path(data.cache_dir).expanduser() if data.cache_dir else Path.home() / ".cache/arcvit"
+    return ImageBank.build(
+        split,
+        prep,
+        on_bad=data.on_bad,
+        memory_limit=int(data.memory_gb * 1e9) if memory_limit is None else memory_limit,
+        cache_dir=cache,
+        workers=data.workers,
+    )
+
+
+def _refuse_lost_classes(train: ImageBank, split: Split, task: ImageTask) -> None:
+    """A class all of whose training images were skipped can't be learned."""
+    lost = sorted(set(split.labels) - set(train.labels.tolist()))
+    if lost:
+        names = ", ".join(repr(task.classes[label]) for label in lost[:10])
+        raise UserError(
+            f"no readable training image is left of {names}: repair those images or remove the"
+            " classes."
+        )

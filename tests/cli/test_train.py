@@ -1,0 +1,96 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from arcvit.core.result import read_result
+
+Arcvit = Callable[..., object]
+Trained = Callable[[str], Path]
+
+
+def test_the_default_folder(
+    arcvit: Arcvit, short_run: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = arcvit("train", *short_run, "--method=linear")
+    assert answer.code == 0
+    result = read_result(tmp_path / "runs" / "colours-linear")
+    assert answer.out == (
+        f"validation accuracy {result.val_accuracy:.1%}, test accuracy {result.test_accuracy:.1%};"
+        " the run is in runs/colours-linear\n"
+    )
+    assert answer.err == ""
+
+
+def test_a_finished_run_is_refused(
+    arcvit: Arcvit, short_run: tuple[str, ...], trained: Trained
+) -> None:
+    run = trained("arc")
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    answer = arcvit("train", *short_run, f"--out={run}")
+    assert answer.code == 2
+    assert "already holds a finished run: choose another --out or remove it" in answer.err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_an_unfinished_run_of_another_recipe_is_refused(
+    arcvit: Arcvit, short_run: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert arcvit("train", *short_run, f"--out={run}").code == 0
+    (run / "result.json").unlink()
+    answer = arcvit("train", *short_run, "--optim.lr=0.5", "--seed=3", f"--out={run}")
+    assert answer.code == 2
+    assert "unfinished run of another recipe (it differs in optim.lr, seed)" in answer.err
+    assert yaml.safe_load((run / "recipe.yaml").read_text())["seed"] == 0
+
+
+def test_yaml_and_flags(arcvit: Arcvit, photos: Path, tiny: Path, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(
+        f"data: {{path: {photos}}}\nbackbone: {tiny}\nmethod: linear\nseed: 4\n"
+        "engine: {epochs: 9, batch_size: 16, track: [], precision: fp32}\n"
+    )
+    run = tmp_path / "run"
+    flags = ("--engine.epochs=2", "--quiet", f"--out={run}")
+    assert arcvit("train", f"--config={file}", *flags).code == 0
+    result = read_result(run)
+    assert (result.method, result.seed, result.epochs) == ("linear", 4, 2)
+
+
+def test_print_config_of_the_command(arcvit: Arcvit, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        arcvit("train", "--data.path=p", "--print_config")
+    assert stopped.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["data"]["path"] == "p"
+    assert printed["engine"]["epochs"] == 50
+
+
+def test_nan_stops_and_names_the_step(
+    arcvit: Arcvit, short_run: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    answer = arcvit("train", *short_run, "--optim.lr=1e38", f"--out={run}")
+    assert answer.code == 2
+    assert " of epoch " in answer.err
+    assert "training stopped; " in answer.err
+    assert answer.err.count("\n") == 1
+    # Nothing good was there to keep: nothing is left.
+    assert not run.exists()
+
+
+def test_nan_later_keeps_the_last_good_checkpoint(
+    arcvit: Arcvit, short_run: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    # One step an epoch, and the first one of a warm-up is zero: epoch 1 is good.
+    flags = ("--optim.lr=3e37", "--optim.warmup=1", "--engine.batch_size=48")
+    answer = arcvit("train", *short_run, *flags, f"--out={run}")
+    assert answer.code == 2
+    assert f"the state after the last good epoch is in {run / 'checkpoint'}" in answer.err
+    assert (run / "checkpoint" / "epoch.json").is_file()
+    assert not (run / "result.json").exists()
+    assert not (run / "adapter").exists()

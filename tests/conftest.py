@@ -1,0 +1,151 @@
+"""A tiny backbone and tiny tasks, made once a session: a whole ``arcvit train`` takes a second."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+"""The tiny backbone: width 32, two blocks, 17 tokens."""
+
+COLOURS = {"blue": (0, 0, 255), "green": (0, 160, 0), "red": (255, 0, 0), "white": (255, 255, 255)}
+"""Classes of the made photos and the colour that each leans to."""
+
+SPLITS = {"train": 12, "val": 6, "test": 8}
+"""Photos of each class in each split."""
+
+SHORT = (
+    "--engine.epochs=4",
+    "--engine.batch_size=16",
+    "--engine.precision=fp32",
+    "--engine.track=[]",
+    "--arc.r=8",
+    "--quiet",
+)
+"""Settings of a run of a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Arcvit = Callable[..., Answer]
+"""``arcvit("train", "--data.path=...")``."""
+Trained = Callable[[str], Path]
+"""``trained("arc")``: a finished run of a method. Not to be changed."""
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look-up of a name fails, and no proxy is asked instead."""
+
+    def unreachable(host: object, *args: object, **kwargs: object) -> object:
+        raise socket.gaierror(f"tests have no network: {host!r}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def save_tiny() -> Callable[..., Path]:
+    """Write a tiny backbone as a folder in timm's format: ``save_tiny(folder, seed=0)``."""
+
+    def save(folder: Path, *, seed: int = 0, **changes: int) -> Path:
+        import timm
+        import timm.models
+        import torch
+
+        torch.manual_seed(seed)
+        arguments = TINY | changes
+        model = timm.create_model("vit_tiny_patch16_224", **arguments)
+        timm.models.save_for_hf(model, folder, model_args=arguments, safe_serialization=True)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny(save_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ViT of two blocks with random weights, as a folder in timm's format."""
+    return save_tiny(tmp_path_factory.mktemp("backbone") / "tiny", seed=0)
+
+
+@pytest.fixture(scope="session")
+def other_tiny(save_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same architecture with other weights."""
+    return save_tiny(tmp_path_factory.mktemp("backbone") / "other", seed=1)
+
+
+@pytest.fixture(scope="session")
+def paint_classes() -> Callable[..., Path]:
+    """Write class folders of noise squares: ``paint_classes(folder, count, seed=0)``."""
+
+    def paint(folder: Path, count: int, *, seed: int = 0, classes: tuple[str, ...] = ()) -> Path:
+        draws = np.random.default_rng(seed)
+        for name in classes or tuple(COLOURS):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for index in range(count):
+                # Photos of one class differ, so that accuracy is neither chance nor one.
+                tint = 0.12 * np.array(COLOURS[name]) + draws.normal(110, 14, 3)
+                noise = draws.normal(0, 40, (24, 24, 3))
+                pixels = np.clip(tint + noise, 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{name}_{index:02d}.png")
+        return folder
+
+    return paint
+
+
+@pytest.fixture(scope="session")
+def photos(paint_classes: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four classes with train/, val/ and test/. Not to be changed."""
+    root = tmp_path_factory.mktemp("data") / "colours"
+    for seed, (split, count) in enumerate(SPLITS.items()):
+        paint_classes(root / split, count, seed=seed)
+    return root
+
+
+@pytest.fixture
+def arcvit(capsys: pytest.CaptureFixture[str]) -> Arcvit:
+    """Run a command in this process."""
+    from arcvit.cli.main import main
+
+    def run(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Answer(code=code, out=captured.out, err=captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def short_run(photos: Path, tiny: Path) -> tuple[str, ...]:
+    """Arguments of a run of a second, without method and out."""
+    return (f"--data.path={photos}", f"--backbone={tiny}", *SHORT)
+
+
+@pytest.fixture(scope="session")
+def trained(short_run: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A finished run of each method that is asked for, trained once."""
+    from arcvit.cli.main import main
+
+    folder = tmp_path_factory.mktemp("runs")
+
+    def run(method: str) -> Path:
+        out = folder / method
+        if not out.exists():
+            assert main(["train", *short_run, f"--method={method}", f"--out={out}"]) == 0
+        return out
+
+    return run

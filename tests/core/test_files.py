@@ -1,0 +1,98 @@
+import math
+from pathlib import Path
+
+import pytest
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import atomic_path, put_in_place, read_json, settle, write_json, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fill(folder: Path, content: str) -> None:
+    folder.mkdir()
+    (folder / "content").write_text(content)
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "a.txt"
+    write_text(target, "old")
+    write_text(target, "new")
+    assert target.read_text() == "new"
+    assert names(target.parent) == ["a.txt"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    for content in ("old", "new"):
+        with atomic_path(target) as partial:
+            fill(partial, content)
+    assert (target / "content").read_text() == "new"
+    assert names(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_an_error_leaves_the_old(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "target"
+    write_text(target, "old") if kind == "file" else fill(target, "old")
+    with pytest.raises(RuntimeError, match="broken"), atomic_path(target) as partial:
+        partial.write_text("new") if kind == "file" else fill(partial, "new")
+        raise RuntimeError("broken")
+    kept = target if kind == "file" else target / "content"
+    assert kept.read_text() == "old"
+    assert names(tmp_path) == ["target"]
+
+
+def test_the_partial_file_keeps_its_ending(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a.npy") as partial:
+        assert partial.suffix == ".npy"
+        partial.touch()
+
+
+def test_settle_brings_back_what_was_moved_away(tmp_path: Path) -> None:
+    fill(tmp_path / ".target.outdated-1", "old")
+    fill(tmp_path / ".target.partial-1", "new")
+    settle(tmp_path / "target")
+    assert names(tmp_path) == ["target"]
+    assert (tmp_path / "target" / "content").read_text() == "old"
+
+
+def test_settle_keeps_what_is_whole(tmp_path: Path) -> None:
+    fill(tmp_path / "target", "new")
+    fill(tmp_path / ".target.outdated-1", "old")
+    (tmp_path / ".target.partial-2.txt").touch()
+    (tmp_path / ".other.partial-2").touch()
+    settle(tmp_path / "target")
+    assert names(tmp_path) == [".other.partial-2", "target"]
+    assert (tmp_path / "target" / "content").read_text() == "new"
+
+
+def test_put_in_place_moves_the_old_folder_away(tmp_path: Path) -> None:
+    fill(tmp_path / "new", "new")
+    fill(tmp_path / "target", "old")
+    put_in_place(tmp_path / "new", tmp_path / "target")
+    assert names(tmp_path) == ["target"]
+    assert (tmp_path / "target" / "content").read_text() == "new"
+
+
+def test_json_goes_and_comes_back(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": None})
+    assert (tmp_path / "a.json").read_text() == '{\n  "b": 1,\n  "a": null\n}\n'
+    assert read_json(tmp_path / "a.json") == {"b": 1, "a": None}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_json_has_no_nan(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"a": value})
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\x00"])
+def test_damaged_json_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    with pytest.raises(UserError, match=r"a\.json is damaged: expected"):
+        read_json(file)

@@ -1,0 +1,238 @@
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arcvit.engine import loop
+from arcvit.engine.config import OptimConfig
+from arcvit.engine.features import FeatureBank
+from arcvit.engine.loop import Fit, NonFiniteLoss
+
+Toy = Callable[..., nn.Module]
+Features = Callable[..., FeatureBank]
+Train = Callable[..., Fit]
+
+
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
+    """Learning rates of the groups at each optimizer step."""
+    seen: list[list[float]] = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self, *args: object, **kwargs: object) -> object:
+            seen.append([group["lr"] for group in self.param_groups])
+            return super().step(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop.torch.optim, "AdamW", Watched)
+    return seen
+
+
+@pytest.mark.parametrize(("accumulate", "steps_per_epoch"), [(1, 6), (2, 3), (4, 2), (9, 1)])
+def test_warm_up_then_cosine_by_optimizer_steps(
+    train: Train,
+    toy: Toy,
+    features: Features,
+    rates: list[list[float]],
+    accumulate: int,
+    steps_per_epoch: int,
+) -> None:
+    optim = OptimConfig(lr=0.1, warmup=0.25, head_lr=3.0)
+    train(toy(), features(48), optim=optim, epochs=4, batch_size=8, accumulate=accumulate)
+    steps = 4 * steps_per_epoch
+    assert len(rates) == steps
+    warm = round(0.25 * steps)
+    for step, found in enumerate(rates):
+        if step < warm:
+            share = step / warm
+        else:
+            share = 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+        # The groups are body and head, in the order of the parameters.
+        assert found == pytest.approx([0.1 * share, 0.3 * share])
+
+
+@pytest.mark.parametrize("warmup", [0.0, 1.0])
+def test_no_warm_up_and_nothing_but_warm_up(
+    train: Train, toy: Toy, features: Features, rates: list[list[float]], warmup: float
+) -> None:
+    train(toy(), features(16), optim=OptimConfig(lr=0.1, warmup=warmup), epochs=4, batch_size=8)
+    assert rates[0][0] == (0.1 if warmup == 0 else 0)
+    rising = [rate[0] for rate in rates]
+    assert rising == sorted(rising, reverse=warmup == 0)
+
+
+def test_it_learns(train: Train, toy: Toy, features: Features) -> None:
+    fitted = train(toy(), features(90), epochs=15, batch_size=16)
+    assert fitted.history[-1]["train_loss"] < 0.7 * fitted.history[0]["train_loss"]
+    assert fitted.history[-1]["train_accuracy"] > 0.8
+    assert fitted.images == 15 * 90
+    assert fitted.seconds == pytest.approx(sum(r["seconds"] for r in fitted.history))
+
+
+def test_metrics_are_means_over_images(train: Train, toy: Toy, features: Features) -> None:
+    bank = features(20)
+    optim = OptimConfig(lr=1e-20)
+    (record,) = train(toy(), bank, optim=optim, epochs=1, batch_size=16).history
+    logits = toy()(bank.features)
+    assert record["train_loss"] == pytest.approx(F.cross_entropy(logits, bank.labels).item())
+    hits = (logits.argmax(-1) == bank.labels).double().mean().item()
+    assert record["train_accuracy"] == pytest.approx(hits)
+
+
+def test_label_smoothing(train: Train, toy: Toy, features: Features) -> None:
+    bank = features(32)
+    optim = OptimConfig(lr=1e-20)
+    (record,) = train(
+        toy(), bank, optim=optim, epochs=1, batch_size=32, label_smoothing=0.3
+    ).history
+    expected = F.cross_entropy(toy()(bank.features), bank.labels, label_smoothing=0.3).item()
+    assert record["train_loss"] == pytest.approx(expected)
+
+
+def test_seeds(train: Train, toy: Toy, features: Features) -> None:
+    def end(seed: int) -> list[Tensor]:
+        model = toy(dropout=0.2)
+        train(model, features(50), seed=seed, epochs=2, batch_size=8)
+        return list(model.parameters())
+
+    zero, again, one = end(0), end(0), end(1)
+    assert all(torch.equal(a, b) for a, b in zip(zero, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(zero, one, strict=True))
+
+
+def test_seeds_dont_share_orders(train: Train, toy: Toy, features: Features) -> None:
+    bank = FeatureBank(torch.arange(8.0)[:, None].expand(8, 6), features(8).labels)
+
+    def orders(seed: int) -> list[list[float]]:
+        seen: list[float] = []
+
+        def watch(stored: Tensor) -> Tensor:
+            seen.extend(stored[:, 0].tolist())
+            return stored
+
+        train(toy(), bank, seed=seed, epochs=4, batch_size=8, prepare=watch)
+        return [seen[i : i + 8] for i in range(0, 32, 8)]
+
+    found = [order for seed in range(4) for order in orders(seed)]
+    assert all(sorted(order) == list(range(8)) for order in found)
+    assert len({tuple(order) for order in found}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (0, [5]), (9, [5])]
+)
+def test_validation_is_due(
+    train: Train, toy: Toy, features: Features, every: int, expected: list[int]
+) -> None:
+    fitted = train(
+        toy(),
+        features(16),
+        validate=lambda model: {"val_accuracy": 0.5, "val_loss": 1.0},
+        epochs=5,
+        batch_size=8,
+        validate_every=every,
+    )
+    measured = [r["epoch"] for r in fitted.history if r["val_accuracy"] is not None]
+    assert measured == expected
+
+
+def test_records_so_far_after_each_epoch(train: Train, toy: Toy, features: Features) -> None:
+    seen: list[list[int]] = []
+    train(
+        toy(),
+        features(16),
+        epochs=3,
+        batch_size=8,
+        on_epoch=lambda history: seen.append([record["epoch"] for record in history]),
+    )
+    assert seen == [[1], [1, 2], [1, 2, 3]]
+
+
+def frozen_body(model: nn.Module) -> nn.Module:
+    model.get_submodule("body").requires_grad_(False)
+    return model
+
+
+def test_frozen_parameters_stay(train: Train, toy: Toy, features: Features) -> None:
+    model = frozen_body(toy())
+    optim = OptimConfig(lr=0.1, weight_decay=0.5)
+    train(model, features(32), optim=optim, epochs=2, batch_size=8)
+    assert torch.equal(model.get_parameter("body.weight"), toy().get_parameter("body.weight"))
+    assert not torch.equal(model.get_parameter("head.weight"), toy().get_parameter("head.weight"))
+
+
+def broken_after(batches: int) -> Callable[[Tensor], Tensor]:
+    """Inputs that are infinite from a batch on."""
+    count = 0
+
+    def prepare(stored: Tensor) -> Tensor:
+        nonlocal count
+        count += 1
+        return stored * math.nan if count > batches else stored
+
+    return prepare
+
+
+def test_nan_names_step_and_epoch(train: Train, toy: Toy, features: Features) -> None:
+    with pytest.raises(NonFiniteLoss) as caught:
+        train(toy(), features(32), prepare=broken_after(6), epochs=3, batch_size=8)
+    said = str(caught.value)
+    assert "the loss became nan at step 3 of epoch 2: training stopped" in said
+    assert "there is no earlier state" in said
+    assert "--optim.lr" in said
+
+
+def test_nan_keeps_the_last_good_state(
+    train: Train, toy: Toy, features: Features, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoint"
+    with pytest.raises(NonFiniteLoss, match=f"the last good epoch is in {folder}"):
+        train(
+            toy(),
+            features(32),
+            prepare=broken_after(10),
+            epochs=9,
+            batch_size=8,
+            checkpoint_folder=folder,
+        )
+    # With the cause gone it goes on after epoch 2, and ends where it would have.
+    model, straight = toy(), toy()
+    train(model, features(32), epochs=9, batch_size=8, checkpoint_folder=folder)
+    train(straight, features(32), epochs=9, batch_size=8)
+    for a, b in zip(model.parameters(), straight.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_step_that_breaks_after_its_loss_was_read(
+    train: Train, toy: Toy, features: Features, tmp_path: Path
+) -> None:
+    # One step an epoch: the loss of epoch 1 is fine, the weights after it are not.
+    optim = OptimConfig(lr=3e38, warmup=0.0, clip_grad=0.0, head_lr=1e4)
+    with pytest.raises(NonFiniteLoss, match="became infinite in the last step of epoch 1"):
+        train(
+            toy(),
+            features(8),
+            optim=optim,
+            epochs=3,
+            batch_size=8,
+            checkpoint_folder=tmp_path / "checkpoint",
+        )
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_an_infinite_validation_loss(
+    train: Train, toy: Toy, features: Features, tmp_path: Path
+) -> None:
+    with pytest.raises(NonFiniteLoss, match="the validation loss became inf after epoch 1"):
+        train(
+            toy(),
+            features(8),
+            epochs=3,
+            batch_size=8,
+            validate=lambda model: {"val_accuracy": 0.1, "val_loss": math.inf},
+            checkpoint_folder=tmp_path / "checkpoint",
+        )
+    assert not (tmp_path / "checkpoint").exists()

@@ -1,0 +1,203 @@
+"""What was learned comes back, also in plain PEFT and plain timm."""
+
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from arcvit.backbones.build import build_backbone
+from arcvit.core.errors import UserError
+from arcvit.core.result import read_result
+from arcvit.data.augment import ToInput
+from arcvit.recipe.adapter import read_card
+from arcvit.recipe.images import decode_split
+from arcvit.recipe.load import LoadedRun, load_run
+from arcvit.recipe.merge import merge_run
+from arcvit.recipe.prepare import open_recipe_task
+
+METHODS = ("arc", "arc_att", "linear", "full", "bitfit", "lora")
+Trained = Callable[[str], Path]
+
+
+def logits(model: nn.Module, run: LoadedRun) -> Tensor:
+    images = photos_of(run)
+    with torch.inference_mode():
+        result: Tensor = model(ToInput.of(run.card.prep).eval()(images))
+    return result
+
+
+def photos_of(run: LoadedRun) -> Tensor:
+    test = open_recipe_task(run.recipe).split("test")
+    return decode_split(test, run.card.prep, run.recipe.data).images
+
+
+def true_labels(run: LoadedRun) -> Tensor:
+    return torch.tensor(open_recipe_task(run.recipe).split("test").labels)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loaded_run_is_as_good_as_it_was(trained: Trained, method: str) -> None:
+    run = load_run(trained(method))
+    assert not run.model.training
+    hits = logits(run.model, run).argmax(-1) == true_labels(run)
+    assert hits.double().mean().item() == read_result(trained(method)).test_accuracy
+    assert run.card.classes == ["blue", "green", "red", "white"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("form", ["checkpoint", "local-dir"])
+def test_a_merged_run_loads_in_plain_timm(
+    trained: Trained, tmp_path: Path, method: str, form: str
+) -> None:
+    run = load_run(trained(method))
+    expected = logits(run.model, run)
+    if form == "checkpoint":
+        difference = merge_run(run, tmp_path / "m.safetensors")
+        sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+        plain = timm.create_model(
+            "vit_tiny_patch16_224",
+            num_classes=4,
+            checkpoint_path=str(tmp_path / "m.safetensors"),
+            **sizes,
+        )
+        assert (tmp_path / "m.json").is_file()
+    else:
+        difference = merge_run(run, tmp_path / "m")
+        plain = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True)
+        assert plain.pretrained_cfg["label_names"] == run.card.classes
+        config = timm.data.resolve_model_data_config(plain)
+        assert config["input_size"] == (3, *run.card.prep.size)
+        assert tuple(config["mean"]) == run.card.prep.mean
+        assert tuple(config["std"]) == run.card.prep.std
+    assert difference <= 1e-5
+    assert not any("arc" in name or "lora" in name for name in plain.state_dict())
+    torch.testing.assert_close(logits(plain.eval(), run), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["arc", "arc_att", "linear", "bitfit", "lora"])
+def test_plain_peft_gives_the_same_logits(trained: Trained, tiny: Path, method: str) -> None:
+    run = load_run(trained(method))
+    plain = timm.create_model(f"local-dir:{tiny}", pretrained=True, num_classes=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT, about adapters that are a head alone
+        model = PeftModel.from_pretrained(plain, str(trained(method) / "adapter")).eval()
+    assert torch.equal(logits(model, run), logits(run.model, run))
+
+
+@pytest.mark.parametrize("method", ["arc", "linear", "lora"])
+def test_another_backbone_is_refused_unless_forced(
+    trained: Trained, tiny: Path, other_tiny: Path, method: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_run(trained(method), backbone=str(other_tiny))
+    assert f"{str(tiny)!r}" in str(caught.value)
+    assert f"{str(other_tiny)!r}" in str(caught.value)
+    assert "--force" in str(caught.value)
+    forced = load_run(trained(method), backbone=str(other_tiny), force=True)
+    own = load_run(trained(method))
+    assert not torch.equal(logits(forced.model, own), logits(own.model, own))
+
+
+def test_a_backbone_that_has_moved(trained: Trained, tiny: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(tiny, tmp_path / "moved")
+    run = load_run(trained("arc"), backbone=str(moved))
+    own = load_run(trained("arc"))
+    assert torch.equal(logits(run.model, own), logits(own.model, own))
+
+
+def test_a_full_run_brings_its_weights_along(trained: Trained, other_tiny: Path) -> None:
+    own = load_run(trained("full"))
+    elsewhere = load_run(trained("full"), backbone=str(other_tiny))
+    assert torch.equal(logits(elsewhere.model, own), logits(own.model, own))
+
+
+def test_other_input_size_goes_through_merge(
+    trained: Trained,
+    tiny: Path,
+    arcvit: Callable[..., object],
+    short_run: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    flags = ("--image_size=48", "--drop_path=0.1", f"--out={tmp_path / 'run'}")
+    assert arcvit("train", *short_run, *flags).code == 0  # type: ignore[attr-defined]
+    run = load_run(tmp_path / "run")
+    expected = logits(run.model, run)
+    merge_run(run, tmp_path / "m")
+    plain = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True).eval()
+    torch.testing.assert_close(logits(plain, run), expected, rtol=1e-4, atol=1e-5)
+
+
+def copied(trained: Trained, tmp_path: Path, method: str = "arc") -> Path:
+    return Path(shutil.copytree(trained(method), tmp_path / "copy"))
+
+
+def without_weights(run: Path) -> None:
+    (run / "adapter" / "adapter_model.safetensors").unlink()
+
+
+def with_cut_weights(run: Path) -> None:
+    file = run / "adapter" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def with_damaged_config(run: Path) -> None:
+    (run / "adapter" / "adapter_config.json").write_text("{")
+
+
+def without_card(run: Path) -> None:
+    (run / "adapter" / "adapter_config.json").write_text('{"peft_type": "ARC"}')
+
+
+def without_adapter(run: Path) -> None:
+    shutil.rmtree(run / "adapter")
+
+
+def without_recipe(run: Path) -> None:
+    (run / "recipe.yaml").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (without_weights, "adapter_model.safetensors isn't there: the adapter is damaged"),
+        (with_cut_weights, "doesn't fit"),
+        (with_damaged_config, "adapter_config.json is damaged: expected JSON"),
+        (without_card, "is not an adapter that arcvit trained: expected"),
+        (without_adapter, "is not an adapter that arcvit trained: expected"),
+        (without_recipe, "recipe.yaml' isn't there"),
+    ],
+)
+def test_damaged_runs(
+    trained: Trained, tmp_path: Path, damage: Callable[[Path], None], sentence: str
+) -> None:
+    run = copied(trained, tmp_path)
+    damage(run)
+    with pytest.raises(UserError) as caught:
+        load_run(run)
+    assert sentence in str(caught.value)
+
+
+def test_an_adapter_is_not_a_run(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"adapter' is an adapter, not a run: expected the folder"):
+        load_run(trained("arc") / "adapter")
+    with pytest.raises(UserError, match="is an adapter, not a run"):
+        load_run(trained("full") / "adapter")
+    with pytest.raises(UserError, match="isn't there: expected a folder that arcvit train wrote"):
+        load_run(tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"is not a finished run: expected result\.json"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_card(trained: Trained, tiny: Path, method: str) -> None:
+    card = read_card(trained(method) / "adapter")
+    assert card.backbone == str(tiny)
+    built = build_backbone(str(tiny), num_classes=4)
+    assert card.prep.size == built.input_size
+    assert card.backbone_fingerprint == read_result(trained(method)).backbone_fingerprint

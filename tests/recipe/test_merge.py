@@ -1,0 +1,70 @@
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from arcvit.core.errors import UserError
+from arcvit.data.augment import ToInput
+from arcvit.data.decode import decode_all
+from arcvit.data.preset import PRESETS, resolve_preset
+from arcvit.recipe.load import load_run
+from arcvit.recipe.merge import _timm_data_config, merge_run
+
+# Sizes where size / (size / resize) is a little less than resize.
+EDGES = [(32, 32), (224, 256), (14, 25), (23, 41), (64, 71), (224, 248), (448, 511)]
+
+
+@pytest.mark.parametrize(("size", "resize"), EDGES)
+@pytest.mark.parametrize("mode", ["shortest", "squash", "squash-crop"])
+def test_timm_resizes_to_the_same_edge(size: int, resize: int, mode: str) -> None:
+    config = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
+    prep = dataclasses.replace(
+        resolve_preset(
+            "model",
+            input_size=(size, size),
+            data_config={**config, "crop_pct": 1, "crop_mode": "center"},
+        ),
+        resize=mode,  # type: ignore[arg-type]
+        resize_size=size if mode == "squash" else resize,
+    )
+    again = resolve_preset("model", input_size=(size, size), data_config=_timm_data_config(prep))
+    if mode == "squash-crop" and size == resize:
+        mode = "squash"
+    assert (again.resize, again.resize_size) == (mode, prep.resize_size)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_plain_timm_prepares_a_photo_alike(
+    arcvit: Callable[..., object],
+    short_run: tuple[str, ...],
+    photos: Path,
+    tmp_path: Path,
+    preset: str,
+) -> None:
+    flags = ("--method=linear", f"--data.preset={preset}", "--engine.epochs=1")
+    assert arcvit("train", *short_run, *flags, f"--out={tmp_path / 'run'}").code == 0  # type: ignore[attr-defined]
+    run = load_run(tmp_path / "run")
+    merge_run(run, tmp_path / "m")
+    plain = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(plain))
+    photo = photos / "test" / "red" / "red_00.png"
+    ours = ToInput.of(run.card.prep).eval()(decode_all([photo], run.card.prep))[0]
+    theirs = transform(Image.open(photo))
+    torch.testing.assert_close(theirs, ours)
+
+
+def test_the_target_is_taken(trained: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "m.json").touch()
+    with pytest.raises(UserError, match=r"m\.json' is there already: choose another --out"):
+        merge_run(load_run(trained("arc")), tmp_path / "m.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
+
+
+def test_another_ending_is_refused(trained: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"expected NAME\.safetensors, or a folder"):
+        merge_run(load_run(trained("arc")), tmp_path / "m.pth")
+    assert not list(tmp_path.iterdir())

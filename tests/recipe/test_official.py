@@ -1,0 +1,71 @@
+"""``arcvit import``: an official checkpoint becomes an adapter and a timm checkpoint."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from peft import PeftModel
+
+import arcvit  # noqa: F401  makes ARC known to PEFT
+from arcvit.cli.main import main
+
+_spec = importlib.util.spec_from_file_location(
+    "arc_reference_for_import", Path(__file__).parents[1] / "arc" / "reference.py"
+)
+assert _spec is not None and _spec.loader is not None
+reference = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reference)
+
+
+@pytest.fixture
+def official(tmp_path):
+    model = reference.ReferenceViT(width=128, heads=2, hidden=256, patch=8, depth=2).eval()
+    reference.randomise(model, seed=3)
+    file = tmp_path / "official.bin"
+    torch.save(model.state_dict(), file)
+    return model, file
+
+
+def test_the_adapter_on_its_backbone_gives_the_authors_logits(official, tmp_path, capsys) -> None:
+    model, file = official
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n")
+    assert main([
+        "import", str(file), "--out", str(tmp_path / "adapter"), "--classes",
+        str(tmp_path / "names.txt"), "--backbone_out", str(tmp_path / "vit"),
+    ]) == 0  # fmt: skip
+    assert "arc, r=6, 5 classes" in capsys.readouterr().out
+
+    backbone = timm.create_model(f"local-dir:{tmp_path / 'vit'}", pretrained=True)
+    adapted = PeftModel.from_pretrained(backbone, str(tmp_path / "adapter")).eval()
+    images = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(adapted(images), model(images), rtol=1e-4, atol=1e-4)
+    assert adapted.peft_config["default"].classes == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s.pop("embedding.cls"), "missing: embedding.cls"),
+        (lambda s: s.update(stranger=torch.zeros(1)), "unexpected: stranger"),
+        (lambda s: s.clear(), "holds no state dict"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused(official, tmp_path, capsys, change, said) -> None:
+    _, file = official
+    state = torch.load(file, weights_only=True)
+    change(state)
+    torch.save(state, file)
+    assert main(["import", str(file), "--out", str(tmp_path / "adapter")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_class_names_must_be_as_many_as_classes(official, tmp_path, capsys) -> None:
+    _, file = official
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    arguments = ["import", str(file), "--out", str(tmp_path / "x")]
+    assert main([*arguments, "--classes", str(tmp_path / "names.txt")]) == 2
+    assert "2 class names for a head of 5 classes" in capsys.readouterr().err

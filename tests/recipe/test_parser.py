@@ -1,0 +1,233 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+from arcvit.core.errors import UserError
+from arcvit.data.config import DataConfig
+from arcvit.engine.config import EngineConfig, OptimConfig
+from arcvit.recipe.parser import read_recipe, recipe_of, recipe_parser, recipe_to_yaml, write_recipe
+from arcvit.recipe.recipe import DEFAULT_LR, ArcOptions, LoraOptions, Recipe
+
+
+def parse(*arguments: str) -> Recipe:
+    parser = recipe_parser("train")
+    return recipe_of(parser, parser.parse_args(list(arguments)))
+
+
+def config(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    return f"--config={file}"
+
+
+def test_a_newcomer_gives_the_path_alone() -> None:
+    assert parse("--data.path=photos") == Recipe(data=DataConfig(path="photos")).resolved()
+
+
+@pytest.mark.parametrize("method", DEFAULT_LR)
+def test_each_method_has_its_learning_rate(method: str) -> None:
+    assert parse("--data.path=p", f"--method={method}").optim.lr == DEFAULT_LR[method]
+    assert parse("--data.path=p", f"--method={method}", "--optim.lr=0.3").optim.lr == 0.3
+
+
+FLAGS = [
+    ("--seed=7", "seed", 7),
+    ("--arc.r=3", "arc.r", 3),
+    ("--arc.bias=none", "arc.bias", "none"),
+    ("--optim.lr=1e-3", "optim.lr", 1e-3),
+    ("--optim.head_lr=0", "optim.head_lr", 0),
+    ("--engine.track=[]", "engine.track", []),
+    ("--engine.track=[wandb,mlflow]", "engine.track", ["wandb", "mlflow"]),
+    ("--engine.keep_checkpoint=true", "engine.keep_checkpoint", True),
+    ("--lora.targets=[qkv]", "lora.targets", ["qkv"]),
+    ("--data.memory_gb=0.5", "data.memory_gb", 0.5),
+    ("--image_size=96", "image_size", 96),
+    ("--data.cache_dir=null", "data.cache_dir", None),
+]
+
+
+@pytest.mark.parametrize(("flag", "key", "value"), FLAGS)
+def test_every_field_is_a_flag(flag: str, key: str, value: object) -> None:
+    found: object = parse("--data.path=p", flag)
+    for name in key.split("."):
+        found = getattr(found, name)
+    assert found == value
+
+
+def test_flags_override_yaml_which_overrides_defaults(tmp_path: Path) -> None:
+    text = "data: {path: photos}\nseed: 3\noptim: {lr: 0.1, warmup: 0.5}\n"
+    recipe = parse(config(tmp_path, text), "--optim.lr=0.2")
+    assert (recipe.seed, recipe.optim.lr, recipe.optim.warmup) == (3, 0.2, 0.5)
+    assert recipe.optim.clip_grad == OptimConfig().clip_grad
+
+
+def test_yaml_is_complete_and_comes_back(tmp_path: Path) -> None:
+    recipe = Recipe(
+        data=DataConfig(path="photos", preset="vtab", workers=2),
+        method="lora",
+        arc=ArcOptions(r=3),
+        lora=LoraOptions(targets=["qkv"]),
+        optim=OptimConfig(lr=1e-5, projection_lr=0.5),
+        engine=EngineConfig(track=[], precision="bf16"),
+        image_size=64,
+        seed=5,
+    )
+    write_recipe(tmp_path / "deep" / "recipe.yaml", recipe)
+    assert read_recipe(tmp_path / "deep" / "recipe.yaml") == recipe
+    assert yaml.safe_load(recipe_to_yaml(recipe)) == asdict(recipe)
+
+
+def test_print_config_is_a_complete_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse("--data.path=photos", "--seed=4", "--print_config")
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert set(yaml.safe_load(printed)) == set(Recipe.__dataclass_fields__)
+    assert parse(config(tmp_path, printed)) == parse("--data.path=photos", "--seed=4")
+
+
+PATH = "data: {path: p}\n"
+WRONG_FLAGS = [
+    ("--data.pth=x", "there is no flag '--data.pth'. Did you mean 'data.path'"),
+    ("--epochs=3", "there is no flag '--epochs'. Did you mean 'engine.epochs'?"),
+    ("--optim.lrr=3", "there is no flag '--optim.lrr'. Did you mean 'optim.lr'"),
+    ("--zzzzzz=3", "there is no flag '--zzzzzz'. arcvit train --help lists"),
+    ("stray", "'stray' is not expected here: every value follows a flag"),
+    (
+        "--method=arcc",
+        "method is 'arcc': expected one of arc, arc_att, linear, full, bitfit, lora.",
+    ),
+    ("--method=arcc", "Did you mean 'arc' or 'arc_att'?"),
+    ("--arc.r=a", "arc.r is 'a': expected a whole number."),
+    ("--arc.r=1.5", "arc.r is '1.5': expected a whole number."),
+    ("--arc.r=0", "arc.r is 0: expected a whole number at least 1."),
+    ("--arc.dropout=1", "arc.dropout is 1.0: expected a number at least 0 and below 1."),
+    ("--arc=3", "arc is a section: expected keys of their own (r, dropout, bias)"),
+    ("--data=photos", "data is a section: expected keys of their own (path, preset"),
+    ("--lora.r=0", "lora.r is 0"),
+    ("--lora.alpha=0", "lora.alpha is 0"),
+    ("--lora.dropout=-0.1", "lora.dropout is -0.1"),
+    ("--lora.targets=[]", "lora.targets is empty: expected names of linear layers"),
+    ("--lora.targets=qkv", "lora.targets is 'qkv': expected a list, as [a, b]."),
+    ("--optim.lr=a", "optim.lr is 'a': expected a number."),
+    ("--optim.lr=0", "optim.lr is 0.0: expected a number above 0."),
+    ("--optim.lr=-1", "optim.lr is -1.0: expected a number above 0."),
+    ("--optim.lr=.inf", "optim.lr is inf: expected a finite number above 0."),
+    ("--optim.lr=.nan", "optim.lr is nan: expected a finite number above 0."),
+    ("--optim.lr", "--optim.lr has no value after it: expected a number."),
+    ("--optim.weight_decay=-1", "optim.weight_decay is -1.0: expected a number at least 0."),
+    ("--optim.warmup=1.1", "optim.warmup is 1.1: expected a number at least 0 and at most 1."),
+    ("--optim.clip_grad=-1", "optim.clip_grad is -1.0"),
+    ("--optim.head_lr=-1", "optim.head_lr is -1.0"),
+    ("--engine.epochs=0", "engine.epochs is 0: expected a whole number at least 1."),
+    ("--engine.batch_size=0", "engine.batch_size is 0"),
+    ("--engine.accumulate=0", "engine.accumulate is 0"),
+    ("--engine.label_smoothing=1", "engine.label_smoothing is 1.0"),
+    ("--engine.validate_every=-1", "engine.validate_every is -1"),
+    ("--engine.checkpoint_every=-1", "engine.checkpoint_every is -1"),
+    ("--engine.keep_checkpoint=maybe", "engine.keep_checkpoint is 'maybe': expected true or false"),
+    (
+        "--engine.precision=fp8",
+        "engine.precision is 'fp8': expected one of auto, fp32, bf16, fp16.",
+    ),
+    ("--engine.device=gpu", "engine.device is 'gpu': expected one of auto, cpu, cuda, mps."),
+    ("--engine.track=[tensorbord]", "each one of tensorboard, wandb, mlflow."),
+    ("--engine.track=wandb", "engine.track is 'wandb': expected a list"),
+    ("--data.preset=vtb", "data.preset is 'vtb': expected one of vtab, vtab-raw"),
+    ("--data.preset=vtb", "Did you mean 'vtab' or 'vtab-raw'?"),
+    ("--data.on_bad=skp", "data.on_bad is 'skp': expected one of error, skip. Did you mean 'skip'"),
+    ("--data.fit_on=test", "data.fit_on is 'test': expected one of train, trainval."),
+    ("--data.memory_gb=0", "data.memory_gb is 0.0: expected a number above 0."),
+    ("--data.val_fraction=1", "data.val_fraction is 1.0"),
+    ("--data.test_fraction=-1", "data.test_fraction is -1.0"),
+    ("--data.workers=0", "data.workers is 0"),
+    ("--data.split_seed=-1", "data.split_seed is -1"),
+    ("--seed=x", "seed is 'x': expected a whole number."),
+    ("--seed=-1", "seed is -1: expected a whole number at least 0"),
+    ("--image_size=0", "image_size is 0: expected a whole number at least 1."),
+    ("--drop_path=1", "drop_path is 1.0: expected a number at least 0 and below 1."),
+    ("--config=nowhere.yaml", "nowhere.yaml' isn't there: expected a recipe in YAML."),
+]
+
+
+@pytest.mark.parametrize(("flag", "sentence"), WRONG_FLAGS)
+def test_wrong_flags(flag: str, sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse("--data.path=p", flag)
+    said = str(caught.value)
+    assert sentence in said
+    for leaked in ("typing.", "<class", "NoneType", "Parser key", "\n"):
+        assert leaked not in said
+
+
+WRONG_YAML = [
+    (PATH + "optm: {lr: 1}\n", "there is no key 'optm.lr' in a recipe. Did you mean 'optim.lr'?"),
+    (
+        PATH + "optim: {lrr: 1}\n",
+        "there is no key 'optim.lrr' in a recipe. Did you mean 'optim.lr'",
+    ),
+    (
+        "data: {path: p, pth: q}\n",
+        "there is no key 'data.pth' in a recipe. Did you mean 'data.path'",
+    ),
+    (PATH + "optim: 3\n", "optim is 3: expected keys of their own (lr, "),
+    (PATH + "engine: {epochs: a}\n", "engine.epochs is 'a': expected a whole number."),
+    (PATH + "engine: {epochs: 0}\n", "engine.epochs is 0: expected a whole number at least 1."),
+    (PATH + "method: arcc\n", "method is 'arcc': expected one of arc"),
+    (PATH + "seed: null\n", "seed is null: expected a whole number."),
+    ("data: {path: 3}\n", "data.path is '3': expected text."),
+    ("data: photos\n", "data is a section: expected keys of their own"),
+    ("data: {preset: vtab}\n", "data.path is missing: give the images with --data.path FOLDER"),
+    ("", "the config file is empty: expected a recipe in YAML"),
+    ("[1, 2]\n", "the config file holds '[1, 2]': expected a recipe in YAML"),
+    ("a: b: c\n", "the config file isn't YAML (mapping values are not allowed"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), WRONG_YAML)
+def test_wrong_yaml(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(config(tmp_path, text))
+    said = str(caught.value)
+    assert sentence in said
+    for leaked in ("typing.", "<class", "NoneType", "Parser key", "\n"):
+        assert leaked not in said
+
+
+def test_no_path_at_all() -> None:
+    with pytest.raises(
+        UserError, match=r"data\.path is missing: give the images with --data\.path"
+    ):
+        parse("--method=arc")
+
+
+def test_a_recipe_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing\.yaml' isn't there"):
+        read_recipe(tmp_path / "nothing.yaml")
+
+
+def test_a_damaged_recipe_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(PATH + "methd: arc\n")
+    with pytest.raises(UserError, match=r"in .*recipe\.yaml: there is no key 'methd'.*'method'"):
+        read_recipe(tmp_path / "recipe.yaml")
+
+
+WRONG_IN_PYTHON = [
+    (lambda: Recipe(data=DataConfig(path="p"), method="arcc"), "method is 'arcc'"),
+    (lambda: DataConfig(path=Path("p")), "data.path is PosixPath"),
+    (lambda: EngineConfig(epochs="3"), "engine.epochs is '3'"),
+    (lambda: Recipe(data="photos"), "data is 'photos': expected keys of their own"),
+    (lambda: LoraOptions(targets="qkv"), "lora.targets is 'qkv'"),
+]
+
+
+@pytest.mark.parametrize(("make", "sentence"), WRONG_IN_PYTHON)
+def test_configs_made_in_python_are_checked_too(make: object, sentence: str) -> None:
+    assert callable(make)
+    with pytest.raises(UserError) as caught:
+        make()
+    assert sentence in str(caught.value)

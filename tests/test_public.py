@@ -1,0 +1,18 @@
+"""The public surface: what ``arcvit`` exports, and what importing it costs."""
+
+import subprocess
+import sys
+
+import arcvit
+
+
+def test_exported_names_are_these() -> None:
+    assert sorted(arcvit.__all__) == ["ArcConfig", "ArcLayer", "ArcModel", "__version__"]
+    assert dir(arcvit) == sorted(arcvit.__all__)
+    for name in arcvit.__all__:
+        assert getattr(arcvit, name) is not None
+
+
+def test_importing_the_package_imports_neither_torch_nor_peft() -> None:
+    code = "import arcvit, sys; assert not {'torch', 'peft', 'timm'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
