@@ -2,10 +2,10 @@
 
     python benchmarks/mixed_batch.py --backbone vit_tiny_patch16_224 --rows 64 --repeats 7
 
-Measured interleaved in one process, round by round: the plain backbone, ARC with one adapter for all
-rows, ARC with one a row (heads of three sizes), and LoRA (r=8 on qkv and fc1) with one a row. Prints
-medians with their spread, the ratios of each round, and checks that every row equals the run of its
-own adapter alone. Writes JSON with --out.
+Measured interleaved in one process, round by round: the plain backbone, ARC with one adapter for
+all rows, ARC with one a row (heads of three sizes), and LoRA (r=8 on qkv and fc1) with one a row.
+Prints medians with their spread, the ratios of each round, and checks that every row equals the run
+of its own adapter alone. Writes JSON with --out.
 """
 
 import argparse

@@ -146,7 +146,7 @@ def test_a_microsoft_swin_is_known_by_its_name_and_loaded(tmp_path, monkeypatch)
         assert torch.equal(loaded.forward_features(images), features)
 
 
-@pytest.mark.filterwarnings("ignore:torch.searchsorted")  # timm's interpolation
+@pytest.mark.filterwarnings("ignore::UserWarning:timm.layers.interpolate")
 def test_relative_bias_tables_are_interpolated_to_another_window(tmp_path, monkeypatch) -> None:
     file = tmp_path / "swin_tiny_patch4_window7_224.pth"
     microsoft_swin(file)

@@ -19,6 +19,7 @@ from arcvit.data.preset import (
     Preprocessing,
     center_start,
     resolve_preset,
+    training_preprocessing,
 )
 
 CONFIG: dict[str, Any] = {
@@ -74,7 +75,7 @@ def test_vtab_presets(name: str, mean: tuple[float, ...], std: tuple[float, ...]
     assert not prep.random_crop and not prep.flip
 
 
-@pytest.mark.parametrize(("size", "resize_size"), [(224, 256), (448, 512), (112, 128), (32, 37)])
+@pytest.mark.parametrize(("size", "resize_size"), [(224, 256), (448, 512), (112, 128), (32, 36)])
 def test_fgvc_preset(size: int, resize_size: int) -> None:
     prep = resolve("fgvc", size)
     assert prep == Preprocessing(
@@ -220,3 +221,28 @@ def test_center_start_is_that_of_torchvision(length: int, crop: int) -> None:
     start = center_start(length, crop)
     ours = [i + 1 if 0 <= i < length else 0 for i in range(start, start + crop)]
     assert theirs.tolist() == ours
+
+
+@pytest.mark.parametrize(
+    ("preset", "augment", "random_crop", "flip"),
+    [
+        ("model", "preset", True, True),
+        ("fgvc", "preset", True, True),
+        ("vtab", "preset", False, False),
+        ("vtab-raw", "preset", False, False),
+        ("model", "none", False, False),
+        ("fgvc", "none", False, False),
+        ("vtab", "flip", False, True),
+        ("vtab", "crop-flip", True, True),
+    ],
+)
+def test_training_images_are_augmented_as_asked(preset, augment, random_crop, flip) -> None:
+    config = {
+        "mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic", "crop_pct": 1.0,
+        "crop_mode": "squash",
+    }  # fmt: skip
+    prep = resolve_preset(preset, input_size=(64, 64), data_config=config)
+    training = training_preprocessing(prep, preset=preset, augment=augment)
+    assert (training.random_crop, training.flip) == (random_crop, flip)
+    assert (training.size, training.mean, training.std) == (prep.size, prep.mean, prep.std)
+    assert training.stored == ((73, 73) if random_crop else (64, 64))

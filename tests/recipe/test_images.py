@@ -25,7 +25,7 @@ def config(photos: Path, **more: object) -> DataConfig:
 
 
 def test_the_splits_of_a_run(photos: Path) -> None:
-    images = decode_run(open_task(photos), PREP, config(photos))
+    images = decode_run(open_task(photos), PREP, PREP, config(photos))
     assert images.val is not None
     assert images.test is not None
     assert (len(images.train), len(images.val), len(images.test)) == (48, 24, 32)
@@ -33,7 +33,7 @@ def test_the_splits_of_a_run(photos: Path) -> None:
 
 
 def test_what_is_fitted_is_not_validated(photos: Path) -> None:
-    images = decode_run(open_task(photos), PREP, config(photos, fit_on="trainval"))
+    images = decode_run(open_task(photos), PREP, PREP, config(photos, fit_on="trainval"))
     assert len(images.train) == 72
     assert images.val is None
 
@@ -47,7 +47,7 @@ def test_the_limit_holds_for_all_splits_together(
 ) -> None:
     cache = tmp_path / "cache"
     limited = config(photos, memory_gb=(room * PHOTO + 1) / 1e9, cache_dir=str(cache))
-    decode_run(open_task(photos), PREP, limited)
+    decode_run(open_task(photos), PREP, PREP, limited)
     assert (len(list(cache.iterdir())) if cache.exists() else 0) == on_disk
 
 
@@ -58,8 +58,8 @@ def test_unreadable_images_of_all_splits(
         paint_classes(tmp_path / split, 3)
         (tmp_path / split / "red" / "red_01.png").write_text("no image")
     with pytest.raises(UnreadableImages) as caught:
-        decode_run(open_task(tmp_path, val_fraction=0), PREP, config(tmp_path))
+        decode_run(open_task(tmp_path, val_fraction=0), PREP, PREP, config(tmp_path))
     assert [path.parts[-3] for path in caught.value.paths] == ["train", "test"]
     skipping = config(tmp_path, on_bad="skip")
-    images = decode_run(open_task(tmp_path, val_fraction=0), PREP, skipping)
+    images = decode_run(open_task(tmp_path, val_fraction=0), PREP, PREP, skipping)
     assert images.skipped == 2

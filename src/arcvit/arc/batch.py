@@ -96,28 +96,27 @@ def _rows_at(
 ) -> Mixture:
     """The adapters of all rows at a site."""
     coefficients = dict(layer.arc_coefficients.items())
-    present = [name if name in coefficients else None for name in names]
-    held = [name for name in present if name is not None]
+    held = [name for name in names if name in coefficients]
     if not held:
         return Untouched()
     r = max(layer.r[name] for name in held)
-    holders = tuple(None if name is None else layer.projection_holder[name] for name in present)
+    holders = tuple(layer.projection_holder.get(name) for name in names)
     biases = dict(layer.arc_bias.items())
-    row_coefficients = row_vectors([coefficients.get(n) for n in present], row_of, r)
+    row_coefficients = row_vectors([coefficients.get(name) for name in names], row_of, r)
     assert row_coefficients is not None
     return RowAdapters(
         down=table.rows(
             ("down", r, holders),
-            lambda: [None if name is None else layer.down(name) for name in present],
+            lambda: [layer.down(name) if name in coefficients else None for name in names],
             (layer.width, r),
         ),
         up=table.rows(
             ("up", r, holders),
-            lambda: [None if name is None else layer.up(name) for name in present],
+            lambda: [layer.up(name) if name in coefficients else None for name in names],
             (r, layer.width),
         ),
         coefficients=row_coefficients,
-        bias=row_vectors([biases.get(n) for n in present], row_of, layer.width),
+        bias=row_vectors([biases.get(name) for name in names], row_of, layer.width),
     )
 
 

@@ -34,7 +34,7 @@ def fingerprint(model: nn.Module, *, exclude: list[str] | None = None) -> str:
         comparable &= parameter.dtype == torch.float32 and parameter.device.type != "meta"
         if comparable:
             values = parameter.detach().cpu().contiguous()
-            weights.update(memoryview(values.view(torch.uint8).flatten().numpy()))
+            weights.update(values.view(torch.uint8).flatten().numpy().tobytes())
     return f"{structure.hexdigest()[:8]}-{weights.hexdigest()[:16] if comparable else ''}"
 
 

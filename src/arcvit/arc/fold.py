@@ -4,6 +4,7 @@ d  width, o  outputs of the consumer, r  bottleneck rank
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -42,18 +43,17 @@ class Consumer:
         self._prepared: _Weights | None = None
 
     @property
-    def layer(self) -> nn.Module:
+    def layer(self) -> nn.Linear:
         """The linear layer itself, also where a tuner has wrapped it."""
         layer: nn.Module = getattr(self.parent, self.attribute)
         while isinstance(inner := getattr(layer, "base_layer", None), nn.Module):
             layer = inner
-        return layer
+        return cast(nn.Linear, layer)
 
     @property
     def weight(self) -> Tensor:
         """The layer's weight, (o, d)."""
-        weight: Tensor = self.layer.weight
-        return weight
+        return self.layer.weight
 
     @property
     def quantization(self) -> str | None:
@@ -126,9 +126,13 @@ class Consumer:
         self._prepared = None
 
     def restore(self) -> None:
-        """Put the original weights back."""
+        """Put the original weights back, in the precision and place the model has now."""
         if self._original is not None:
-            self._write(self._original)
+            now = self.weight
+            bias = self._original.bias
+            self._write(
+                _Weights(self._original.weight.to(now), None if bias is None else bias.to(now))
+            )
             self._original = None
 
     def _split_biases(self) -> list[Tensor] | None:
@@ -152,8 +156,8 @@ class Consumer:
             for part, values in zip(parts, weights.bias.chunk(3), strict=True):
                 part.data = values.clone()
         elif weights.bias is None:
-            layer.bias = None
-        elif layer.bias is None:
+            layer.register_parameter("bias", None)
+        elif getattr(layer, "bias", None) is None:
             layer.bias = nn.Parameter(weights.bias, requires_grad=False)
         else:
             layer.bias.data = weights.bias

@@ -16,6 +16,6 @@ from arcvit.arc.model import ArcModel
 
 def register() -> None:
     """Enter ARC in PEFT's mappings, so that ``PeftModel.from_pretrained`` knows its adapters."""
-    PEFT_TYPE_TO_CONFIG_MAPPING[PEFT_TYPE] = ArcConfig  # type: ignore[index]
-    PEFT_TYPE_TO_TUNER_MAPPING[PEFT_TYPE] = ArcModel  # type: ignore[index]
-    PEFT_TYPE_TO_PREFIX_MAPPING[PEFT_TYPE] = ArcModel.prefix  # type: ignore[index]
+    PEFT_TYPE_TO_CONFIG_MAPPING[PEFT_TYPE] = ArcConfig
+    PEFT_TYPE_TO_TUNER_MAPPING[PEFT_TYPE] = ArcModel
+    PEFT_TYPE_TO_PREFIX_MAPPING[PEFT_TYPE] = ArcModel.prefix

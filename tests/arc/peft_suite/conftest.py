@@ -115,8 +115,14 @@ FEW = ("mlp", "vit-head")
 
 
 @pytest.fixture(params=list(CASES))
+def every(request: pytest.FixtureRequest) -> Case:
+    """Every case, also those that only name their sites in another way."""
+    return CASES[request.param]
+
+
+@pytest.fixture(params=[name for name in CASES if name not in TARGETS])
 def case(request: pytest.FixtureRequest) -> Case:
-    """Every case."""
+    """Every kind of adapter."""
     return CASES[request.param]
 
 

@@ -38,29 +38,29 @@ def test_bad_settings_are_refused_by_name(settings, message):
         ArcConfig(**settings)
 
 
-def test_config_survives_saving_in_every_case(case, tmp_path):
-    config = case.config(classes=["a", "b"], backbone="demo")
+def test_config_survives_saving_in_every_case(every, tmp_path):
+    config = every.config(classes=["a", "b"], backbone="demo")
     config.save_pretrained(tmp_path)
     assert ArcConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
     assert PeftConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
     assert type(PeftConfig.from_pretrained(tmp_path)) is ArcConfig
 
 
-def test_saved_config_is_plain_json_and_names_the_type(case, tmp_path):
-    case.fresh().save_pretrained(tmp_path)
+def test_saved_config_is_plain_json_and_names_the_type(every, tmp_path):
+    every.fresh().save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "adapter_config.json").read_text())
     assert saved["peft_type"] == "ARC"
-    assert saved["r"] == case.settings["r"]
+    assert saved["r"] == every.settings["r"]
     assert saved["inference_mode"] is True
 
 
-def test_config_is_made_from_its_dictionary(case):
-    config = case.config()
+def test_config_is_made_from_its_dictionary(every):
+    config = every.config()
     assert get_peft_config(config.to_dict()).to_dict() == config.to_dict()
 
 
-def test_config_survives_copying_and_pickling(case):
-    config = case.config()
+def test_config_survives_copying_and_pickling(every):
+    config = every.config()
     assert copy.deepcopy(config) == config
     assert pickle.loads(pickle.dumps(config)) == config
 

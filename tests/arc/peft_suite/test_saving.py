@@ -16,8 +16,8 @@ def _projections(keys):
 
 
 @pytest.mark.parametrize("safe", [True, False])
-def test_a_saved_adapter_is_loaded_bit_for_bit(case, tmp_path, safe, run):
-    model = case.wrapped()
+def test_a_saved_adapter_is_loaded_bit_for_bit(every, tmp_path, safe, run):
+    model = every.wrapped()
     model.save_pretrained(tmp_path, safe_serialization=safe)
     weights = "adapter_model.safetensors" if safe else "adapter_model.bin"
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -25,18 +25,18 @@ def test_a_saved_adapter_is_loaded_bit_for_bit(case, tmp_path, safe, run):
         "adapter_config.json",
         weights,
     }
-    loaded = PeftModel.from_pretrained(case.base(), tmp_path)
+    loaded = PeftModel.from_pretrained(every.base(), tmp_path)
     expected, found = model.state_dict(), loaded.state_dict()
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[key], found[key]) for key in expected)
-    assert torch.equal(run(loaded, case.x), run(model, case.x))
+    assert torch.equal(run(loaded, every.x), run(model, every.x))
 
 
-def test_only_the_adapter_is_saved_and_each_projection_once(case, tmp_path, layers):
-    model = case.wrapped()
+def test_only_the_adapter_is_saved_and_each_projection_once(every, tmp_path, layers):
+    model = every.wrapped()
     model.save_pretrained(tmp_path)
     saved = load_file(tmp_path / "adapter_model.safetensors")
-    heads = [f"base_model.model.{name}." for name in case.settings.get("modules_to_save", [])]
+    heads = [f"base_model.model.{name}." for name in every.settings.get("modules_to_save", [])]
     assert all(".arc_" in key or key.startswith(tuple(heads)) for key in saved)
     sites = layers(model)
     distinct = {id(layer.down("default")) for layer in sites}
@@ -56,13 +56,13 @@ def test_shared_projections_of_the_vit(cases, name, projections):
     assert len(_projections(saved)) == projections
 
 
-def test_selected_adapters_are_saved_alone(case, tmp_path):
-    model = case.wrapped("default", "other")
+def test_selected_adapters_are_saved_alone(every, tmp_path):
+    model = every.wrapped("default", "other")
     model.save_pretrained(tmp_path / "both")
     assert (tmp_path / "both" / "other" / "adapter_model.safetensors").exists()
     model.save_pretrained(tmp_path / "one", selected_adapters=["other"])
     assert not (tmp_path / "one" / "adapter_model.safetensors").exists()
-    loaded = PeftModel.from_pretrained(case.base(), tmp_path / "one" / "other")
+    loaded = PeftModel.from_pretrained(every.base(), tmp_path / "one" / "other")
     mine = get_peft_model_state_dict(model, adapter_name="other")
     theirs = get_peft_model_state_dict(loaded)
     assert mine.keys() == theirs.keys()
@@ -74,18 +74,18 @@ def test_unknown_selected_adapter_is_refused(few, tmp_path):
         few.wrapped().save_pretrained(tmp_path, selected_adapters=["nobody"])
 
 
-def test_names_that_contain_one_another_are_not_mixed_up(case, tmp_path):
-    model = case.wrapped("default", "default2", "other_default", "foodefault_bar", "efaul")
+def test_names_that_contain_one_another_are_not_mixed_up(every, tmp_path):
+    model = every.wrapped("default", "default2", "other_default", "foodefault_bar", "efaul")
     for name in model.peft_config:
         saved = get_peft_model_state_dict(model, adapter_name=name)
-        alone = get_peft_model_state_dict(case.wrapped())
+        alone = get_peft_model_state_dict(every.wrapped())
         assert saved.keys() == alone.keys()
     model.save_pretrained(tmp_path, selected_adapters=["default"])
     assert load_file(tmp_path / "adapter_model.safetensors").keys() == alone.keys()
 
 
-def test_saving_leaves_the_model_as_it_was(case, tmp_path, run):
-    model = case.wrapped().train()
+def test_saving_leaves_the_model_as_it_was(every, tmp_path, run):
+    model = every.wrapped().train()
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     model.save_pretrained(tmp_path)
     assert {name: p.requires_grad for name, p in model.named_parameters()} == flags
