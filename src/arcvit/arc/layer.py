@@ -189,8 +189,11 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         """
         if self.mixture is not None:
             return self.mixture.adapt(x, in_place=owned and not torch.is_grad_enabled())
-        names = self._present(self.active_adapters)
-        return x if not names else (x + sum(self.update(x, name) for name in names)).to(x.dtype)
+        adapted = x
+        for name in self._present(self.active_adapters):
+            # Each update is of x itself, so that adapters add up in any order.
+            adapted = adapted + self.update(x, name)
+        return adapted.to(x.dtype)
 
     def update(self, x: Tensor, adapter_name: str) -> Tensor:
         """What one adapter adds to x, (..., d), in the adapter's dtype."""

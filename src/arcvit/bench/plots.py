@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from arcvit.core.result import RunResult
 
@@ -25,6 +26,9 @@ def accuracy_against_parameters(results: Sequence[RunResult]) -> bytes:
             textcoords="offset points",
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.margins(x=0.25, y=0.2)
     axes.set_xlabel("trained parameters, head included")
     axes.set_ylabel("test accuracy (%)")

@@ -61,7 +61,7 @@ class EngineConfig:
         track: experiment trackers of accelerate: tensorboard, wandb, mlflow.
     """
 
-    epochs: int = 50
+    epochs: int = 30
     batch_size: int = 32
     accumulate: int = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

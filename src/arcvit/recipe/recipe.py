@@ -13,8 +13,8 @@ from arcvit.engine.config import EngineConfig, OptimConfig
 Method = Literal["arc", "arc_att", "linear", "full", "bitfit", "lora"]
 
 DEFAULT_LR: Mapping[str, float] = {
-    "arc": 1e-2,
-    "arc_att": 1e-2,
+    "arc": 5e-3,
+    "arc_att": 5e-3,
     "linear": 3e-3,
     "full": 1e-4,
     "bitfit": 5e-3,
