@@ -44,7 +44,7 @@ test-slow: $(READY) ## Run the slow tests
 	$(BIN)/python -m pytest -n 2 -m "slow and not gpu"
 
 test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
-	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py
+	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
 
 lint: $(READY) ## Style, types, import contract
 	$(BIN)/ruff check .

@@ -66,7 +66,7 @@ def test_print_config_of_the_command(arcvit: Arcvit, capsys: pytest.CaptureFixtu
     assert stopped.value.code == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["data"]["path"] == "p"
-    assert printed["engine"]["epochs"] == 50
+    assert printed["engine"]["epochs"] == 30
 
 
 def test_nan_stops_and_names_the_step(
