@@ -25,7 +25,7 @@ def build_from_hub(name: str, **arguments: Any) -> nn.Module:
     Raises:
         UserError: there are no such weights, or the hub can't be reached.
     """
-    with _offline_if_unreachable():
+    with offline_if_unreachable():
         try:
             model: nn.Module = timm.create_model(name, pretrained=True, **arguments)
         except OSError as error:
@@ -42,7 +42,7 @@ def build_from_hub(name: str, **arguments: Any) -> nn.Module:
 
 
 @contextmanager
-def _offline_if_unreachable() -> Iterator[None]:
+def offline_if_unreachable() -> Iterator[None]:
     """Spare the user the hub client's minute of retries where the hub's name can't be resolved."""
     constants = huggingface_hub.constants
     was_offline = constants.HF_HUB_OFFLINE

@@ -16,6 +16,7 @@ COMMANDS = {
     "merge": "fold a run into a plain timm checkpoint",
     "inspect": "what a run or an adapter is, on what, how big",
     "import": "turn a checkpoint of the authors into an adapter",
+    "push": "upload a run's adapter to the hub, with its model card",
 }
 _MODULES = {"import": "import_official"}  # a module can't be called import
 _USAGE_ERROR = 2
