@@ -64,7 +64,7 @@ class RowAdapters:
         """
         rows = len(self.coefficients)
         tokens = x.reshape(rows, -1, x.shape[-1]).to(self.coefficients.dtype)
-        bottleneck = (tokens @ self.down) * self.coefficients
+        bottleneck = (tokens @ self.down).mul_(self.coefficients)
         up = self.up if self.up.ndim == 3 else self.up.expand(rows, -1, -1)
         if in_place:
             tokens.baddbmm_(bottleneck, up)
