@@ -166,6 +166,7 @@ def test_checkpointing_of_transformers_gives_the_same_gradients(stir, reentrant)
 COMPILED = ["mlp-head", "vit-head", "vit-before-norm"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_without_a_graph_break(cases, name, run):
     case = cases[name]
