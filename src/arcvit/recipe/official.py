@@ -8,7 +8,6 @@ from pathlib import Path
 
 import timm
 import timm.models
-import torch
 from peft import get_peft_model
 from peft.utils import set_peft_model_state_dict
 from torch import nn
@@ -115,15 +114,14 @@ def _build(
         )
     grid = round((checkpoint.tokens - 1) ** 0.5)
     hidden = len(checkpoint.backbone["blocks.0.mlp.fc1.weight"])
-    with torch.device("cpu"):
-        model: nn.Module = timm.create_model(
-            name,
-            img_size=grid * checkpoint.patch,
-            patch_size=checkpoint.patch,
-            embed_dim=checkpoint.width,
-            depth=checkpoint.depth,
-            num_heads=heads,
-            mlp_ratio=hidden / checkpoint.width,
-            num_classes=classes,
-        )
+    model: nn.Module = timm.create_model(
+        name,
+        img_size=grid * checkpoint.patch,
+        patch_size=checkpoint.patch,
+        embed_dim=checkpoint.width,
+        depth=checkpoint.depth,
+        num_heads=heads,
+        mlp_ratio=hidden / checkpoint.width,
+        num_classes=classes,
+    )
     return name, model
