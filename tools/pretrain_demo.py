@@ -7,16 +7,21 @@ Run it again with the same arguments to resume. tools/PRETRAIN.md has the result
 """
 
 import argparse
+import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from pretrain.loop import Pretraining, pretrain
-from pretrain.network import classes_path, export, load_exported, top1
+from pretrain.network import blend, classes_path, export, load_exported, load_start, top1
 from pretrain.photos import read_classes, read_photos
 from pretrain.recipe import RECIPES, Recipe
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
 
+BLENDS = (0.25, 0.5, 0.75)
+"""Shares of the trained weights in the blends with the weights a run started from."""
 WEIGHTS = "vit_demo_tinyimagenet64.safetensors"
 
 
@@ -60,6 +65,27 @@ def evaluate(file: Path, data: Path, device: torch.device) -> float:
     return top1(load_exported(file).to(device), photos, labels, device)
 
 
+def best_of(
+    run: Pretraining, start: Path | None, classes: Sequence[str], val: tuple[Tensor, Tensor]
+) -> tuple[float, VisionTransformer]:
+    """The best on `val` of the averaged weights, the last ones, and blends with the start.
+
+    Returns:
+        Its top-1 in percent and the network.
+    """
+    candidates = [run.average, run.model]
+    if start is not None:
+        begun = copy.deepcopy(run.average)
+        load_start(begun, start, classes)
+        for share in BLENDS:
+            blended = copy.deepcopy(run.average)
+            weights = blend(begun.state_dict(), run.average.state_dict(), share)
+            blended.load_state_dict(weights)
+            candidates.append(blended)
+    scores = [(top1(model, *val, run.device), model) for model in candidates]
+    return max(scores, key=lambda pair: pair[0])
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate, or train, resume and export; `argv` replaces the command line's arguments."""
     made = parser()
@@ -82,8 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not pretrain(run, train, val, arguments.out, arguments.save_every):
         print("stopped; run the same command to resume")
         return
-    scores = [(top1(model, *val, device), model) for model in (run.average, run.model)]
-    best, model = max(scores, key=lambda pair: pair[0])
+    best, model = best_of(run, arguments.init, classes, val)
     file = arguments.out / WEIGHTS
     export(model, file, run.recipe.architecture(len(classes)), best)
     classes_path(file).write_text("".join(name + "\n" for name in classes))

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import pretrain_demo
 from pretrain.augment import mix, random_affine, trivial_augment
 from pretrain.loop import Pretraining, rows_at
-from pretrain.network import grow, load_exported
+from pretrain.network import blend, grow, load_exported
+from pretrain.optimize import optimizers
 from pretrain.photos import read_photos
 from pretrain.recipe import RECIPES
 
@@ -66,10 +67,11 @@ def train(data: Path, out: Path, *more: str) -> Path:
     return out / pretrain_demo.WEIGHTS
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_stopped_run_resumes_to_the_same_weights(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    whole = train(data, tmp_path / "whole")
+    whole = train(data, tmp_path / "whole", "--optimizer", optimizer)
 
     step = Pretraining.step
 
@@ -80,8 +82,8 @@ def test_a_stopped_run_resumes_to_the_same_weights(
 
     with monkeypatch.context() as patch:
         patch.setattr(Pretraining, "step", step_then_stop)
-        assert not train(data, tmp_path / "parts").exists()
-    parts = train(data, tmp_path / "parts")
+        assert not train(data, tmp_path / "parts", "--optimizer", optimizer).exists()
+    parts = train(data, tmp_path / "parts", "--optimizer", optimizer)
 
     weights = load_file(whole)
     resumed = load_file(parts)
@@ -122,6 +124,53 @@ def test_another_recipe_or_seed_does_not_resume(data: Path, tmp_path: Path) -> N
     train(data, tmp_path / "out", "--epochs", "1")
     with pytest.raises(ValueError, match="another recipe or seed"):
         train(data, tmp_path / "out", "--epochs", "1", "--seed", "1")
+
+
+def test_a_run_can_be_given_more_epochs(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "out", "--epochs", "1")
+    train(data, tmp_path / "out", "--epochs", "2")
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [3, 6]
+
+
+def test_muon_turns_the_matrices_of_the_blocks_alone() -> None:
+    model = VisionTransformer(img_size=16, patch_size=8, embed_dim=64, depth=2, num_heads=1)
+    adamw, muon = optimizers(model, "muon", 0.05)
+    turned = [p for group in muon.param_groups for p in group["params"]]
+    rest = [p for group in adamw.param_groups for p in group["params"]]
+    assert {id(p) for p in turned} == {
+        id(block.get_parameter(f"{name}.weight"))
+        for block in model.blocks
+        for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    }
+    assert {id(p) for p in turned + rest} == {id(p) for p in model.parameters()}
+    assert len(turned + rest) == len(list(model.parameters()))
+
+
+def test_an_unknown_optimizer_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 'adamw' or 'muon'"):
+        optimizers(VisionTransformer(depth=1, embed_dim=64, num_heads=1), "sgd", 0.0)
+
+
+def test_a_blend_lies_between_its_ends() -> None:
+    start, end = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
+    assert torch.equal(blend(start, end, 0.75)["w"], torch.full((2,), 0.75))
+
+
+def test_blends_with_the_start_are_candidates_of_the_export(data: Path, tmp_path: Path) -> None:
+    start = train(data, tmp_path / "start", "--epochs", "1")
+    run = Pretraining(
+        pretrain_demo.chosen_recipe(
+            pretrain_demo.parser().parse_args(["--data", str(data), *TINY.split()])
+        ),
+        CLASSES,
+        0,
+        torch.device("cpu"),
+    )
+    val = read_photos(data / "val.tar", CLASSES)
+    alone, _ = pretrain_demo.best_of(run, None, CLASSES, val)
+    with_start, _ = pretrain_demo.best_of(run, start, CLASSES, val)
+    assert with_start >= alone
 
 
 def test_a_grown_start_computes_the_same_with_classes_mapped(data: Path, tmp_path: Path) -> None:

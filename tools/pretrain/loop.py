@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from pretrain.augment import mix, random_erase, trivial_augment
-from pretrain.network import average, decay_groups, load_start, top1
+from pretrain.network import average, load_start, top1
+from pretrain.optimize import optimizers
 from pretrain.photos import normalize
 from pretrain.recipe import Recipe
 
@@ -76,9 +77,7 @@ class Pretraining:
             load_start(self.model, start, classes)
         self.model.to(device)
         self.average = copy.deepcopy(self.model)
-        self.optimizer = torch.optim.AdamW(
-            decay_groups(self.model, recipe.weight_decay), lr=recipe.lr, fused=True
-        )
+        self.optimizers = optimizers(self.model, recipe.optimizer, recipe.weight_decay)
         self.progress: dict[str, Any] = {"step": 0, "loss": 0.0, "cpu_seconds": 0.0}
 
     def step(self, photos: Tensor, labels: Tensor, steps: int) -> None:
@@ -88,8 +87,9 @@ class Pretraining:
         torch.manual_seed(self.seed * 1_000_003 + step)
         self.model.train()
         self.model.patch_drop.prob = recipe.patch_drop_at(done)
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.lr_at(done)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr_at(done)
         for part, target in zip(
             photos.split(recipe.micro_batch), labels.split(recipe.micro_batch), strict=True
         ):
@@ -98,8 +98,9 @@ class Pretraining:
             loss.backward()
             self.progress["loss"] += loss.detach()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         # The average forgets the starting weights quickly at first.
         average(self.average, self.model, min(recipe.ema, (1 + step) / (10 + step)))
         self.progress["step"] = step + 1
@@ -125,24 +126,26 @@ class Pretraining:
             "seed": self.seed,
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": self.progress,
         }
         torch.save(state, partial)
         os.replace(partial, file)
 
     def load(self, file: Path) -> None:
-        """Continue from a checkpoint.
+        """Continue from a checkpoint, whose run may have been planned for other epochs.
 
         Raises:
             ValueError: it was written by another recipe or seed.
         """
         state = torch.load(file, map_location=self.device, weights_only=True)
-        if (state["recipe"], state["seed"]) != (dataclasses.asdict(self.recipe), self.seed):
+        planned = dataclasses.asdict(self.recipe) | {"epochs": state["recipe"]["epochs"]}
+        if (state["recipe"], state["seed"]) != (planned, self.seed):
             raise ValueError(f"{file} was written by another recipe or seed")
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.progress = state["progress"]
 
 

@@ -56,6 +56,17 @@ def grow(weights: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
     return grown
 
 
+def blend(
+    start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """(1 - share) * start + share * end, for every tensor.
+
+    Between a network and its fine-tuned self the blend is often better than both (Wortsman et al.,
+    CVPR 2022, "Robust fine-tuning of zero-shot models").
+    """
+    return {name: torch.lerp(start[name], tensor, share) for name, tensor in end.items()}
+
+
 def load_start(model: VisionTransformer, file: Path, classes: Sequence[str]) -> None:
     """Start `model` from exported weights, grown to its depth, with the head in `classes` order.
 
@@ -70,18 +81,6 @@ def load_start(model: VisionTransformer, file: Path, classes: Sequence[str]) -> 
     for name in ("head.weight", "head.bias"):
         weights[name] = weights[name][rows]
     model.load_state_dict(grow(weights, len(model.blocks)))
-
-
-def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """AdamW's parameter groups: matrices and the patch kernel decay, all else does not."""
-    named = dict(model.named_parameters())
-    matrices = [name for name, parameter in named.items() if name.endswith("weight")]
-    decayed = [name for name in matrices if named[name].ndim > 1]
-    others = [name for name in named if name not in decayed]
-    return [
-        {"params": [named[name] for name in decayed], "weight_decay": weight_decay},
-        {"params": [named[name] for name in others], "weight_decay": 0.0},
-    ]
 
 
 @torch.no_grad()

@@ -14,9 +14,11 @@ class Recipe:
         epochs: passes over the training photos.
         batch_size: photos per optimizer step.
         micro_batch: photos per forward and backward pass; divides batch_size.
-        lr: peak learning rate of AdamW.
-        weight_decay: AdamW's decay of the matrices; biases, norms and embeddings have none.
-        warmup: share of the steps with a linear warm-up, before a cosine to zero.
+        optimizer: "adamw", or "muon" for the blocks' matrices with AdamW for all else.
+        lr: peak learning rate; Muon's updates are scaled to the size of AdamW's.
+        weight_decay: decay of the matrices; biases, norms and embeddings have none.
+        warmup: share of the steps, at the start, with a linear warm-up.
+        decay: share of the steps, at the end, with a cosine to zero; constant before that.
         patch_drop: share of the patches left out of training photos (0 in the full-token end).
         full_tokens: share of the steps, at the end, that see all patches.
         drop_path: stochastic depth rate of the last block; growing linearly from 0.
@@ -35,9 +37,11 @@ class Recipe:
     epochs: int = 600
     batch_size: int = 1024
     micro_batch: int = 1024
+    optimizer: str = "adamw"
     lr: float = 2e-3
     weight_decay: float = 0.05
     warmup: float = 0.03
+    decay: float = 0.97
     patch_drop: float = 0.0
     full_tokens: float = 1.0
     drop_path: float = 0.1
@@ -62,10 +66,11 @@ class Recipe:
         }
 
     def lr_at(self, progress: float) -> float:
-        """Learning rate at `progress` in [0, 1): linear warm-up, then a cosine to zero."""
+        """Learning rate at `progress` in [0, 1): linear warm-up, constant, a cosine to zero."""
         if progress < self.warmup:
             return self.lr * progress / self.warmup
-        return self.lr * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+        decayed = max(0.0, 1 - (1 - progress) / self.decay)
+        return self.lr * (1 + math.cos(math.pi * decayed)) / 2
 
     def patch_drop_at(self, progress: float) -> float:
         """Share of the patches dropped at `progress` in [0, 1)."""
@@ -83,8 +88,10 @@ RECIPES = {
         epochs=12,
         batch_size=256,
         micro_batch=128,
+        optimizer="muon",
         lr=7e-4,
         warmup=0.05,
+        decay=0.5,
         patch_drop=0.5,
         full_tokens=0.15,
         drop_path=0.0,
