@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from arcvit.core.errors import UserError
-from arcvit.data.decode import UnreadableImages, decode_all, read_rgb, to_array
+from arcvit.data.decode import UnreadableImages, decode_all, to_array
 from arcvit.data.preset import Preprocessing
+from arcvit.data.rgb import read_rgb
 
 Paint = Callable[..., Path]
 

@@ -136,4 +136,8 @@ def _draw(
 ) -> Tensor:
     """``count`` whole numbers in [0, below), drawn where the generator lives."""
     source = torch.device("cpu") if generator is None else generator.device
-    return torch.randint(below, (count,), generator=generator, device=source).to(device)
+    drawn = torch.randint(below, (count,), generator=generator, device=source)
+    if source.type == "cpu" and device.type == "cuda":
+        # From memory that isn't pinned the host would wait for all that the device has to do.
+        return drawn.pin_memory().to(device, non_blocking=True)
+    return drawn.to(device)

@@ -3,19 +3,19 @@
 Shapes: N images, C = 3 channels, H = height and W = width in pixels.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from arcvit.core.errors import UserError
 from arcvit.data.checks import list_some
 from arcvit.data.preset import Preprocessing, center_start
+from arcvit.data.rgb import cores, why_unreadable
 
 RESAMPLE = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -45,33 +45,6 @@ class UnreadableImages(UserError):
     def __reduce__(self) -> tuple[type["UnreadableImages"], tuple[tuple[tuple[Path, str], ...]]]:
         # Exceptions are pickled by their message unless told otherwise.
         return type(self), (self.bad,)
-
-
-def read_rgb(path: str | Path) -> Image.Image:
-    """Decode an image file to RGB, completely.
-
-    Follows ``Image.open(path).convert("RGB")``, as torchvision and timm do: transparency is dropped
-    and not blended, of an animation the first frame counts, and the EXIF orientation is *not*
-    applied. One deviation: grey images of 16 bits are scaled to 8 bits, where Pillow would turn
-    every value above 255 white.
-
-    Raises:
-        OSError: the file is missing, truncated or not an image. Pillow raises others too, such as
-            ``SyntaxError`` for a broken PNG.
-        ValueError: pixels of 32 bits, whose range isn't known.
-    """
-    with Image.open(path) as image:
-        image.load()
-        # Pillow warns about some kinds of transparency on the way to RGB, where it has no effect.
-        image.info.pop("transparency", None)
-        # Pillow opens a PGM of 16 bits as 32 bits with the values of 16.
-        if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-            values = np.asarray(image).astype(np.float32)
-            image_8bit = Image.fromarray(np.rint(values * (255 / 65535)).astype(np.uint8))
-            return image_8bit.convert("RGB")
-        if image.mode in ("I", "F"):
-            raise ValueError("pixels of 32 bits, save it with 8 or 16")
-        return image.convert("RGB")
 
 
 def to_array(image: Image.Image, prep: Preprocessing) -> Tensor:
@@ -131,17 +104,13 @@ def decode_into(
     """
 
     def decode(row: int) -> str | None:
-        try:
-            images[row] = to_array(read_rgb(paths[row]), prep)
-        except MemoryError:
-            raise
-        # A broken file can make Pillow's many decoders raise nearly anything.
-        except Exception as error:
-            return _reason(paths[row], error)
-        return None
+        def keep(image: Image.Image) -> None:
+            images[row] = to_array(image, prep)
+
+        return why_unreadable(paths[row], keep)
 
     bad: dict[int, str] = {}
-    with ThreadPoolExecutor(workers or _cores()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         for row, reason in enumerate(pool.map(decode, range(len(paths)))):
             if reason is not None:
                 bad[row] = reason
@@ -161,17 +130,3 @@ def _covering(height: int, width: int, box: tuple[int, int]) -> tuple[int, int]:
         return (box[0], long) if height <= width else (long, box[0])
     ratio = min(height / box[0], width / box[1])
     return round(height / ratio), round(width / ratio)
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image that Pillow knows" if path.stat().st_size else "empty file"
-    return str(error) or type(error).__name__
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

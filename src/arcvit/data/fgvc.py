@@ -46,7 +46,7 @@ def read_fgvc(root: Path, *, val_fraction: float, seed: int) -> ImageTask:
     classes = tuple(str(class_id) for class_id in ids)
     check_classes(classes, root)
 
-    images = _image_folder(root, next(iter(lists["train"])))
+    images = image_folder(root, next(iter(lists["train"])))
     label_of = {class_id: label for label, class_id in enumerate(ids)}
     splits = {
         split: Split(
@@ -71,31 +71,50 @@ def read_fgvc(root: Path, *, val_fraction: float, seed: int) -> ImageTask:
     )
 
 
-def _read_list(path: Path) -> dict[str, int]:
+def parse_list(path: Path) -> tuple[dict[str, int], list[str]]:
+    """Read one of the json files.
+
+    Returns:
+        Class id of each image that has one, and a sentence for each thing that is wrong.
+    """
+    complaints = []
+
     def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         # json keeps the last of repeated keys without a word.
         found: dict[str, object] = {}
         for key, value in pairs:
             if key in found:
-                raise UserError(f"{path} lists {key!r} twice: expected each image once.")
-            found[key] = value
+                complaints.append(f"{path} lists {key!r} twice: expected each image once.")
+            found.setdefault(key, value)
         return found
 
     try:
         listed = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
     except ValueError as error:
-        raise UserError(f"{path} can't be read as JSON: {error}.") from error
+        return {}, [f"{path} can't be read as JSON: {error}."]
     if not isinstance(listed, dict) or not listed:
-        raise UserError(f'{path} has no images: expected one object {{"path.jpg": class_id}}.')
+        return {}, [f'{path} has no images: expected one object {{"path.jpg": class_id}}.']
     for name, class_id in listed.items():
         if type(class_id) is not int:
-            raise UserError(
+            complaints.append(
                 f"{path} gives {name!r} the class {class_id!r}: expected a whole number."
             )
+    return {name: value for name, value in listed.items() if type(value) is int}, complaints
+
+
+def _read_list(path: Path) -> dict[str, int]:
+    listed, complaints = parse_list(path)
+    if complaints:
+        raise UserError(complaints[0])
     return listed
 
 
-def _image_folder(root: Path, first: str) -> Path:
+def image_folder(root: Path, first: str) -> Path:
+    """The folder that the paths in the lists start from.
+
+    Raises:
+        UserError: the first image of train is in none of ``IMAGE_FOLDERS``.
+    """
     folders = [root / name for name in IMAGE_FOLDERS]
     for folder in folders:
         if (folder / first).is_file():

@@ -4,9 +4,13 @@ from pathlib import Path
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.checks import list_some
+from arcvit.data.cub import is_cub, read_cub
+from arcvit.data.dogs import is_dogs, read_dogs
 from arcvit.data.fgvc import is_fgvc, read_fgvc
 from arcvit.data.folders import read_folders, split_folders, subfolders
 from arcvit.data.holdout import check_fraction
+from arcvit.data.hub import PREFIX, is_hub_folder, read_hub
+from arcvit.data.shards import is_shards, read_shards
 from arcvit.data.table import DEFAULT_SPLIT_COLUMN, DELIMITER_OF_SUFFIX, read_table
 from arcvit.data.task import ImageTask
 from arcvit.data.vtab import is_vtab, read_vtab
@@ -25,10 +29,12 @@ def open_task(
     """Read the task at a path, in whichever layout it is.
 
     A ``.csv`` or ``.tsv`` file is a table. A folder with ``train800.txt`` is in the VTAB-1k layout,
-    one with ``train.json`` in that of FGVC, any other is taken for class folders.
+    one with ``train.json`` in that of FGVC, one with ``train_test_split.txt`` in that of CUB and
+    NABirds, one with ``train_list.mat`` in that of Stanford Dogs, any other is taken for class
+    folders.
 
     Args:
-        path: the task's folder or table.
+        path: the task's folder or table, or ``hf:NAME``.
         val_fraction: share of every class to hold out where there is no validation split, [0, 1).
         test_fraction: share of every class to hold out where there are no splits at all, [0, 1).
         seed: decides which images are held out.
@@ -41,6 +47,10 @@ def open_task(
     """
     check_fraction("val_fraction", val_fraction)
     check_fraction("test_fraction", test_fraction)
+    if str(path).startswith(PREFIX):
+        return read_hub(
+            str(path), val_fraction=val_fraction, test_fraction=test_fraction, seed=seed
+        )
     path = Path(path).expanduser()
     if not path.exists():
         beside = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -67,8 +77,24 @@ def open_task(
         return read_vtab(path)
     if is_fgvc(path):
         return read_fgvc(path, val_fraction=val_fraction, seed=seed)
+    if is_cub(path):
+        return read_cub(path, val_fraction=val_fraction, seed=seed)
+    if is_dogs(path):
+        return read_dogs(path, val_fraction=val_fraction, seed=seed)
+    if is_hub_folder(path):
+        return read_hub(
+            str(path), val_fraction=val_fraction, test_fraction=test_fraction, seed=seed
+        )
+    if is_shards(path):
+        return read_shards(path, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
     _refuse_outer_folder(path)
     return read_folders(path, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+
+
+def has_splits(folder: Path) -> bool:
+    """Whether a folder is a task with splits of its own, in any layout."""
+    of_lists = (is_vtab, is_fgvc, is_cub, is_dogs, is_hub_folder, is_shards)
+    return any(is_layout(folder) for is_layout in of_lists) or bool(split_folders(folder))
 
 
 def _refuse_outer_folder(folder: Path) -> None:
@@ -79,11 +105,7 @@ def _refuse_outer_folder(folder: Path) -> None:
     """
     if split_folders(folder):
         return
-    inside = [
-        child.name
-        for child in subfolders(folder)
-        if is_vtab(child) or is_fgvc(child) or split_folders(child)
-    ]
+    inside = [child.name for child in subfolders(folder) if has_splits(child)]
     if inside:
         raise UserError(
             f"{folder} is in an unknown layout, as folders inside it have splits of their own:"

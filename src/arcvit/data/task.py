@@ -39,7 +39,8 @@ class ImageTask:
     root: Path
     """Folder that the image paths lie in. For FGVC it is the image folder that was found."""
     layout: str
-    """The layout that was recognised: ``folders``, ``table``, ``vtab`` or ``fgvc``."""
+    """The layout that was recognised: ``folders``, ``table``, ``vtab``, ``fgvc``, ``cub``,
+    ``dogs``, ``datasets`` or ``webdataset``."""
     classes: tuple[str, ...]
     """Class names in label order, one map over all splits."""
     splits: Mapping[str, Split]

@@ -59,39 +59,68 @@ def read_vtab(root: Path, *, num_classes: int | None = None) -> ImageTask:
             f"{root} has the label {max(used)} but only {len(used)} different labels: expected"
             " class indices that count from 0."
         )
-    classes = _class_names(root, max(used) + 1, num_classes)
+    classes = class_names(root, max(used) + 1, num_classes)
     check_classes(classes, root)
     return ImageTask(
         name=root.resolve().name, root=root, layout="vtab", classes=classes, splits=splits
     )
 
 
-def _read_list(path: Path) -> Split:
+def parse_list(path: Path) -> tuple[Split, list[str]]:
+    """Read a list line by line.
+
+    Returns:
+        The images of the lines that are right, and for each other line a sentence.
+
+    Raises:
+        UserError: the file isn't UTF-8 text.
+    """
     line_of: dict[str, int] = {}
     labels = []
+    complaints = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.rsplit(maxsplit=1)
         if not words:
             continue
         if len(words) != 2 or not (words[1].isascii() and words[1].isdigit()):
-            raise UserError(
+            complaints.append(
                 f"{path} line {number} is {line!r}: expected '<image> <label>' with a whole number"
                 " as label."
             )
+            continue
         name, label = words
         if name in line_of:
-            raise UserError(
+            complaints.append(
                 f"{path} lists {name} in lines {line_of[name]} and {number}: expected each image"
                 " once, remove one."
             )
+            continue
         line_of[name] = number
         labels.append(int(label))
-    if not labels:
-        raise UserError(f"{path} is empty: expected a line '<image> <label>' for each image.")
-    return Split(paths=tuple(path.parent / name for name in line_of), labels=tuple(labels))
+    if not labels and not complaints:
+        complaints.append(f"{path} is empty: expected a line '<image> <label>' for each image.")
+    found = Split(paths=tuple(path.parent / name for name in line_of), labels=tuple(labels))
+    return found, complaints
 
 
-def _class_names(root: Path, count: int, num_classes: int | None) -> tuple[str, ...]:
+def _read_list(path: Path) -> Split:
+    found, complaints = parse_list(path)
+    if complaints:
+        raise UserError(complaints[0])
+    return found
+
+
+def class_names(root: Path, count: int, num_classes: int | None) -> tuple[str, ...]:
+    """The lines of ``classes.txt``, else the labels.
+
+    Args:
+        root: the task's folder.
+        count: the largest label in the lists + 1.
+        num_classes: number of classes, where it is known.
+
+    Raises:
+        UserError: a label out of range, or the names are not as many as the classes.
+    """
     if num_classes is not None and count > num_classes:
         raise UserError(
             f"{root} has the label {count - 1}: expected labels from 0 to {num_classes - 1}."

@@ -1,0 +1,41 @@
+"""What ``arcvit data check`` finds: how bad it is, and one sentence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["spoils", "warning", "note"]
+"""``spoils``: a result would be wrong. ``warning``: it may not compare with published ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that somebody who trains on the data should know."""
+
+    severity: Severity
+    """``spoils``, ``warning`` or ``note``."""
+    kind: str
+    """Which check found it, such as ``test-size``; stable, for programs."""
+    text: str
+    """One sentence."""
+
+
+def spoils(kind: str, text: str) -> Finding:
+    """Something that makes a result wrong."""
+    return Finding(severity="spoils", kind=kind, text=text)
+
+
+def warning(kind: str, text: str) -> Finding:
+    """Something that may make a result differ from published ones."""
+    return Finding(severity="warning", kind=kind, text=text)
+
+
+def note(kind: str, text: str) -> Finding:
+    """Something to know."""
+    return Finding(severity="note", kind=kind, text=text)
+
+
+def examples(items: Sequence[object], *, most: int = 3) -> str:
+    """The first few items, comma-separated, then how many more."""
+    shown = ", ".join(map(str, items[:most]))
+    return f"{shown} and {len(items) - most:,} more" if len(items) > most else shown

@@ -1,0 +1,153 @@
+"""Hugging Face ``datasets``: a name on the hub (``hf:NAME``), or parquet and arrow files here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from arcvit.core.errors import UserError
+from arcvit.data.folders import SPLIT_OF_FOLDER
+from arcvit.data.task import ImageTask
+from arcvit.data.unpack import Container, unpack
+
+PREFIX = "hf:"
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
+_SAVED = ("dataset_dict.json", "dataset_info.json")
+
+
+def is_hub_folder(folder: Path) -> bool:
+    """Whether a folder holds parquet files, or what ``save_to_disk`` of ``datasets`` writes."""
+    saved = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+    return saved or bool(_parquet_files(folder))
+
+
+def read_hub(source: str, *, val_fraction: float, test_fraction: float, seed: int) -> ImageTask:
+    """Read a data set with the library ``datasets`` and unpack it into the cache.
+
+    The image column is the one of that kind; the label column is the only ``ClassLabel``, or one
+    of ``LABEL_COLUMNS``. Splits are called train, validation (valid, val) and test; others are left
+    out.
+
+    Args:
+        source: ``hf:NAME``, or a folder.
+        val_fraction: share to hold out where there is no validation split, in [0, 1).
+        test_fraction: share to hold out where there is a train split alone, in [0, 1).
+        seed: decides which images are held out.
+
+    Raises:
+        UserError: the library isn't installed, the name can't be had, no image or label column, and
+            what ``unpack`` refuses.
+    """
+    tables = _load(source)
+    first = next(iter(tables.values()))
+    image, label = _columns(source, first.features)
+    classes, index_of = _classes(tables, label)
+    key = [source, str(classes)]
+    for split, table in tables.items():
+        files = [Path(file["filename"]) for file in table.cache_files]
+        stamps = [f"{f}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files if f.is_file()]
+        key += [split, str(len(table)), *stamps]
+    return unpack(
+        Container(
+            name=source.removeprefix(PREFIX),
+            layout="datasets",
+            key="\n".join(key),
+            classes=classes,
+            splits={
+                split: _images(source, table, image, label, index_of)
+                for split, table in tables.items()
+            },
+        ),
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+    )
+
+
+def _load(source: str) -> dict[str, Any]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(
+            f"{source} is read with the library datasets, which isn't installed: run"
+            " pip install 'arcvit[datasets]'."
+        ) from error
+    folder = Path(source)
+    try:
+        if source.startswith(PREFIX):
+            loaded = datasets.load_dataset(source.removeprefix(PREFIX))
+        elif any((folder / name).is_file() for name in _SAVED):
+            loaded = datasets.load_from_disk(source)
+        else:
+            loaded = datasets.load_dataset("parquet", data_files=_files_of_split(folder))
+    # What a name that can't be had raises depends on the library, the network and the hub.
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{source} can't be loaded: {type(error).__name__}: {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(loaded, dict):
+        loaded = {"train": loaded}
+    named = {SPLIT_OF_FOLDER.get(str(split).casefold()): table for split, table in loaded.items()}
+    return {split: named[split] for split in ("train", "val", "test") if split in named} or {
+        "train": next(iter(loaded.values()))
+    }
+
+
+def _columns(source: str, features: Any) -> tuple[str, str]:
+    import datasets
+
+    images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    if not images and "image" in features:
+        images = ["image"]
+    labels = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    if len(labels) != 1:
+        labels = [name for name in LABEL_COLUMNS if name in features][:1]
+    if len(images) != 1 or not labels:
+        raise UserError(
+            f"{source} has the columns {', '.join(features)}: expected one of images and one of"
+            f" labels, called one of {', '.join(LABEL_COLUMNS)}."
+        )
+    return images[0], labels[0]
+
+
+def _classes(tables: dict[str, Any], label: str) -> tuple[tuple[str, ...], dict[Any, int]]:
+    """Class names, and the index of each value of the label column."""
+    kind = next(iter(tables.values())).features[label]
+    names = getattr(kind, "names", None)
+    if names:
+        return tuple(names), {index: index for index in range(len(names))}
+    values = sorted({value for table in tables.values() for value in table.unique(label)})
+    return tuple(map(str, values)), {value: index for index, value in enumerate(values)}
+
+
+def _images(
+    source: str, table: Any, image: str, label: str, index_of: dict[Any, int]
+) -> Iterator[tuple[bytes, int]]:
+    import datasets
+
+    raw = table.cast_column(image, datasets.Image(decode=False))
+    for row, record in enumerate(raw.select_columns([image, label])):
+        content = record[image]["bytes"]
+        if content is None and record[image]["path"]:
+            content = Path(record[image]["path"]).read_bytes()
+        if not content:
+            raise UserError(f"{source} has no image in row {row}: remove that row.")
+        yield content, index_of.get(record[label], -1)
+
+
+def _parquet_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
+
+
+def _files_of_split(folder: Path) -> dict[str, list[str]]:
+    """Parquet files by split, told from the start of their names: ``train-00000-of-00002``."""
+    found: dict[str, list[str]] = {}
+    for file in _parquet_files(folder):
+        word = file.stem.replace("_", "-").split("-")[0].casefold()
+        split = SPLIT_OF_FOLDER.get(word)
+        if split is None:
+            raise UserError(
+                f"{file} has a name that says no split: expected one that begins with one of"
+                f" {', '.join(SPLIT_OF_FOLDER)}."
+            )
+        found.setdefault(split, []).append(str(file))
+    return found

@@ -1,0 +1,134 @@
+"""``arcvit data``: exit codes, tables and JSON."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Arcvit = Callable[..., object]
+Paint = Callable[..., Path]
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+
+real = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
+
+
+@pytest.fixture
+def sprites(arcvit: Arcvit, tmp_path: Path) -> Path:
+    answer = arcvit("data", "make", "sprites", "--out", tmp_path / "made", "--test_size=200")
+    assert answer.code == 0
+    assert "sprites_loc: 800 train, 200 val, 200 test, 1,000 trainval" in answer.out
+    assert "not the images of dSprites" in answer.out
+    return tmp_path / "made"
+
+
+def test_what_was_made_is_sound(arcvit: Arcvit, sprites: Path) -> None:
+    answer = arcvit("data", "check", sprites, "--json")
+    assert answer.code == 0
+    reports = json.loads(answer.out)
+    assert [report["name"] for report in reports] == ["sprites_loc", "sprites_ori"]
+    for report in reports:
+        assert report["findings"] == []
+        assert report["layout"] == report["preset"] == "vtab"
+        assert report["splits"]["test"]["images"] == 200
+        assert report["sizes"] == {"64x64": 2200}
+
+
+def test_check_prints_a_table(arcvit: Arcvit, photos: Path) -> None:
+    answer = arcvit("data", "check", photos)
+    assert answer.code == 0
+    for part in ("layout", "folders", "104 PNG", "24x24", "train", "48", "fine"):
+        assert part in answer.out
+
+
+def test_check_of_a_spoilt_task(arcvit: Arcvit, photos: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(photos, tmp_path / "spoilt")
+    shutil.copy(root / "test/red/red_00.png", root / "train/red/stolen.png")
+    answer = arcvit("data", "check", root)
+    assert answer.code == 1
+    assert "spoils [overlap] 1 image(s) of train are in test too" in answer.out
+    assert "1 thing(s) would spoil a result" in answer.out
+    assert answer.err == ""
+
+
+def test_check_of_a_folder_of_tasks(arcvit: Arcvit, photos: Path, tmp_path: Path) -> None:
+    for name in ("mine", "cifar100"):
+        shutil.copytree(photos, tmp_path / "tasks" / name)
+    (tmp_path / "tasks/cifar100/train800.txt").write_text("train/red/red_00.png 0\n")
+    answer = arcvit("data", "check", tmp_path / "tasks")
+    assert answer.code == 1
+    assert "1 of the 19 tasks of vtab are in" in answer.out
+    assert "oxford_iiit_pet (oxford_pet, pets, pet)" in answer.out
+    one = arcvit("data", "check", tmp_path / "tasks", "--task=mine")
+    assert one.code == 0
+    assert "cifar100" not in one.out
+    by_alias = arcvit("data", "check", tmp_path / "tasks", "--task=cifar", "--json")
+    assert [report["benchmark"] for report in json.loads(by_alias.out)] == ["cifar"]
+
+
+def test_check_as_a_benchmark_task(arcvit: Arcvit, photos: Path) -> None:
+    answer = arcvit("data", "check", photos, "--task=cars")
+    assert answer.code == 0
+    assert "THE TEST SPLIT HAS 32 IMAGES, StanfordCars has 8,041" in answer.out
+    assert "preset     fgvc" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["chek"], "no command 'data chek': expected check, list, make"),
+        (["check"], "the following arguments are required: PATH"),
+        (["check", "nowhere"], "nowhere isn't there: expected a task or a folder of tasks"),
+        (["check", ".", "--task=cifer"], "Did you mean 'cifar'"),
+        (["list", "--suite=vtb"], "invalid choice: 'vtb'"),
+        (["make", "sprites"], "the following arguments are required: --out"),
+        (["make", "sprites", "--out=x", "--test_size=0"], "the test size is 0"),
+        (["make", "sprites", "--out=x", "--seed=-1"], "the seed is -1"),
+        (["prepare", "vtab", "kitti", "--source=.", "--out=x"], "kitti can't be prepared"),
+        (["prepare", "vtab", "svhn", "--out=x"], "arguments are required: --source"),
+        (["make", "spirits", "--out=x"], "invalid choice: 'spirits'"),
+    ],
+)
+def test_wrong_commands(
+    arcvit: Arcvit,
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = arcvit("data", *arguments)
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_catalogue(arcvit: Arcvit) -> None:
+    answer = arcvit("data", "list")
+    assert answer.code == 0
+    for part in ("cifar100", "10,000", "StanfordCars", "vtab, structured"):
+        assert part in answer.out
+    tasks = json.loads(arcvit("data", "list", "--suite=fgvc", "--json").out)
+    assert [task["classes"] for task in tasks] == [200, 555, 102, 120, 196]
+
+
+def test_help_of_data(arcvit: Arcvit) -> None:
+    assert "  check " in arcvit("data").out
+
+
+@real
+def test_real_tasks(arcvit: Arcvit) -> None:
+    cases = [
+        ("vtab-1k", "vtab", "cifar", {"train": 800, "val": 200, "trainval": 1000, "test": 10_000}),
+        ("fgvc", "fgvc", None, {"train": 1200, "val": 300, "test": 1500}),
+        ("grocery", "folders", None, {"train": 2640, "val": 296, "test": 2485}),
+    ]
+    for name, layout, benchmark, counts in cases:
+        answer = arcvit("data", "check", SHARED / name, "--json")
+        assert answer.code == 0
+        (report,) = json.loads(answer.out)
+        assert (report["layout"], report["benchmark"]) == (layout, benchmark)
+        assert {split: r["images"] for split, r in report["splits"].items()} == counts
+        assert not report["spoilt"]
