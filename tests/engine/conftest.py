@@ -12,6 +12,7 @@ from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.engine.device import make_accelerator
 from arcvit.engine.features import FeatureBank
 from arcvit.engine.loop import Fit, fit
+from arcvit.engine.profile import Profile
 from arcvit.engine.progress import TrainingDisplay
 
 WIDTH, CLASSES = 6, 3
@@ -70,6 +71,7 @@ def train(toy: Callable[..., Toy]) -> Callable[..., Fit]:
         on_epoch: Callable[..., None] | None = None,
         checkpoint_folder: object = None,
         prepare: Callable[[Tensor], Tensor] = lambda stored: stored,
+        profiler: Profile | None = None,
         **engine: object,
     ) -> Fit:
         config = EngineConfig(**{"precision": "fp32", "device": "cpu", "track": [], **engine})  # type: ignore[arg-type]
@@ -90,6 +92,7 @@ def train(toy: Callable[..., Toy]) -> Callable[..., Fit]:
             checkpoint_folder=checkpoint_folder,  # type: ignore[arg-type]
             validate=validate,
             on_epoch=on_epoch,
+            profile=profiler,
         )
 
     return run

@@ -1,11 +1,13 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from arcvit.engine import loop
 from arcvit.engine.config import OptimConfig
@@ -122,7 +124,8 @@ def test_seeds_dont_share_orders(train: Train, toy: Toy, features: Features) -> 
 
 
 @pytest.mark.parametrize(
-    ("every", "expected"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (0, [5]), (9, [5])]
+    ("every", "expected"),
+    [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (0, [5]), (9, [5]), (None, [1, 2, 3, 4, 5])],
 )
 def test_validation_is_due(
     train: Train, toy: Toy, features: Features, every: int, expected: list[int]
@@ -137,6 +140,43 @@ def test_validation_is_due(
     )
     measured = [r["epoch"] for r in fitted.history if r["val_accuracy"] is not None]
     assert measured == expected
+
+
+def test_about_ten_validations_by_default(train: Train, toy: Toy, features: Features) -> None:
+    fitted = train(
+        toy(),
+        features(8),
+        validate=lambda model: {"val_accuracy": 0.5, "val_loss": 1.0},
+        epochs=35,
+        batch_size=8,
+    )
+    measured = [r["epoch"] for r in fitted.history if r["val_accuracy"] is not None]
+    assert measured == [*range(3, 34, 3), 35]
+
+
+class Reads(TorchDispatchMode):
+    """Counts values read on the host: on a GPU each would wait for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        host = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        self.count += func in host
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_reads_nothing(train: Train, toy: Toy, features: Features) -> None:
+    def reads(batch_size: int) -> int:
+        with Reads() as seen:
+            train(toy(), features(64), epochs=1, batch_size=batch_size)
+        return seen.count
+
+    # As many values are read in an epoch of 2 steps as in one of 16.
+    assert reads(32) == reads(4)
 
 
 def test_records_so_far_after_each_epoch(train: Train, toy: Toy, features: Features) -> None:

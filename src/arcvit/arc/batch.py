@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from peft.utils.other import ModulesToSaveWrapper
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from arcvit.arc.mixture import (
     Mixture,
     ProjectionTable,
     RowAdapters,
+    RowIndex,
     Untouched,
     index_rows,
     row_logits,
@@ -44,7 +44,7 @@ def mixed_batch(model: nn.Module, names: Sequence[str], known: Sequence[str]) ->
     heads = [module for module in model.modules() if isinstance(module, ModulesToSaveWrapper)]
     for head in heads:
         _check_head(head)
-    row_of = torch.tensor(rows, device=next(model.parameters()).device)
+    row_of = RowIndex(rows, next(model.parameters()).device)
     table = ProjectionTable(row_of)
     hooks = []
     try:
@@ -92,7 +92,7 @@ def split_logits(logits: Tensor, model: nn.Module, names: Sequence[str]) -> list
 
 
 def _rows_at(
-    layer: ArcLayer, names: Sequence[str], row_of: Tensor, table: ProjectionTable
+    layer: ArcLayer, names: Sequence[str], row_of: RowIndex, table: ProjectionTable
 ) -> Mixture:
     """The adapters of all rows at a site."""
     coefficients = dict(layer.arc_coefficients.items())
@@ -104,17 +104,22 @@ def _rows_at(
     biases = dict(layer.arc_bias.items())
     row_coefficients = row_vectors([coefficients.get(name) for name in names], row_of, r)
     assert row_coefficients is not None
-    return RowAdapters(
-        down=table.rows(
-            ("down", r, holders),
-            lambda: [layer.down(name) if name in coefficients else None for name in names],
-            (layer.width, r),
-        ),
-        up=table.rows(
+    down = table.rows(
+        ("down", r, holders),
+        lambda: [layer.down(name) if name in coefficients else None for name in names],
+        (layer.width, r),
+    )
+    if any(layer.has_own_up(name) for name in held):
+        up = table.rows(
             ("up", r, holders),
             lambda: [layer.up(name) if name in coefficients else None for name in names],
             (r, layer.width),
-        ),
+        )
+    else:
+        up = down.mT
+    return RowAdapters(
+        down=down,
+        up=up,
         coefficients=row_coefficients,
         bias=row_vectors([biases.get(name) for name in names], row_of, layer.width),
     )
@@ -123,7 +128,7 @@ def _rows_at(
 class _HeadHook:
     """Replaces a head's output by that of each row's own head."""
 
-    def __init__(self, names: Sequence[str], row_of: Tensor) -> None:
+    def __init__(self, names: Sequence[str], row_of: RowIndex) -> None:
         self._names = names
         self._row_of = row_of
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from arcvit.arc.fold import Consumer
 from arcvit.arc.functional import adapter_update
+from arcvit.arc.fused import norm_adapter
+from arcvit.arc.fused_sites import is_plain_norm, transformed
 from arcvit.arc.mixture import Mixture
 from arcvit.arc.trainable import keep_frozen
 from arcvit.core.errors import UserError
@@ -152,6 +154,11 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         layer, held_for = self.projection_holder[adapter_name]
         return layer.arc_projection[held_for].to(self.arc_coefficients[adapter_name].dtype)
 
+    def has_own_up(self, adapter_name: str) -> bool:
+        """Whether an adapter's up-projection is its own, not the transpose of D."""
+        layer, held_for = self.projection_holder[adapter_name]
+        return held_for in layer.arc_up
+
     def up(self, adapter_name: str) -> Tensor:
         """The up-projection of an adapter, (r, d): ``D^T``, or its own."""
         layer, held_for = self.projection_holder[adapter_name]
@@ -172,6 +179,9 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         if self.disable_adapters or self.merged:
             return self.base_layer(x, *args, **kwargs)
         if self.placement == "output":
+            norm = self.base_layer
+            if not args and not kwargs and is_plain_norm(norm) and self._fuses(x):
+                return self._adapted_norm(x, norm)
             normed = self.base_layer(x, *args, **kwargs)
             # A norm's output is a new tensor, unless the norm is an identity.
             return self.adapt(normed, owned=normed is not x)
@@ -279,6 +289,29 @@ class ArcLayer(nn.Module, BaseTunerLayer):
 
     def _present(self, adapter_names: list[str]) -> list[str]:
         return [name for name in adapter_names if name in self.arc_coefficients]
+
+    def _fuses(self, x: Tensor) -> bool:
+        """Whether norm and adapter can be one operation here and now, but for the norm itself."""
+        present = self._present(self.active_adapters)
+        return (
+            len(present) == 1
+            and self.mixture is None
+            and (self.cast_input_dtype_enabled or x.dtype == self.down(present[0]).dtype)
+            and not transformed()
+        )
+
+    def _adapted_norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """``adapt`` of the norm's output in one operation."""
+        (name,) = self._present(self.active_adapters)
+        return norm_adapter(
+            x,
+            norm,
+            self.down(name),
+            self.arc_coefficients[name],
+            self.up(name) if self.has_own_up(name) else None,
+            self.bias_of(name),
+            dropout=self.dropout[name] if self.training else 0.0,
+        )
 
     def _add_to_residual(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         del module, args

@@ -75,14 +75,27 @@ class RowAdapters:
         return tokens.reshape(x.shape).to(x.dtype)
 
 
-class ProjectionTable:
-    """Gathers the projections of a batch's rows, once for all sites that share them.
+class RowIndex:
+    """Which of the K distinct adapters of a batch each of its B rows has.
 
     Args:
-        row_of: index of each row's adapter, (B,).
+        rows: an index a row.
+        device: where the adapters are.
     """
 
-    def __init__(self, row_of: Tensor) -> None:
+    def __init__(self, rows: Sequence[int], device: torch.device) -> None:
+        self._rows = torch.tensor(rows, device=device)
+        self._in_order = list(rows) == list(range(len(rows)))
+
+    def gather(self, stacked: Tensor) -> Tensor:
+        """From one slice an adapter, (K, ...), to one a row, (B, ...)."""
+        return stacked if self._in_order else stacked[self._rows]
+
+
+class ProjectionTable:
+    """Gathers the projections of a batch's rows, once for all sites that share them."""
+
+    def __init__(self, row_of: RowIndex) -> None:
         self._row_of = row_of
         self._gathered: dict[Hashable, Tensor] = {}
 
@@ -111,15 +124,15 @@ class ProjectionTable:
             return present[0]
         zeros = present[0].new_zeros(dims)
         stacked = torch.stack([zeros if m is None else _pad(m, dims) for m in matrices])
-        return stacked[self._row_of]
+        return self._row_of.gather(stacked)
 
 
-def row_vectors(vectors: Sequence[Tensor | None], row_of: Tensor, length: int) -> Tensor | None:
+def row_vectors(vectors: Sequence[Tensor | None], row_of: RowIndex, length: int) -> Tensor | None:
     """One vector a row, (B, 1, n), short ones padded with zeros; None where there are none.
 
     Args:
         vectors: for each adapter of the batch its vector, or None.
-        row_of: index of each row's adapter, (B,).
+        row_of: each row's adapter.
         length: n.
     """
     example = next((v for v in vectors if v is not None), None)
@@ -127,20 +140,20 @@ def row_vectors(vectors: Sequence[Tensor | None], row_of: Tensor, length: int) -
         return None
     zeros = example.new_zeros(length)
     stacked = torch.stack([zeros if v is None else _pad_vector(v, length) for v in vectors])
-    return stacked[row_of].unsqueeze(1)
+    return row_of.gather(stacked).unsqueeze(1)
 
 
 def row_logits(
     features: Tensor,
     heads: Sequence[tuple[Tensor, Tensor | None]],
-    row_of: Tensor,
+    row_of: RowIndex,
 ) -> Tensor:
     """Every row through its own head; logits of smaller heads are padded with -inf.
 
     Args:
         features: what reaches the head, (B, ..., d).
         heads: weight (k, d) and bias (k,) of each head of the batch.
-        row_of: index of each row's head, (B,).
+        row_of: each row's head.
 
     Returns:
         (B, ..., K) with the size K of the largest head.
@@ -159,7 +172,7 @@ def row_logits(
     )
     rows = len(features)
     flat = features.reshape(rows, -1, features.shape[-1])
-    logits = torch.baddbmm(biases[row_of].unsqueeze(1), flat, weights[row_of].mT)
+    logits = torch.baddbmm(row_of.gather(biases).unsqueeze(1), flat, row_of.gather(weights).mT)
     return logits.reshape(*features.shape[:-1], classes)
 
 

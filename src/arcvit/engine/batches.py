@@ -1,11 +1,15 @@
 """What the loop learns from: a dataset that hands out whole batches, and what prepares them."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
+from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
 from torch import Tensor
 from torch.utils.data import DataLoader
+
+Outcome = TypeVar("Outcome")
 
 Prepare = Callable[[Tensor], Tensor]
 """Turns a batch as stored, on the device, into the model's input: (B, ...) to (B, ...)."""
@@ -40,3 +44,42 @@ def loader(batches: Batches, batch_size: int, *, shuffle: bool, pin: bool = Fals
         pin_memory=pin,
         generator=torch.Generator(),
     )
+
+
+def on_device(batches: Batches, batch_size: int, accelerator: Accelerator) -> DataLoader:
+    """A loader in order whose batches are on the device, each process with its share.
+
+    On CUDA a batch is copied from pinned memory while the host goes on.
+    """
+    cuda = accelerator.device.type == "cuda"
+    # Not accelerator.prepare: it would keep each loader for the next checkpoint.
+    return prepare_data_loader(
+        loader(batches, batch_size, shuffle=False, pin=cuda),
+        device=accelerator.device,
+        put_on_device=True,
+        non_blocking=cuda,
+    )
+
+
+def widest_that_fits(
+    attempt: Callable[[int], Outcome], widest: int, *, processes: int = 1
+) -> Outcome:
+    """What an attempt gives, with half the batch whenever the device is out of memory.
+
+    Args:
+        attempt: a whole pass with batches of a size.
+        widest: images of the first try.
+        processes: with several the error is raised: the others would wait for this one forever.
+
+    Raises:
+        torch.OutOfMemoryError: not even single images fit.
+    """
+    while True:
+        try:
+            return attempt(widest)
+        except torch.OutOfMemoryError:
+            if widest == 1 or processes > 1:
+                raise
+        # Outside of the handler, where nothing holds on to the tensors of the attempt.
+        torch.cuda.empty_cache()
+        widest //= 2

@@ -6,6 +6,7 @@ from typing import Literal
 from arcvit.core.settings import Range, check_settings
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
+Memory = Literal["fast", "lean", "min"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +55,16 @@ class EngineConfig:
         accumulate: batches in an optimizer step.
         precision: fp32, bf16 or fp16 autocast; auto takes bf16 where the device is good at it.
         label_smoothing: share of the target spread over all classes.
-        validate_every: epochs between validations; 0: only after the last.
+        validate_every: epochs between validations; 0: only after the last; default: about ten in a
+            run.
         checkpoint_every: epochs between checkpoints to resume from; 0: none.
         keep_checkpoint: leave the checkpoint when the run has finished.
         device: cpu, cuda or mps; auto takes the best there is.
         track: experiment trackers of accelerate: tensorboard, wandb, mlflow.
+        memory: what the backward pass computes again instead of keeping: nothing of size (fast),
+            the MLPs' hidden activations (lean) or whole blocks (min); all train the same.
+        profile: print where the wall time went, and write it to profile.json; on a GPU this makes
+            the host wait for the device at every part of a step.
     """
 
     epochs: int = 30
@@ -66,11 +72,13 @@ class EngineConfig:
     accumulate: int = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     label_smoothing: float = 0.0
-    validate_every: int = 1
+    validate_every: int | None = None
     checkpoint_every: int = 1
     keep_checkpoint: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     track: list[Tracker] = field(default_factory=lambda: ["tensorboard"])
+    memory: Memory = "fast"
+    profile: bool = False
 
     def __post_init__(self) -> None:
         ranges = {

@@ -41,7 +41,9 @@ def make_accelerator(engine: EngineConfig, seed: int) -> Accelerator:
         gradient_accumulation_steps=engine.accumulate,
         # accelerate adds the epoch to it: neighbouring seeds must not share orders.
         dataloader_config=DataLoaderConfiguration(
-            use_seedable_sampler=True, data_seed=seed * _SEED_STRIDE
+            use_seedable_sampler=True,
+            data_seed=seed * _SEED_STRIDE,
+            non_blocking=device == "cuda",
         ),
         step_scheduler_with_optimizer=False,
     )
@@ -77,6 +79,15 @@ def choose_precision(device: str) -> str:
         can = torch.cpu.get_capabilities()
         return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
     return "fp32"
+
+
+def evaluation_batch(device: torch.device) -> int:
+    """Images of the first try of a forward pass without gradients.
+
+    A GPU gains nothing beyond a few hundred. On a CPU activations should stay in its caches, and
+    the weights be cast to bf16 rarely: benchmarks/README.md has the times of several widths.
+    """
+    return 512 if device.type == "cuda" else 128
 
 
 def peak_memory_mb(device: torch.device) -> float:

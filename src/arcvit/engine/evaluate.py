@@ -1,14 +1,24 @@
 """Accuracy of a model over a split."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
-from accelerate.data_loader import prepare_data_loader
+from accelerate import Accelerator, DistributedType
 from torch import Tensor, nn
 
-from arcvit.engine.batches import Batches, Prepare, loader
+from arcvit.arc.layer import ArcLayer
+from arcvit.arc.model import ArcModel
+from arcvit.engine.batches import Batches, Prepare, on_device, widest_that_fits
+from arcvit.engine.device import evaluation_batch
+
+FOLD_FROM = 256
+"""Images of a split from which folding and unfolding costs less than it gains."""
+
+_WHOLE_WEIGHTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+"""Where every process holds all weights, so that they can be folded into."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,37 +36,95 @@ class Evaluation:
     predictions: Tensor
 
 
-@torch.inference_mode()
 def evaluate(
     model: nn.Module,
     batches: Batches,
     prepare: Prepare,
     accelerator: Accelerator,
     *,
-    batch_size: int,
+    batch_size: int | None = None,
+    fold_from: int = FOLD_FROM,
 ) -> Evaluation:
-    """One pass over a split in inference mode; the model's training mode is restored after."""
-    # Not accelerator.prepare: it would keep each loader for the next checkpoint.
-    data = prepare_data_loader(
-        loader(batches, batch_size, shuffle=False), device=accelerator.device, put_on_device=True
-    )
+    """One pass over a split in inference mode.
+
+    The model is as it was afterwards: training mode, and weights bit for bit.
+
+    Args:
+        model: the adapted model.
+        batches: images as stored, and labels.
+        prepare: turns a stored batch on the device into the model's input.
+        accelerator: device, precision, processes.
+        batch_size: images in a forward pass; None: the widest that is of use and fits.
+        fold_from: images of a split from which ARC adapters are folded in for the pass.
+    """
+    inner = accelerator.unwrap_model(model)
+    fold = len(batches) >= fold_from and accelerator.distributed_type in _WHOLE_WEIGHTS
     was_training = model.training
     model.eval()
-    predictions, losses, correct = [], [], []
     try:
-        for stored, labels in data:
-            with accelerator.autocast():
-                logits = model(prepare(stored))
-            loss = F.cross_entropy(logits.float(), labels, reduction="none")
-            predicted = logits.argmax(dim=-1)
-            predicted, loss, hit = accelerator.gather_for_metrics(
-                (predicted, loss, predicted == labels)
+        with folded(inner, enabled=fold):
+            return widest_that_fits(
+                lambda size: _one_pass(model, batches, prepare, accelerator, size),
+                batch_size or evaluation_batch(accelerator.device),
+                processes=accelerator.num_processes,
             )
-            predictions.append(predicted)
-            losses.append(loss)
-            correct.append(hit)
     finally:
         model.train(was_training)
+
+
+@contextmanager
+def folded(model: nn.Module, *, enabled: bool = True) -> Iterator[None]:
+    """Within the context a model's active ARC adapters are folded in, where they can be.
+
+    The original weights are kept meanwhile and put back, not computed back: bit for bit. Models
+    without ARC adapters, with some that are folded already or can't be, stay as they are.
+    """
+    tuner = getattr(model, "base_model", None)
+    if not enabled or not isinstance(tuner, ArcModel) or not _can_fold(tuner):
+        yield
+        return
+    # Weights made in inference mode couldn't be trained through afterwards.
+    with torch.inference_mode(False):
+        tuner.merge_adapter()
+    try:
+        yield
+    finally:
+        with torch.inference_mode(False):
+            tuner.unmerge_adapter()
+
+
+def _can_fold(tuner: ArcModel) -> bool:
+    layers = [module for module in tuner.modules() if isinstance(module, ArcLayer)]
+    if any(layer.merged or layer.disable_adapters for layer in layers):
+        return False
+    try:
+        for layer in layers:
+            layer.check_foldable()
+    except ValueError:
+        return False
+    return True
+
+
+@torch.inference_mode()
+def _one_pass(
+    model: nn.Module,
+    batches: Batches,
+    prepare: Prepare,
+    accelerator: Accelerator,
+    batch_size: int,
+) -> Evaluation:
+    predictions, losses, correct = [], [], []
+    for stored, labels in on_device(batches, batch_size, accelerator):
+        with accelerator.autocast():
+            logits = model(prepare(stored))
+        loss = F.cross_entropy(logits.float(), labels, reduction="none")
+        predicted = logits.argmax(dim=-1)
+        predicted, loss, hit = accelerator.gather_for_metrics(
+            (predicted, loss, predicted == labels)
+        )
+        predictions.append(predicted)
+        losses.append(loss)
+        correct.append(hit)
     return Evaluation(
         accuracy=torch.cat(correct).double().mean().item(),
         loss=torch.cat(losses).double().mean().item(),

@@ -4,7 +4,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from arcvit.engine.batches import Batches, Prepare, loader
+from arcvit.engine.batches import Batches, Prepare, loader, widest_that_fits
+from arcvit.engine.device import evaluation_batch
 
 
 class FeatureBank:
@@ -47,7 +48,6 @@ def differs_in_training(model: nn.Module) -> bool:
     )
 
 
-@torch.no_grad()
 def head_features(
     model: nn.Module,
     head: nn.Module,
@@ -55,20 +55,41 @@ def head_features(
     prepare: Prepare,
     accelerator: Accelerator,
     *,
-    batch_size: int,
+    batch_size: int | None = None,
 ) -> FeatureBank:
-    """One pass of the frozen backbone over a split, keeping what reaches the head."""
+    """One pass of the frozen backbone over a split, keeping what reaches the head.
+
+    Every process computes all of them: each trains on the whole split's features.
+
+    Args:
+        model: the adapted model.
+        head: its head.
+        batches: images as stored, and labels.
+        prepare: turns a stored batch on the device into the model's input.
+        accelerator: device and precision.
+        batch_size: images in a forward pass; None: the widest that is of use and fits.
+    """
     seen: list[Tensor] = []
-    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float().cpu()))
+    # Kept on the device until the end: the host needn't wait for each batch.
+    hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].float()))
+    cuda = accelerator.device.type == "cuda"
+
+    @torch.inference_mode()
+    def one_pass(size: int) -> list[Tensor]:
+        seen.clear()
+        labels = []
+        for stored, batch_labels in loader(batches, size, shuffle=False, pin=cuda):
+            with accelerator.autocast():
+                model(prepare(stored.to(accelerator.device, non_blocking=cuda)))
+            labels.append(batch_labels)
+        return labels
+
     was_training = model.training
     model.eval()
-    labels = []
     try:
-        for stored, batch_labels in loader(batches, batch_size, shuffle=False):
-            with accelerator.autocast():
-                model(prepare(stored.to(accelerator.device)))
-            labels.append(batch_labels)
+        labels = widest_that_fits(one_pass, batch_size or evaluation_batch(accelerator.device))
     finally:
         hook.remove()
         model.train(was_training)
-    return FeatureBank(torch.cat(seen), torch.cat(labels))
+    # Outside of inference mode, or the head couldn't learn from them.
+    return FeatureBank(torch.cat(seen).cpu(), torch.cat(labels))

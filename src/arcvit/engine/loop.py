@@ -20,8 +20,12 @@ from arcvit.engine.batches import Batches, Prepare, loader
 from arcvit.engine.checkpoint import Checkpoint
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.engine.groups import optimizer_groups
+from arcvit.engine.profile import Profile
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.schedule import share_of_peak
+
+VALIDATIONS = 10
+"""Validations of a run, about: the last epoch counts, and more would only take time."""
 
 EpochEnd = Callable[[list[dict[str, Any]]], None]
 """Called after an epoch, and when resuming, with the records of all epochs so far."""
@@ -59,6 +63,7 @@ def fit(
     checkpoint_folder: Path | None = None,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
     on_epoch: EpochEnd | None = None,
+    profile: Profile | None = None,
 ) -> Fit:
     """Train what is trainable in a model.
 
@@ -74,10 +79,12 @@ def fit(
         checkpoint_folder: where to save and resume; None: neither.
         validate: gives ``val_accuracy`` and ``val_loss`` of the model.
         on_epoch: gets the records so far, as in metrics.jsonl.
+        profile: adds up where the time goes.
 
     Raises:
         NonFiniteLoss: names the step; the checkpoint of the last good epoch stays.
     """
+    profile = profile or Profile.off()
     data = loader(train, engine.batch_size, shuffle=True, pin=accelerator.device.type == "cuda")
     optimizer = torch.optim.AdamW(
         optimizer_groups(model, head, optim), weight_decay=optim.weight_decay, fused=True
@@ -100,6 +107,9 @@ def fit(
         len(train), engine.batch_size, batches=len(data), processes=accelerator.num_processes
     )
     weights = batch_weights(sizes, engine.accumulate)
+    validate_every = engine.validate_every
+    if validate_every is None:
+        validate_every = max(1, engine.epochs // VALIDATIONS)
 
     with display:
         for epoch in range(len(history) + 1, engine.epochs + 1):
@@ -107,20 +117,25 @@ def fit(
             data.set_epoch(epoch)
             model.train()
             losses, correct = [], []
-            for batch, (stored, labels) in enumerate(data):
+            for batch, (stored, labels) in enumerate(profile.waiting_for(data)):
                 with accelerator.accumulate(model):
-                    with accelerator.autocast():
-                        logits = model(prepare(stored))
-                    loss = F.cross_entropy(
-                        logits.float(), labels, label_smoothing=engine.label_smoothing
-                    )
-                    accelerator.backward(loss * weights[batch])
-                    if accelerator.sync_gradients and optim.clip_grad:
-                        accelerator.clip_grad_norm_(model.parameters(), optim.clip_grad)
-                    optimizer.step()
-                    if accelerator.sync_gradients:
-                        schedule.step()
-                    optimizer.zero_grad()
+                    with profile("data"):
+                        pixels = prepare(stored)
+                    with profile("forward"):
+                        with accelerator.autocast():
+                            logits = model(pixels)
+                        loss = F.cross_entropy(
+                            logits.float(), labels, label_smoothing=engine.label_smoothing
+                        )
+                    with profile("backward"):
+                        accelerator.backward(loss * weights[batch])
+                    with profile("optimizer"):
+                        if accelerator.sync_gradients and optim.clip_grad:
+                            accelerator.clip_grad_norm_(model.parameters(), optim.clip_grad)
+                        optimizer.step()
+                        if accelerator.sync_gradients:
+                            schedule.step()
+                        optimizer.zero_grad()
                 # Kept on the device: reading a value here would make the host wait for it.
                 losses.append(loss.detach())
                 correct.append((logits.detach().argmax(-1) == labels).sum())
@@ -140,9 +155,10 @@ def fit(
                 "val_loss": None,
             }
             last = epoch == engine.epochs
-            due = engine.validate_every and epoch % engine.validate_every == 0
+            due = validate_every and epoch % validate_every == 0
             if validate is not None and (due or last):
-                record.update(validate(model))
+                with profile("evaluation"):
+                    record.update(validate(model))
             _refuse_broken_state(plain_model, record, checkpoint)
             history.append(record)
             mean_seconds = (time.perf_counter() - start + _total(history[:-1])) / len(history)
