@@ -47,10 +47,12 @@ class _Loader(importlib.abc.Loader):
 
 
 def register_now() -> None:
-    """Register ARC with a PEFT that is loaded."""
+    """Register ARC and the baselines with a PEFT that is loaded."""
     from arcvit.arc.register import register
+    from arcvit.baselines.register import register_baselines
 
     register()
+    register_baselines()
 
 
 def install() -> None:

@@ -231,3 +231,22 @@ def test_a_tracker_that_is_not_installed(
     ):
         execute(make("--engine.track=[wandb]"), tmp_path / "run", Console(), quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_profile(make: Callable[..., Recipe], tmp_path: Path) -> None:
+    text = StringIO()
+    execute(make("--engine.profile=true"), tmp_path / "run", Console(file=text))
+    record = json.loads((tmp_path / "run" / "profile.json").read_text())
+    parts = ("data", "forward", "backward", "optimizer", "evaluation", "other")
+    assert sum(record[part] for part in parts) == pytest.approx(record["wall"])
+    assert all(record[part] > 0 for part in (*parts, "startup"))
+    assert 0 < record["learning"] < 1
+    assert f"forward, backward and optimizer together {record['learning']:.1%}" in text.getvalue()
+
+
+def test_profiling_a_linear_probe_counts_the_features(
+    make: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = make("--engine.profile=true", "--method=linear", "--data.augment=none")
+    quietly(recipe, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "profile.json").read_text())["forward"] > 0

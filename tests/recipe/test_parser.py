@@ -99,7 +99,7 @@ WRONG_FLAGS = [
     ("stray", "'stray' is not expected here: every value follows a flag"),
     (
         "--method=arcc",
-        "method is 'arcc': expected one of arc, arc_att, linear, full, bitfit, lora.",
+        "method is 'arcc': expected one of arc, arc_att, linear, full, bitfit, lnorm,",
     ),
     ("--method=arcc", "Did you mean 'arc' or 'arc_att'?"),
     ("--arc.r=a", "arc.r is 'a': expected a whole number."),

@@ -48,7 +48,6 @@ def run(argv: list[str]) -> int:
         images,
         ToInput.of(loaded.card.prep).to(accelerator.device).eval(),
         accelerator,
-        batch_size=256,
     )
     if options.json:
         record = {"split": options.split, "images": len(images), "accuracy": outcome.accuracy}

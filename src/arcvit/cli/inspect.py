@@ -15,6 +15,9 @@ from arcvit.core.result import is_finished, read_result
 _NO_LAYER = "dummy-target-modules"
 """PEFT's mark for an adapter without a layer (peft.utils.constants.DUMMY_TARGET_MODULES)."""
 
+_PREFIXES = ("arc", "lora", "vera", "vpt", "adaptformer", "ssf", "ln_tuning")
+"""How the names of the tuners' parameters begin."""
+
 
 def run(argv: list[str]) -> int:
     """Print a table, or JSON. Needs neither the backbone nor torch."""
@@ -82,7 +85,8 @@ def _size(adapter: Path) -> tuple[dict[str, int], int]:
         count = 1
         for length in shape:
             count *= length
-        parameters["adapter" if ".arc_" in key or ".lora_" in key else "head_and_others"] += count
+        in_adapter = any(f".{prefix}_" in key for prefix in _PREFIXES)
+        parameters["adapter" if in_adapter else "head_and_others"] += count
     return parameters, file.stat().st_size
 
 

@@ -16,6 +16,9 @@ COMMANDS = {
     "merge": "fold a run into a plain timm checkpoint",
     "inspect": "what a run or an adapter is, on what, how big",
     "import": "turn a checkpoint of the authors into an adapter",
+    "data": "check, list, make and prepare data sets",
+    "bench": "run a suite of tasks with several methods, searched and seeded alike",
+    "report": "tables, pictures and a page of a bench",
     "push": "upload a run's adapter to the hub, with its model card",
 }
 _MODULES = {"import": "import_official"}  # a module can't be called import
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"arcvit: {error}", file=sys.stderr)
         return _USAGE_ERROR
     except KeyboardInterrupt:
-        hint = "; the same command resumes the run" if name in ("train", "demo") else ""
+        hint = "; the same command resumes the run" if name in ("train", "demo", "bench") else ""
         print(f"arcvit: interrupted{hint}.", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:

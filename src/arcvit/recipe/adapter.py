@@ -131,6 +131,8 @@ def load_adapter(
     with warnings.catch_warnings():
         # The linear probe and bias tuning have no LoRA layer, which PEFT points out.
         warnings.filterwarnings("ignore", message=".*missing adapter keys.*")
+        # PEFT's own LayerNorm tuning meets LayerNorms, which another part of it doesn't expect.
+        warnings.filterwarnings("ignore", message="Unsupported layer type")
         try:
             adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), **kwargs)
         except UserError:

@@ -10,21 +10,26 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import nn
 
+from arcvit.core.files import write_json
 from arcvit.core.result import RunResult
 from arcvit.engine.batches import Batches, Prepare
 from arcvit.engine.device import make_accelerator, peak_memory_mb
 from arcvit.engine.evaluate import Evaluation, evaluate
 from arcvit.engine.groups import count, parameters_by_part
 from arcvit.engine.loop import Fit, fit
+from arcvit.engine.memory import recomputing
+from arcvit.engine.profile import Profile, describe
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.tracking import check_trackers, tracking
 from arcvit.recipe.adapter import ADAPTER_FOLDER, adapter_size, save_adapter
-from arcvit.recipe.learner import EVALUATION_BATCH, Learner, build_learner
+from arcvit.recipe.learner import Learner, build_learner
 from arcvit.recipe.parser import write_recipe
 from arcvit.recipe.prepare import Workplace, prepare
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run_folder import (
     CHECKPOINT_FOLDER,
+    PREDICTIONS_FILE,
+    PROFILE_FILE,
     RECIPE_FILE,
     check_run_folder,
     clean_up,
@@ -35,7 +40,15 @@ from arcvit.recipe.run_folder import (
 _LIBRARIES = ("torch", "timm", "peft", "accelerate")
 
 
-def execute(recipe: Recipe, run: Path, console: Console, *, quiet: bool = False) -> RunResult:
+def execute(
+    recipe: Recipe,
+    run: Path,
+    console: Console,
+    *,
+    quiet: bool = False,
+    read_test: bool = True,
+    keep_predictions: bool = False,
+) -> RunResult:
     """Train by a recipe and write the run folder; resume an unfinished run of the same recipe.
 
     Of several processes the main one writes and shows progress. Nothing is written before all is
@@ -46,6 +59,8 @@ def execute(recipe: Recipe, run: Path, console: Console, *, quiet: bool = False)
         run: the run folder; new, empty, or an unfinished run.
         console: where progress is shown.
         quiet: show nothing.
+        read_test: measure on the test split after training; a search for settings must not.
+        keep_predictions: leave the test split's predictions and labels in ``predictions.json``.
 
     Raises:
         UserError: anything wrong with recipe, data, backbone or run folder.
@@ -54,6 +69,7 @@ def execute(recipe: Recipe, run: Path, console: Console, *, quiet: bool = False)
     check_run_folder(run, recipe)
     check_trackers(recipe.engine.track)
     accelerator = make_accelerator(recipe.engine, recipe.seed)
+    profile = Profile(accelerator.device, enabled=recipe.engine.profile)
     writes = accelerator.is_main_process
     quiet = quiet or not writes
 
@@ -61,7 +77,7 @@ def execute(recipe: Recipe, run: Path, console: Console, *, quiet: bool = False)
         if not quiet:
             console.print(line, highlight=False, soft_wrap=True)
 
-    work = prepare(recipe, say)
+    work = prepare(recipe, say, read_test=read_test)
     work.model.to(accelerator.device)
     work.to_input.to(accelerator.device)
     work.training_input.to(accelerator.device)
@@ -72,13 +88,21 @@ def execute(recipe: Recipe, run: Path, console: Console, *, quiet: bool = False)
         write_recipe(run / RECIPE_FILE, recipe)
     try:
         with tracking(accelerator, recipe.engine.track, run, flat(recipe)):
-            result = _train(recipe, work, run, accelerator, console, quiet=quiet)
+            profile.started()
+            result, test = _train(recipe, work, run, accelerator, console, profile, quiet=quiet)
     except BaseException:
         if writes:
             clean_up(run)
         raise
     if writes:
         save_adapter(run / ADAPTER_FOLDER, work.model, work.card, result)
+        if profile.enabled:
+            record = profile.record()
+            write_json(run / PROFILE_FILE, record)
+            say(describe(record))
+        if keep_predictions and test is not None and work.images.test is not None:
+            pair = {"predictions": test.predictions, "labels": work.images.test.labels}
+            write_json(run / PREDICTIONS_FILE, {name: v.tolist() for name, v in pair.items()})
         result.write(run)
         if not recipe.engine.keep_checkpoint:
             shutil.rmtree(run / CHECKPOINT_FOLDER, ignore_errors=True)
@@ -92,16 +116,18 @@ def _train(
     run: Path,
     accelerator: Accelerator,
     console: Console,
+    profile: Profile,
     *,
     quiet: bool,
-) -> RunResult:
+) -> tuple[RunResult, Evaluation | None]:
     """Fit, validating on the way; then read the test split, once."""
-    learner = build_learner(work, accelerator)
+    with profile("forward"):
+        learner = build_learner(work, accelerator)
     clock = _Clock()
 
     def measure(model: nn.Module, images: Batches, to_input: Prepare) -> Evaluation:
         with clock:
-            return evaluate(model, images, to_input, accelerator, batch_size=EVALUATION_BATCH)
+            return evaluate(model, images, to_input, accelerator)
 
     def validate(model: nn.Module) -> dict[str, float]:
         assert learner.val is not None
@@ -122,23 +148,27 @@ def _train(
         steps=-(-len(learner.train) // (recipe.engine.batch_size * accelerator.num_processes)),
         quiet=quiet,
     )
-    fitted = fit(
-        learner.model,
-        work.head,
-        learner.train,
-        learner.training_input,
-        accelerator,
-        optim=recipe.optim,
-        engine=recipe.engine,
-        display=display,
-        checkpoint_folder=run / CHECKPOINT_FOLDER if recipe.engine.checkpoint_every else None,
-        validate=validate if learner.val is not None else None,
-        on_epoch=record,
-    )
-    test_accuracy = None
+    with recomputing(work.model, recipe.engine.memory):
+        fitted = fit(
+            learner.model,
+            work.head,
+            learner.train,
+            learner.training_input,
+            accelerator,
+            optim=recipe.optim,
+            engine=recipe.engine,
+            display=display,
+            checkpoint_folder=run / CHECKPOINT_FOLDER if recipe.engine.checkpoint_every else None,
+            validate=validate if learner.val is not None else None,
+            on_epoch=record,
+            profile=profile,
+        )
+    test = None
     if work.images.test is not None:
-        test_accuracy = measure(work.model, work.images.test, work.to_input).accuracy
-    return _result(recipe, work, learner, fitted, accelerator, test_accuracy, clock.seconds)
+        with profile("evaluation"):
+            test = measure(work.model, work.images.test, work.to_input)
+    accuracy = None if test is None else test.accuracy
+    return _result(recipe, work, learner, fitted, accelerator, accuracy, clock.seconds), test
 
 
 def _result(
@@ -158,7 +188,8 @@ def _result(
         method=recipe.method,
         seed=recipe.seed,
         preset=recipe.data.preset,
-        selection=f"fitted on {recipe.data.fit_on}, last epoch, test read once",
+        selection=f"fitted on {recipe.data.fit_on}, last epoch, "
+        + ("test not read" if test_accuracy is None else "test read once"),
         classes=len(work.task.classes),
         train_images=len(work.images.train),
         skipped_images=work.images.skipped,

@@ -32,7 +32,12 @@ class RunImages:
 
 
 def decode_run(
-    task: ImageTask, prep: Preprocessing, training_prep: Preprocessing, data: DataConfig
+    task: ImageTask,
+    prep: Preprocessing,
+    training_prep: Preprocessing,
+    data: DataConfig,
+    *,
+    read_test: bool = True,
 ) -> RunImages:
     """Decode what a run needs, in memory as far as the limit goes.
 
@@ -41,6 +46,7 @@ def decode_run(
         prep: how validation and test images are prepared.
         training_prep: how training images are prepared.
         data: what was asked for.
+        read_test: whether the test split is wanted.
 
     Raises:
         UnreadableImages: lists the unreadable files of all splits.
@@ -50,7 +56,7 @@ def decode_run(
     if task.has("val") and data.fit_on == "train":
         # A validation split that is trained on would measure memory.
         splits["val"] = task.split("val")
-    if task.has("test"):
+    if read_test and task.has("test"):
         splits["test"] = task.split("test")
     room = int(data.memory_gb * 1e9)
     banks: dict[str, ImageBank] = {}

@@ -10,9 +10,6 @@ from arcvit.engine.batches import Batches, Prepare
 from arcvit.engine.features import differs_in_training, head_features, only_head_learns
 from arcvit.recipe.prepare import Workplace
 
-EVALUATION_BATCH = 256
-"""Images in a forward pass without gradients."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
@@ -60,14 +57,7 @@ def _whole_model(work: Workplace) -> Learner:
 
 def _head_alone(work: Workplace, accelerator: Accelerator) -> Learner:
     def features(images: Batches) -> Batches:
-        return head_features(
-            work.model,
-            work.head,
-            images,
-            work.to_input,
-            accelerator,
-            batch_size=EVALUATION_BATCH,
-        )
+        return head_features(work.model, work.head, images, work.to_input, accelerator)
 
     start = time.perf_counter()
     train = features(work.images.train)

@@ -1,7 +1,8 @@
 """Recipes from flags and YAML, and back: one definition for both (jsonargparse)."""
 
 import dataclasses
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -10,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_text
+from arcvit.recipe.library import expanded_config
 from arcvit.recipe.messages import one_sentence
 from arcvit.recipe.recipe import DEFAULT_LR, Recipe
 
@@ -23,6 +25,17 @@ class RecipeParser(ArgumentParser):
         """Raise what is wrong as a :class:`UserError`."""
         flags = [flag for action in self._actions for flag in action.option_strings]
         raise UserError(one_sentence(message, flags)) from ex
+
+    def parse_args(  # type: ignore[override]  # argparse and jsonargparse differ themselves
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None, **kwargs: Any
+    ) -> Namespace:
+        """As jsonargparse; ``--config`` also takes a shipped recipe's name, and ``extends``."""
+        if args is None:
+            return super().parse_args(args, namespace, **kwargs)
+        with tempfile.TemporaryDirectory(prefix="arcvit-") as folder:
+            return super().parse_args(
+                _expand_configs(list(args), Path(folder)), namespace, **kwargs
+            )
 
 
 def recipe_parser(command: str) -> RecipeParser:
@@ -72,6 +85,44 @@ def read_recipe(file: Path) -> Recipe:
         return recipe_of(parser, parser.parse_args([f"--config={file}"]))
     except UserError as error:
         raise UserError(f"in {file}: {error}") from error
+
+
+def parse_values(values: Mapping[str, Any], flags: Sequence[str], command: str) -> Recipe:
+    """The recipe of some keys, with flags over them.
+
+    Raises:
+        UserError: a key or value isn't known.
+    """
+    parser = recipe_parser(command)
+    with tempfile.TemporaryDirectory(prefix="arcvit-") as folder:
+        file = _write_values(values, Path(folder) / "recipe.yaml")
+        return recipe_of(parser, parser.parse_args([f"--config={file}", *flags]))
+
+
+def _expand_configs(args: list[str], folder: Path) -> list[str]:
+    """Files in place of shipped recipes and of recipes that extend others.
+
+    jsonargparse takes YAML text too, but looks for a file of that name first, and long names are
+    an error.
+    """
+    expanded: list[str] = []
+    for index, arg in enumerate(args):
+        flag, value = "", arg
+        if arg.startswith("--config="):
+            flag, value = "--config=", arg.removeprefix("--config=")
+        elif index == 0 or args[index - 1] != "--config":
+            expanded.append(arg)
+            continue
+        values = expanded_config(value)
+        if values is not None:
+            value = str(_write_values(values, folder / f"recipe-{index}.yaml"))
+        expanded.append(flag + value)
+    return expanded
+
+
+def _write_values(values: Mapping[str, Any], file: Path) -> Path:
+    file.write_text(yaml.safe_dump(dict(values), sort_keys=False), encoding="utf-8")
+    return file
 
 
 def _build(config: type[Config], values: Mapping[str, Any]) -> Config:

@@ -56,7 +56,7 @@ class Workplace:
         return head
 
 
-def prepare(recipe: Recipe, say: Say) -> Workplace:
+def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
     """Open the data, build the backbone, put the adapters on it. Nothing is written.
 
     Raises:
@@ -87,7 +87,7 @@ def prepare(recipe: Recipe, say: Say) -> Workplace:
     training_prep = training_preprocessing(
         prep, preset=recipe.data.preset, augment=recipe.data.augment
     )
-    images = decode_run(task, prep, training_prep, recipe.data)
+    images = decode_run(task, prep, training_prep, recipe.data, read_test=read_test)
     if images.skipped:
         say(f"{images.skipped} unreadable images are left out")
     return Workplace(

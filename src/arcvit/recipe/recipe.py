@@ -9,8 +9,21 @@ from arcvit.core.errors import UserError
 from arcvit.core.settings import Range, check_settings
 from arcvit.data.config import SEEDS, DataConfig
 from arcvit.engine.config import EngineConfig, OptimConfig
+from arcvit.recipe.options import AdaptFormerOptions, VeraOptions, VptOptions
 
-Method = Literal["arc", "arc_att", "linear", "full", "bitfit", "lora"]
+Method = Literal[
+    "arc",
+    "arc_att",
+    "linear",
+    "full",
+    "bitfit",
+    "lnorm",
+    "lora",
+    "vera",
+    "vpt",
+    "adaptformer",
+    "ssf",
+]
 
 DEFAULT_LR: Mapping[str, float] = {
     "arc": 5e-3,
@@ -18,9 +31,14 @@ DEFAULT_LR: Mapping[str, float] = {
     "linear": 3e-3,
     "full": 1e-4,
     "bitfit": 5e-3,
+    "lnorm": 5e-3,
     "lora": 2e-3,
+    "vera": 1e-2,
+    "vpt": 5e-3,
+    "adaptformer": 2e-3,
+    "ssf": 5e-3,
 }
-"""Learning rates of the methods, chosen on validation splits of several tasks: docs/defaults.md."""
+"""Learning rates of the methods. docs/defaults.md says which were chosen by trying."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +99,13 @@ class Recipe:
             local .safetensors or .pth file.
         image_size: edge of the input in pixels; default: the backbone's own.
         drop_path: stochastic depth of the backbone while training.
-        method: what is trained beside the head: arc, arc_att, linear (nothing), full, bitfit, lora.
+        method: what is trained beside the head: arc, arc_att, linear (nothing), full, bitfit
+            (biases), lnorm (LayerNorms), lora, vera, vpt, adaptformer or ssf.
         arc: the ARC adapters.
         lora: LoRA.
+        vera: VeRA.
+        vpt: visual prompt tuning.
+        adaptformer: AdaptFormer.
         optim: the optimizer.
         engine: the training loop.
         seed: seed of order, initialisation and dropout.
@@ -97,6 +119,9 @@ class Recipe:
     method: Method = "arc"
     arc: ArcOptions = field(default_factory=ArcOptions)
     lora: LoraOptions = field(default_factory=LoraOptions)
+    vera: VeraOptions = field(default_factory=VeraOptions)
+    vpt: VptOptions = field(default_factory=VptOptions)
+    adaptformer: AdaptFormerOptions = field(default_factory=AdaptFormerOptions)
     optim: OptimConfig = field(default_factory=OptimConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     seed: int = 0

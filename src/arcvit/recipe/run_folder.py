@@ -17,6 +17,8 @@ from arcvit.recipe.recipe import Recipe
 
 RECIPE_FILE = "recipe.yaml"
 METRICS_FILE = "metrics.jsonl"
+PREDICTIONS_FILE = "predictions.json"
+PROFILE_FILE = "profile.json"
 CHECKPOINT_FOLDER = "checkpoint"
 
 

@@ -1,0 +1,162 @@
+"""Pictures of a bench as PNG bytes (matplotlib without a display)."""
+
+import io
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from arcvit.bench.adapter_views import SiteView
+from arcvit.bench.collect import Collected
+from arcvit.bench.table import Row
+from arcvit.recipe.run_folder import METRICS_FILE
+
+
+def accuracy_against_size(rows: Sequence[Row]) -> bytes | None:
+    """Mean accuracy over trained parameters with the head; published rows are hollow."""
+    points = [(row, row.mean, row.total) for row in rows if row.mean and row.total]
+    if not points:
+        return None
+    figure, axes = _figure(7.2, 4.2)
+    for row, mean, total in points:
+        axes.errorbar(
+            total,
+            mean.mean,
+            yerr=mean.std,
+            marker="o",
+            capsize=3,
+            markersize=8,
+            markerfacecolor="none" if row.published else None,
+            color="gray" if row.published else None,
+        )
+        label = f"{row.method} (published)" if row.published else row.method
+        axes.annotate(label, (total, mean.mean), xytext=(8, 4), textcoords="offset points")
+    axes.set_xscale("log")
+    axes.margins(x=0.2, y=0.15)
+    axes.set_xlabel("trained parameters, head included")
+    axes.set_ylabel("mean test accuracy (%)")
+    axes.grid(visible=True, alpha=0.3)
+    return _png(figure)
+
+
+def difference_to_linear(rows: Sequence[Row]) -> bytes | None:
+    """Each method's accuracy on each task, less the linear probe's."""
+    ours = [row for row in rows if not row.published]
+    linear = next((row for row in ours if row.method == "linear"), None)
+    others = [row for row in ours if row.method != "linear"]
+    if linear is None or not others:
+        return None
+    tasks = list(linear.tasks)
+    figure, axes = _figure(max(6.0, 0.9 * len(tasks) * max(1, len(others) / 3)), 4.0)
+    width = 0.8 / len(others)
+    for index, row in enumerate(others):
+        heights = [_difference(row, linear, task) for task in tasks]
+        places = np.arange(len(tasks)) + (index - (len(others) - 1) / 2) * width
+        axes.bar(places, heights, width, label=row.method)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(range(len(tasks)), tasks, rotation=30, ha="right")
+    axes.set_ylabel("points above the linear probe")
+    axes.legend(fontsize="small")
+    axes.grid(visible=True, axis="y", alpha=0.3)
+    return _png(figure)
+
+
+def learning_curves(collected: Collected) -> bytes:
+    """Training accuracy by epoch, a panel a task, of the first seed."""
+    columns = min(4, len(collected.tasks))
+    lines = -(-len(collected.tasks) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.6 * lines), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(lines, columns, squeeze=False).flat
+    colours = {m: f"C{i % 10}" for i, m in enumerate(collected.methods)}
+    for axes, task in zip(panels, collected.tasks, strict=False):
+        for method in collected.methods:
+            runs = collected.runs.get((task, method), ())
+            file = runs[0].folder / METRICS_FILE if runs else None
+            if file is None or not file.is_file():
+                continue
+            epochs = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            axes.plot(
+                [epoch["epoch"] for epoch in epochs],
+                [100 * epoch["train_accuracy"] for epoch in epochs],
+                color=colours[method],
+                label=method,
+                marker="." if len(epochs) < 6 else None,
+            )
+        axes.set_title(task, fontsize="small")
+        axes.grid(visible=True, alpha=0.3)
+    for axes in list(panels):
+        axes.set_axis_off()
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize="small")
+    figure.supxlabel("epoch", fontsize="small")
+    figure.supylabel("training accuracy (%)", fontsize="small")
+    return _png(figure)
+
+
+def coefficients(sites: Sequence[SiteView]) -> bytes:
+    """Re-scaling coefficients by site, each site's sorted by size: a heat map."""
+    longest = max(len(site.coefficients) for site in sites)
+    grid = np.full((len(sites), longest), np.nan)
+    for line, site in enumerate(sites):
+        values = sorted(site.coefficients, reverse=True)
+        grid[line, : len(values)] = values
+    limit = float(np.nanmax(np.abs(grid))) or 1.0
+    figure, axes = _figure(7.2, 1.2 + 0.22 * len(sites))
+    shown = axes.imshow(grid, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axes.set_yticks(range(len(sites)), [site.name for site in sites], fontsize="small")
+    axes.set_xlabel("coefficients of a site, sorted")
+    figure.colorbar(shown, ax=axes)
+    return _png(figure)
+
+
+def singular_values(sites: Sequence[SiteView]) -> bytes:
+    """Singular values of each site's update ``D diag(c) D^T``, dark to bright by depth."""
+    import matplotlib
+
+    figure, axes = _figure(7.2, 4.0)
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.95, len(sites)))
+    for colour, site in zip(colours, sites, strict=True):
+        values = np.maximum(site.singular_values, 1e-8)
+        axes.plot(range(1, len(values) + 1), values, color=colour, label=site.name)
+    axes.set_yscale("log")
+    axes.set_xlabel("index")
+    axes.set_ylabel("singular value")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(fontsize="x-small", ncols=2 + len(sites) // 24, loc="lower left")
+    return _png(figure)
+
+
+def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> bytes:
+    """A confusion matrix, true classes down, predicted ones across, rows as shares."""
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure, axes = _figure(5.6, 5.0)
+    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(names) <= 30:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize="x-small")
+        axes.set_yticks(range(len(names)), names, fontsize="x-small")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title, fontsize="small")
+    figure.colorbar(shown, ax=axes, shrink=0.8)
+    return _png(figure)
+
+
+def _difference(row: Row, linear: Row, task: str) -> float:
+    ours, theirs = row.tasks[task], linear.tasks[task]
+    return float("nan") if ours is None or theirs is None else ours.mean - theirs.mean
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

@@ -1,0 +1,224 @@
+"""What a bench would do, without data or weights: parameters, an estimate of time and memory.
+
+The model is built on torch's meta device, which has shapes and no values: operations are counted,
+and what a training step keeps for its backward pass is added up.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from arcvit.backbones.build import build_backbone
+from arcvit.bench.suite import SuiteTask
+from arcvit.bench.trials import Bench
+from arcvit.core.errors import UserError
+from arcvit.data.source import open_task
+from arcvit.engine.device import choose_device, choose_precision
+from arcvit.engine.groups import count, parameters_by_part
+from arcvit.recipe.methods import adapt
+from arcvit.recipe.recipe import Recipe
+
+EFFICIENCY = 0.4
+"""Share of the speed of large matrix products that training reaches, roughly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a method takes on a backbone.
+
+    Attributes:
+        adapter: trained parameters without the head.
+        width: inputs of the head.
+        forward: operations of an image's forward pass.
+        step: operations of an image's forward and backward pass.
+        memory: bytes of a training step: weights, gradients, optimizer and what is kept.
+    """
+
+    adapter: int
+    width: int
+    forward: float
+    step: float
+    memory: float
+
+
+def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
+    """Print the plan of all tasks and methods, and its totals."""
+    speed = _speed(bench.recipe_for(bench.suite.tasks[0], "-", bench.methods[0], 0))
+    table = Table("task", "method", "classes", "adapter", "+ head", "runs", "time", "memory")
+    costs: dict[str, Cost] = {}
+    runs, seconds, unknown = 0, 0.0, 0
+    for task in bench.suite.tasks:
+        sizes = _sizes(task, root)
+        for method in bench.methods:
+            recipe = bench.recipe_for(task, task.path, method, bench.seeds[0])
+            trials = len(bench.rates[method]) if bench.rates else 0
+            runs += trials + len(bench.seeds)
+            try:
+                cost = costs.setdefault(_key(recipe), _cost(recipe))
+            except UserError as error:
+                table.add_row(task.name, method, "", str(error))
+                continue
+            row = [task.name, method, "?", f"{cost.adapter:,}", "?"]
+            spent = "?"
+            if sizes is None:
+                unknown += 1
+            else:
+                classes, train, trainval, test = sizes
+                row[2:5] = [
+                    f"{classes:,}",
+                    f"{cost.adapter:,}",
+                    f"{cost.adapter + (cost.width + 1) * classes:,}",
+                ]
+                took = _operations(
+                    cost, recipe, trials, len(bench.seeds), (train, trainval, test)
+                ) / (speed * EFFICIENCY)
+                seconds += took
+                spent = _span(took)
+            table.add_row(
+                *row, f"{trials}+{len(bench.seeds)}", spent, f"{cost.memory / 1e9:.1f} GB"
+            )
+    console.print(table)
+    left = f"; {unknown} rows without data aren't counted" if unknown else ""
+    _say(
+        console,
+        f"{runs} runs, {_span(seconds)} in all{left}. Estimated with large matrix products at"
+        f" {speed / 1e9:,.0f} GFLOP/s here in the precision of the runs and"
+        f" {EFFICIENCY:.0%} of it reached; decoding of images isn't counted."
+        " Memory is that of a training step in fp32.",
+    )
+    _say(console, f"runs: trials of the search + seeds ({', '.join(map(str, bench.seeds))}).")
+
+
+def _key(recipe: Recipe) -> str:
+    parts = (
+        recipe.backbone,
+        recipe.image_size,
+        recipe.method,
+        recipe.arc,
+        recipe.lora,
+        recipe.vera,
+        recipe.vpt,
+        recipe.adaptformer,
+        recipe.engine.batch_size,
+    )
+    return repr(parts)
+
+
+_COSTS: dict[str, Cost] = {}
+
+
+def _cost(recipe: Recipe) -> Cost:
+    """Build on the meta device and run a step there. Remembered: tasks share backbones."""
+    key = _key(recipe)
+    if key in _COSTS:
+        return _COSTS[key]
+    batch = recipe.engine.batch_size
+    with torch.device("meta"):
+        backbone = build_backbone(
+            recipe.backbone, num_classes=2, weights="random", image_size=recipe.image_size
+        )
+        model = adapt(backbone.model, recipe, backbone.head)
+        images = torch.empty(batch, 3, *backbone.input_size)
+    inner = getattr(model, "base_model", None)
+    head = (model if inner is None else inner.model).get_submodule(backbone.head)
+    parts = parameters_by_part(model, head)
+    trained = sum(map(count, parts.values()))
+    adapter = trained - count(parts["head"])
+    # The head's input width; the wrapper of PEFT holds the layer itself.
+    width = next(p.shape[1] for p in parts["head"] if p.dim() == 2)
+    forward, step, kept = _step(model, images)
+    weights = sum(p.numel() for p in model.parameters())
+    cost = Cost(
+        adapter=adapter,
+        width=width,
+        forward=forward / batch,
+        step=step / batch,
+        memory=4 * (weights + 3 * trained) + kept,
+    )
+    _COSTS[key] = cost
+    return cost
+
+
+def _step(model: nn.Module, images: Tensor) -> tuple[float, float, float]:
+    """Operations of a forward pass, of a whole step, and bytes kept for the backward pass."""
+    own = {id(p) for p in model.parameters()}
+    kept: dict[int, int] = {}
+    alive: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        if id(tensor) not in own:
+            alive.append(tensor)
+            storage = tensor.untyped_storage()
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    model.train()
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = model(images).sum()
+        forward = float(counter.get_total_flops())
+        loss.backward()
+        step = float(counter.get_total_flops())
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    return forward, step, float(sum(size for key, size in kept.items() if key not in weights))
+
+
+def _operations(
+    cost: Cost, recipe: Recipe, trials: int, seeds: int, sizes: tuple[int, int, int]
+) -> float:
+    train, trainval, test = sizes
+    epochs = recipe.engine.epochs
+    fixed = recipe.method == "linear" and recipe.data.augment == "none"
+    # Features of a linear probe on images that don't change are computed once.
+    per_image = cost.forward if fixed else cost.step * epochs
+    search = trials * (train * per_image + (trainval - train) * cost.forward)
+    return search + seeds * (trainval * per_image + test * cost.forward)
+
+
+def _sizes(task: SuiteTask, root: Path | None) -> tuple[int, int, int, int] | None:
+    """Classes, training, training and validation, and test images; None where not known."""
+    if task.record is not None:
+        record = task.record
+        return record.classes, record.train, record.trainval, record.test
+    path = Path(task.path) if root is None else root / task.path
+    if not path.exists():
+        return None
+    opened = open_task(path)
+    test = len(opened.split("test")) if opened.has("test") else 0
+    return len(opened.classes), len(opened.split("train")), len(opened.trainval()), test
+
+
+def _speed(recipe: Recipe) -> float:
+    """Operations a second in large matrix products, on the device and in the precision of runs."""
+    device = choose_device(recipe.engine.device)
+    side = 4096 if device == "cuda" else 1024
+    asked = recipe.engine.precision
+    precision = choose_precision(device) if asked == "auto" else asked
+    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    a = torch.randn(side, side, device=device).to(dtypes.get(precision, torch.float32))
+    best = 0.0
+    for _ in range(5):
+        start = time.perf_counter()
+        float((a @ a)[0, 0])
+        best = max(best, 2 * side**3 / (time.perf_counter() - start))
+    return best
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True, markup=False)

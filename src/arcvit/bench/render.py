@@ -1,0 +1,100 @@
+"""The table as Markdown, CSV and LaTeX. No torch."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from arcvit.bench.table import Cell, Row
+
+PUBLISHED = "published"
+
+
+def header(rows: Sequence[Row]) -> list[str]:
+    """Titles of the columns."""
+    return [
+        "method",
+        "source",
+        *rows[0].tasks,
+        *(f"mean {group}" for group in rows[0].groups),
+        f"mean of {len(rows[0].tasks)}",
+        "mean of groups",
+        "adapter (M)",
+        "with head (M)",
+        "seconds",
+        "memory (MB)",
+    ]
+
+
+def cells(row: Row, plus_minus: str = "±") -> list[str]:
+    """A row as text, in the order of :func:`header`."""
+    return [
+        row.method,
+        PUBLISHED if row.published else f"ours, {row.seeds} seed{'s' if row.seeds != 1 else ''}",
+        *(_text(cell, plus_minus) for cell in row.tasks.values()),
+        *(_text(cell, plus_minus) for cell in row.groups.values()),
+        _text(row.mean, plus_minus),
+        _text(row.group_mean, plus_minus),
+        _number(row.adapter, 1e6, 3),
+        _number(row.total, 1e6, 3),
+        _number(row.seconds, 1, 0),
+        _number(row.memory, 1, 0),
+    ]
+
+
+def markdown(rows: Sequence[Row], warnings: Sequence[str]) -> str:
+    """A Markdown table, with the warnings below it."""
+    titles = header(rows)
+    lines = [titles, ["---"] * 2 + ["---:"] * (len(titles) - 2), *map(cells, rows)]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    notes = "".join(f"\n- **Warning:** {warning}" for warning in warnings)
+    return f"{table}\n{notes and notes + chr(10)}"
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """One line a row; means and standard deviations in columns of their own."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    titles = header(rows)
+    measured = titles[2:-4]
+    both = [title for name in measured for title in (name, f"{name} std")]
+    writer.writerow([*titles[:2], *both, "adapter", "with head", *titles[-2:]])
+    for row in rows:
+        found = [*row.tasks.values(), *row.groups.values(), row.mean, row.group_mean]
+        values: list[object] = []
+        for cell in found:
+            values += ["", ""] if cell is None else [round(cell.mean, 3), _plain(cell.std)]
+        sizes = [_plain(v) for v in (row.adapter, row.total, row.seconds, row.memory)]
+        writer.writerow([*cells(row)[:2], *values, *sizes])
+    return stream.getvalue()
+
+
+def latex(rows: Sequence[Row], warnings: Sequence[str]) -> str:
+    """A LaTeX table (booktabs); the warnings are comments above it."""
+    titles = header(rows)
+    lines = [f"% Warning: {warning}" for warning in warnings]
+    lines += [r"\begin{tabular}{ll" + "r" * (len(titles) - 2) + "}", r"\toprule"]
+    lines += [" & ".join(map(_escaped, titles)) + r" \\", r"\midrule"]
+    for before, row in zip([None, *rows], rows, strict=False):
+        if before is not None and before.published and not row.published:
+            lines.append(r"\midrule")
+        lines.append(" & ".join(_escaped(c) for c in cells(row, "+-")) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    for character in r"_%&#$":
+        text = text.replace(character, "\\" + character)
+    return text.replace("+-", r"$\pm$")
+
+
+def _text(cell: Cell | None, plus_minus: str) -> str:
+    return "-" if cell is None else cell.text(plus_minus)
+
+
+def _number(value: float | None, unit: float, digits: int) -> str:
+    return "-" if value is None else f"{value / unit:,.{digits}f}"
+
+
+def _plain(value: float | None) -> object:
+    return "" if value is None else round(value, 3)

@@ -1,0 +1,123 @@
+"""Tables, pictures and one page of what a bench has come to."""
+
+from pathlib import Path
+
+from arcvit.bench import pictures
+from arcvit.bench.adapter_views import read_sites
+from arcvit.bench.collect import Collected, collect
+from arcvit.bench.page import data_uri, write_page
+from arcvit.bench.render import cells, csv_text, header, latex, markdown
+from arcvit.bench.table import Row, table_rows
+from arcvit.bench.worst import Worst, worst_task
+from arcvit.core.files import write_text
+from arcvit.data.catalogue import SUITES
+
+
+def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
+    """Write ``table.md``, ``table.csv``, ``table.tex`` and ``index.html``.
+
+    Args:
+        folder: what ``arcvit bench`` wrote.
+        out: where to write.
+
+    Returns:
+        The table as Markdown, and the files.
+
+    Raises:
+        UserError: the folder is none of a bench, or no run has finished.
+    """
+    collected = collect(folder)
+    rows = table_rows(collected)
+    warnings = _warnings(collected)
+    table = markdown(rows, warnings)
+    texts = {
+        "table.md": table,
+        "table.csv": csv_text(rows),
+        "table.tex": latex(rows, warnings),
+    }
+    for name, text in texts.items():
+        write_text(out / name, text)
+    _write_page(out / "index.html", collected, rows, warnings)
+    return table, [out / name for name in (*texts, "index.html")]
+
+
+def _write_page(file: Path, collected: Collected, rows: list[Row], warnings: list[str]) -> None:
+    best = _best_method(rows)
+    worst = worst_task(collected, best)
+    shown = [
+        ("Accuracy against parameters", pictures.accuracy_against_size(rows), ""),
+        ("Difference to the linear probe", pictures.difference_to_linear(rows), ""),
+        ("Learning curves", pictures.learning_curves(collected), "First seed."),
+        *_adapter_pictures(collected),
+        *_confusion(worst),
+    ]
+    results = [run.result for runs in collected.runs.values() for run in runs]
+    first = results[0]
+    write_page(
+        file,
+        "report.html.j2",
+        suite=collected.suite,
+        header=header(rows),
+        rows=[{"published": row.published, "cells": cells(row)} for row in rows],
+        warnings=warnings,
+        pictures=[
+            {"title": title, "image": data_uri(image, "image/png"), "note": note}
+            for title, image, note in shown
+            if image is not None
+        ],
+        worst=worst,
+        backbones=sorted({result.backbone for result in results}),
+        presets=sorted({result.preset for result in results}),
+        rules=sorted({result.selection for result in results}),
+        epochs=sorted({result.epochs for result in results}),
+        seeds=sorted({result.seed for result in results}),
+        benchmark=collected.suite in SUITES,
+        version=first.arcvit_version,
+        versions=", ".join(f"{name} {number}" for name, number in first.versions.items()),
+    )
+
+
+def _adapter_pictures(collected: Collected) -> list[tuple[str, bytes, str]]:
+    """Of the first finished ARC run: coefficients and singular values."""
+    for method in ("arc", "arc_att"):
+        for task in collected.tasks:
+            runs = collected.runs.get((task, method), ())
+            sites = read_sites(runs[0].folder) if runs else []
+            if sites:
+                where = f"{method} on {task}, seed {runs[0].result.seed}."
+                update = "D diag(c) Dᵀ, which folding multiplies onto the weights."
+                return [
+                    ("Re-scaling coefficients by site", pictures.coefficients(sites), where),
+                    (
+                        "Singular values of the folded update",
+                        pictures.singular_values(sites),
+                        f"{where} {update}",
+                    ),
+                ]
+    return []
+
+
+def _confusion(worst: Worst | None) -> list[tuple[str, bytes, str]]:
+    if worst is None:
+        return []
+    title = f"{worst.task}, {worst.method}"
+    picture = pictures.confusion(worst.counts, worst.classes, title)
+    return [("Confusion of the worst task", picture, "Of the best method, first seed.")]
+
+
+def _best_method(rows: list[Row]) -> str:
+    """Ours with the highest mean; where no method has all tasks, the last one."""
+    ours = [row for row in rows if not row.published]
+    complete = [(row.mean.mean, row.method) for row in ours if row.mean is not None]
+    return max(complete)[1] if complete else ours[-1].method
+
+
+def _warnings(collected: Collected) -> list[str]:
+    found = [f"{task}: {text}" for task, texts in collected.warnings.items() for text in texts]
+    expected = len(collected.tasks) * len(collected.methods)
+    if len(collected.runs) < expected:
+        found.append(
+            f"{expected - len(collected.runs)} of {expected} cells have no finished run; a mean"
+            " over tasks is given where all of them have finished"
+        )
+    return found

@@ -1,0 +1,173 @@
+"""What a bench runs over: VTAB-1k, FGVC, or tasks of one's own in a YAML file. No torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from arcvit.core.errors import UserError, nearest
+from arcvit.data.catalogue import SUITES, BenchmarkTask, find_task, suite_tasks
+from arcvit.data.preset import PRESETS
+
+_KEYS = ("name", "path", "group", "preset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteTask:
+    """One task of a suite.
+
+    Attributes:
+        name: what it is called in tables.
+        group: the group whose mean it is part of.
+        path: its folder or table, relative to the data root; of a catalogued task its name.
+        preset: preprocessing; None: the recipe's.
+        record: its entry in the catalogue of benchmarks; None: a task of one's own.
+    """
+
+    name: str
+    group: str
+    path: str
+    preset: str | None = None
+    record: BenchmarkTask | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """Tasks that are run and reported together.
+
+    Attributes:
+        name: vtab, fgvc, or the name of the YAML file.
+        tasks: its tasks, in the order of the table.
+        recipe: the recipe all tasks build on; None: arcvit train's defaults.
+    """
+
+    name: str
+    tasks: tuple[SuiteTask, ...]
+    recipe: str | None = None
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Its groups, in the order of the table."""
+        return tuple(dict.fromkeys(task.group for task in self.tasks))
+
+    def only(self, names: Sequence[str]) -> "Suite":
+        """The suite with some of its tasks.
+
+        Raises:
+            UserError: it has no task of that name.
+        """
+        wanted = [self._task(name) for name in names]
+        tasks = tuple(task for task in self.tasks if task in wanted)
+        return Suite(name=self.name, tasks=tasks, recipe=self.recipe)
+
+    def _task(self, name: str) -> SuiteTask:
+        if self.name in SUITES:
+            record = find_task(name, suite=self.name)
+            return next(task for task in self.tasks if task.record == record)
+        known = {task.name: task for task in self.tasks}
+        if name not in known:
+            raise UserError(
+                f"suite {self.name} has no task {name!r}: expected {', '.join(known)}."
+                f"{nearest(name, known)}"
+            )
+        return known[name]
+
+
+def load_suite(name: str) -> Suite:
+    """``vtab``, ``fgvc``, or the suite in a YAML file.
+
+    Raises:
+        UserError: neither, or the file isn't a suite.
+    """
+    if name in SUITES:
+        tasks = tuple(
+            SuiteTask(name=task.name, group=task.group, path=task.name, record=task)
+            for task in suite_tasks(name)
+        )
+        return Suite(name=name, tasks=tasks, recipe=f"{name}/vit_b16")
+    file = Path(name).expanduser()
+    if not file.is_file():
+        raise UserError(
+            f"there is no suite {name!r}: expected {', '.join(SUITES)} or a YAML file."
+            f"{nearest(name, SUITES)}"
+        )
+    try:
+        record = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"suite {file} isn't YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(record, dict) or not isinstance(record.get("tasks"), list):
+        raise UserError(f"suite {file} has no list 'tasks': expected entries of name, path, group.")
+    _check_keys(record, ("tasks", "recipe"), f"suite {file}")
+    tasks = tuple(_read_task(entry, file) for entry in record["tasks"])
+    names = [task.name for task in tasks]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice or not tasks:
+        what = f"names {', '.join(twice)} twice" if twice else "is empty"
+        raise UserError(f"suite {file} {what}: expected tasks with different names.")
+    return Suite(name=file.stem, tasks=tasks, recipe=_recipe(record.get("recipe"), file))
+
+
+def locate(suite: Suite, root: Path | None) -> dict[str, Path]:
+    """Where each task lies.
+
+    Raises:
+        UserError: tasks aren't there; says which are, and the names that were tried.
+    """
+    found: dict[str, Path] = {}
+    missing: list[str] = []
+    for task in suite.tasks:
+        names = task.record.names if task.record else (task.path,)
+        folders = [Path(name).expanduser() if root is None else root / name for name in names]
+        place = next((folder for folder in folders if folder.exists()), None)
+        if place is None:
+            missing.append(" / ".join(names))
+        else:
+            found[task.name] = place
+    if missing:
+        where = f"in {root}" if root is not None else "where the suite says; give --data.root"
+        raise UserError(
+            f"{len(missing)} of {len(suite.tasks)} tasks aren't {where}: looked for"
+            f" {', '.join(missing)}; there: {', '.join(found) or 'none'}. Choose with --tasks."
+        )
+    return found
+
+
+def _recipe(named: Any, file: Path) -> str | None:
+    """The suite's recipe: a file beside the suite, else a shipped one."""
+    if named is not None and not isinstance(named, str):
+        raise UserError(f"suite {file}: recipe is {named!r}: expected a file or a shipped recipe.")
+    beside = file.parent / (named or "")
+    return str(beside) if named and beside.is_file() else named
+
+
+def _read_task(entry: Any, file: Path) -> SuiteTask:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise UserError(f"suite {file}: a task is {entry!r}: expected name, path and group.")
+    where = f"suite {file}, task {entry['name']!r}"
+    _check_keys(entry, _KEYS, where)
+    for key, value in entry.items():
+        if not isinstance(value, str) or not value:
+            raise UserError(f"{where}: {key} is {value!r}: expected text.")
+    if "/" in entry["name"]:
+        raise UserError(f"{where}: expected a name without '/'; it becomes a folder.")
+    for key in ("path", "group"):
+        if key not in entry:
+            raise UserError(f"{where} has no {key!r}: expected name, path and group.")
+    preset = entry.get("preset")
+    if preset is not None and preset not in PRESETS:
+        raise UserError(
+            f"{where}: preset is {preset!r}: expected one of {', '.join(PRESETS)}."
+            f"{nearest(preset, PRESETS)}"
+        )
+    return SuiteTask(name=entry["name"], group=entry["group"], path=entry["path"], preset=preset)
+
+
+def _check_keys(record: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in record:
+        if key not in known:
+            raise UserError(
+                f"{where} has an unknown key {key!r}: expected {', '.join(known)}."
+                f"{nearest(str(key), known)}"
+            )

@@ -1,0 +1,155 @@
+"""The paper's table: a row a method, a column a task, group means, both overall means. No torch."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from arcvit.bench.collect import Collected, FinishedRun
+from arcvit.data.catalogue import SUITES, suite_tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A mean in percent over seeds, and the standard deviation where there are several.
+
+    Attributes:
+        mean: mean.
+        std: sample standard deviation; None: one seed, or published.
+    """
+
+    mean: float
+    std: float | None = None
+
+    def text(self, plus_minus: str = "±") -> str:
+        """As ``72.2 ± 0.3``."""
+        return f"{self.mean:.1f}" + ("" if self.std is None else f" {plus_minus} {self.std:.1f}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A method's line.
+
+    Attributes:
+        method: its name.
+        published: whether it is from a paper and not run here.
+        tasks: accuracy by task; None: not known.
+        groups: mean of each group; None: not all of its tasks are known.
+        mean: mean of all tasks.
+        group_mean: mean of the groups' means.
+        adapter: mean trained parameters without the head.
+        total: the same with the head.
+        seconds: time a run in seconds, mean over tasks and seeds.
+        memory: largest memory of a run in MB.
+        seeds: how many seeds a task has at least.
+    """
+
+    method: str
+    published: bool
+    tasks: dict[str, Cell | None]
+    groups: dict[str, Cell | None]
+    mean: Cell | None
+    group_mean: Cell | None
+    adapter: float | None = None
+    total: float | None = None
+    seconds: float | None = None
+    memory: float | None = None
+    seeds: int | None = None
+
+
+def table_rows(collected: Collected) -> list[Row]:
+    """Published rows, where the suite is a benchmark, then ours."""
+    ours = [_our_row(collected, method) for method in collected.methods]
+    return _published_rows(collected) + ours
+
+
+def _our_row(collected: Collected, method: str) -> Row:
+    runs = {task: collected.runs.get((task, method), ()) for task in collected.tasks}
+    every = [run for task in collected.tasks for run in runs[task]]
+    by_group = _by_group(collected)
+
+    def mean_of(tasks: Sequence[str]) -> Cell | None:
+        return _over_seeds(runs, lambda seed: _mean([seed[task] for task in tasks]), tasks)
+
+    return Row(
+        method=method,
+        published=False,
+        tasks={task: mean_of([task]) for task in collected.tasks},
+        groups={group: mean_of(tasks) for group, tasks in by_group.items()},
+        mean=mean_of(collected.tasks),
+        group_mean=_over_seeds(
+            runs,
+            lambda seed: _mean([_mean([seed[t] for t in tasks]) for tasks in by_group.values()]),
+            collected.tasks,
+        ),
+        adapter=_mean([run.result.params["adapter"] for run in every]),
+        total=_mean([run.result.params["total"] for run in every]),
+        seconds=_mean([sum(run.result.seconds.values()) for run in every]),
+        memory=max(run.result.peak_memory_mb for run in every),
+        seeds=min(len(found) for found in runs.values() if found),
+    )
+
+
+def _over_seeds(
+    runs: dict[str, tuple[FinishedRun, ...]],
+    value: Callable[[dict[str, float]], float],
+    tasks: Sequence[str],
+) -> Cell | None:
+    """A figure computed for each seed that all the tasks have, then its mean and deviation."""
+    accuracy = {
+        task: {
+            run.result.seed: 100 * run.result.test_accuracy
+            for run in runs[task]
+            if run.result.test_accuracy is not None
+        }
+        for task in tasks
+    }
+    first = next(iter(accuracy.values()))
+    seeds = [seed for seed in first if all(seed in a for a in accuracy.values())]
+    if not seeds:
+        return None
+    values = [value({task: accuracy[task][seed] for task in tasks}) for seed in seeds]
+    return Cell(mean=_mean(values), std=statistics.stdev(values) if len(values) > 1 else None)
+
+
+def _published_rows(collected: Collected) -> list[Row]:
+    if collected.suite not in SUITES:
+        return []
+    text = (resources.files("arcvit.bench") / "published.yaml").read_text(encoding="utf-8")
+    every = [task.name for task in suite_tasks(collected.suite)]
+    groups = list(dict.fromkeys(task.group for task in suite_tasks(collected.suite)))
+    rows = []
+    for entry in yaml.safe_load(text)[collected.suite]:
+        tasks = dict(zip(every, entry["tasks"] or [None] * len(every), strict=True))
+        means = dict(zip(groups, entry["groups"], strict=True))
+        params = entry["params"]
+        rows.append(
+            Row(
+                method=entry["method"],
+                published=True,
+                tasks={task: _cell(tasks.get(task)) for task in collected.tasks},
+                groups={group: _cell(means.get(group)) for group in _by_group(collected)},
+                mean=_cell(entry["mean"]),
+                group_mean=_cell(_mean(entry["groups"])),
+                total=None if params is None else 1e6 * params,
+            )
+        )
+    return rows
+
+
+def _by_group(collected: Collected) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for task, group in collected.groups.items():
+        groups.setdefault(group, []).append(task)
+    return groups
+
+
+def _cell(value: Any) -> Cell | None:
+    return None if value is None else Cell(mean=float(value))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(statistics.fmean(values))

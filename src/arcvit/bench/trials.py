@@ -1,0 +1,84 @@
+"""The recipe of each trial of a bench. No torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arcvit.bench.suite import Suite, SuiteTask
+from arcvit.core.errors import UserError
+from arcvit.recipe.library import is_shipped, merged, recipe_values
+from arcvit.recipe.parser import parse_values
+from arcvit.recipe.recipe import Recipe
+
+ARC_METHODS = ("arc", "arc_att")
+_OURS = ("--data.path", "--method", "--seed", "--data.fit_on", "--config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What a bench does.
+
+    Attributes:
+        suite: the tasks.
+        methods: the methods, in the order of the table.
+        seeds: seeds of the final runs; the first one is that of the search.
+        rates: learning rates to try, by method; None: no search.
+        recipe: a recipe in place of the suite's own; None: the suite's.
+        overrides: flags of a recipe, for all runs.
+    """
+
+    suite: Suite
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+    rates: dict[str, list[float]] | None
+    recipe: str | None
+    overrides: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for flag in (override.split("=")[0] for override in self.overrides):
+            if flag in _OURS:
+                raise UserError(
+                    f"{flag} is the bench's own: choose with --tasks, --methods, --seeds, --recipe."
+                )
+            if flag == "--optim.lr" and self.rates is not None:
+                raise UserError("--optim.lr fixes the rate that is searched: give --search none.")
+        if self.rates is not None:
+            missing = [method for method in self.methods if method not in self.rates]
+            if missing:
+                raise UserError(f"the search has no rates for {', '.join(missing)}: add them.")
+
+    def recipe_for(self, task: SuiteTask, path: Path | str, method: str, seed: int) -> Recipe:
+        """The recipe of a final run, but for a searched rate.
+
+        The recipe of the task (``vtab/swin_b/cifar``) is taken where there is one. A learning rate
+        in it is ARC's: the other methods have their own defaults.
+
+        Raises:
+            UserError: a setting isn't known or out of range.
+        """
+        values: dict[str, Any] = {}
+        base = self.recipe or self.suite.recipe
+        if base is not None:
+            own = f"{base}/{task.name}"
+            values = recipe_values(own if is_shipped(own) else base)
+        if method not in ARC_METHODS and "lr" in values.get("optim", {}):
+            values["optim"] = {k: v for k, v in values["optim"].items() if k != "lr"}
+        data: dict[str, Any] = {"path": str(path), "fit_on": "trainval"}
+        if task.preset is not None:
+            data["preset"] = task.preset
+        # Trials are short and many: nothing follows them, and few leave a checkpoint.
+        quiet = {"engine": {"track": [], "checkpoint_every": 10}}
+        values = merged(merged(quiet, values), {"data": data, "method": method, "seed": seed})
+        return parse_values(values, self.overrides, "bench")
+
+
+def split_list(text: str, what: str) -> list[str]:
+    """``a,b`` as a and b.
+
+    Raises:
+        UserError: nothing is named, or something twice.
+    """
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items or len(set(items)) != len(items):
+        raise UserError(f"--{what} is {text!r}: expected different names with commas between.")
+    return items

@@ -1,0 +1,118 @@
+"""Recipes that ship with the package, and ``extends``: a recipe names the one it builds on."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from arcvit.core.errors import UserError, nearest
+
+EXTENDS = "extends"
+_ROOT = Path(str(resources.files("arcvit") / "recipe" / "recipes"))
+_NOT_RECIPES = ("search", "vtab/base", "fgvc/base")
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the shipped recipes, as ``vtab/vit_b16/cifar``."""
+    names = [str(f.relative_to(_ROOT).with_suffix("")) for f in sorted(_ROOT.rglob("*.yaml"))]
+    return [name for name in names if name not in _NOT_RECIPES]
+
+
+def is_shipped(name: str) -> bool:
+    """Whether a shipped recipe has this name."""
+    return name in shipped_recipes()
+
+
+def recipe_values(recipe: str | Path) -> dict[str, Any]:
+    """The keys of a recipe, those of what it extends filled in; not checked yet.
+
+    Args:
+        recipe: a shipped recipe's name, or a YAML file.
+
+    Raises:
+        UserError: neither is there, it isn't a recipe in YAML, or recipes extend one another.
+    """
+    if isinstance(recipe, str) and is_shipped(recipe):
+        return _flat(_ROOT / f"{recipe}.yaml", ())
+    file = Path(recipe).expanduser()
+    if not file.is_file():
+        raise UserError(
+            f"recipe {str(recipe)!r} isn't there: expected a YAML file or a shipped recipe, as"
+            f" vtab/vit_b16.{nearest(str(recipe), shipped_recipes())}"
+        )
+    return _flat(file, ())
+
+
+def expanded_config(value: str) -> dict[str, Any] | None:
+    """The keys behind ``--config``; None where it is a file as it stands, to be read as it is."""
+    file = Path(value).expanduser()
+    if is_shipped(value) and not file.is_file():
+        return recipe_values(value)
+    is_yaml = file.is_file() and file.suffix in (".yaml", ".yml")
+    return recipe_values(file) if is_yaml and EXTENDS in _read_if_mapping(file) else None
+
+
+def search_rates(file: Path | None = None) -> dict[str, list[float]]:
+    """Learning rates to try, by method.
+
+    Raises:
+        UserError: the file isn't ``rates: {method: [rate, ...]}``, as many rates for each.
+    """
+    file = file or _ROOT / "search.yaml"
+    if not file.is_file():
+        raise UserError(f"--search {str(file)!r} isn't there: expected grid, none or a YAML file.")
+    rates = _read_if_mapping(file).get("rates")
+    lists = list(rates.values()) if isinstance(rates, dict) else []
+    good = all(
+        isinstance(r, list) and r and all(isinstance(x, int | float) and x > 0 for x in r)
+        for r in lists
+    )
+    if rates is None or not good or len({len(r) for r in lists}) != 1:
+        raise UserError(
+            f"{file} isn't a search space: expected 'rates' with a list of learning rates for each"
+            " method, as many for every method."
+        )
+    return {method: sorted(map(float, values)) for method, values in rates.items()}
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Keys of two recipes, section by section; the second one wins."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def _flat(file: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if file in seen:
+        raise UserError(f"recipe {file} extends itself: take one {EXTENDS!r} out.")
+    values = _read_if_mapping(file)
+    if not values:
+        raise UserError(f"recipe {file} is empty: expected keys as 'method: arc'.")
+    base = values.pop(EXTENDS, None)
+    if base is None:
+        return values
+    target = (file.parent / str(base)).resolve()
+    if not target.is_file():
+        if is_shipped(str(base)):
+            target = _ROOT / f"{base}.yaml"
+        else:
+            raise UserError(
+                f"recipe {file} extends {base!r}, which isn't there: expected a file beside it or"
+                f" a shipped recipe.{nearest(str(base), shipped_recipes())}"
+            )
+    return merged(_flat(target, (*seen, file)), values)
+
+
+def _read_if_mapping(file: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, empty where it holds something else."""
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{file}: the config file isn't YAML ({detail}): expected lines as 'method: arc'."
+        ) from error
+    return values if isinstance(values, dict) else {}

@@ -1,0 +1,183 @@
+"""``arcvit bench``: a whole suite on tiny tasks, what it refuses, and that it goes on."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Arcvit = Callable[..., object]
+
+FAST = (
+    "--engine.epochs=2",
+    "--engine.batch_size=16",
+    "--engine.precision=fp32",
+    "--arc.r=4",
+    "--data.augment=none",
+)
+
+
+@pytest.fixture(scope="module")
+def root(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks of the same photos; the second is to be changed by tests that copy it."""
+    folder = tmp_path_factory.mktemp("suite")
+    shutil.copytree(photos, folder / "one")
+    shutil.copytree(photos, folder / "two")
+    (folder / "mine.yaml").write_text(
+        "tasks:\n"
+        "  - {name: one, path: one, group: first}\n"
+        "  - {name: two, path: two, group: second, preset: vtab}\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path, tiny: Path) -> Path:
+    """Both tasks, two methods, a search, two seeds."""
+    from arcvit.cli.main import main
+
+    out = root / "runs"
+    assert main(["bench", *command(root, tiny, out)]) == 0
+    return out
+
+
+def command(root: Path, tiny: Path, out: Path) -> list[str]:
+    given = [f"--data.root={root}", f"--backbone={tiny}", f"--out={out}", "--methods=linear,arc"]
+    return [str(root / "mine.yaml"), *given, "--seeds=0,1", *FAST]
+
+
+def test_the_runs_of_a_bench(finished: Path) -> None:
+    for task in ("one", "two"):
+        for method in ("linear", "arc"):
+            folder = finished / task / method
+            choice = json.loads((folder / "search" / "choice.json").read_text())
+            assert len(choice["trials"]) == 3
+            best = max(trial["val_accuracy"] for trial in choice["trials"])
+            assert choice["lr"] == min(
+                trial["lr"] for trial in choice["trials"] if trial["val_accuracy"] == best
+            )
+            for trial in (folder / "search").glob("lr-*"):
+                record = json.loads((trial / "result.json").read_text())
+                assert record["test_accuracy"] is None
+                assert record["train_images"] == 48
+                assert record["selection"].endswith("test not read")
+            for seed in (0, 1):
+                record = json.loads((folder / f"seed-{seed}" / "result.json").read_text())
+                assert record["train_images"] == 72
+                assert record["val_accuracy"] is None
+                assert record["seed"] == seed
+                kept = json.loads((folder / f"seed-{seed}" / "predictions.json").read_text())
+                hits = [p == t for p, t in zip(kept["predictions"], kept["labels"], strict=True)]
+                assert record["test_accuracy"] == pytest.approx(sum(hits) / len(hits))
+    assert (
+        json.loads((finished / "two" / "arc" / "seed-0" / "result.json").read_text())["preset"]
+        == "vtab"
+    )
+
+
+def test_nothing_is_run_again(arcvit: Arcvit, root: Path, tiny: Path, finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("result.json")}
+    answer = arcvit("bench", *command(root, tiny, finished))
+    assert answer.code == 0
+    assert answer.out.count("finished before") == 8
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("result.json")} == before
+
+
+def test_it_goes_on(arcvit: Arcvit, root: Path, tiny: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    shutil.copytree(finished, out)
+    (out / "two" / "linear" / "seed-1" / "result.json").unlink()
+    answer = arcvit("bench", *command(root, tiny, out))
+    assert answer.code == 0
+    assert answer.out.count("finished before") == 7
+    assert (out / "two" / "linear" / "seed-1" / "result.json").is_file()
+
+
+def test_other_settings_are_not_mixed(
+    arcvit: Arcvit, root: Path, tiny: Path, finished: Path
+) -> None:
+    given = [a for a in command(root, tiny, finished) if not a.startswith("--engine.epochs")]
+    answer = arcvit("bench", *given, "--engine.epochs=3")
+    assert answer.code == 1
+    assert "holds a finished run with other settings (they differ in engine.epochs)" in answer.out
+
+
+def test_a_failing_task_does_not_stop_the_rest(
+    arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(root / "one", tmp_path / "one")
+    shutil.copytree(root / "two", tmp_path / "two")
+    broken = next((tmp_path / "one" / "test").rglob("*.png"))
+    broken.write_bytes(b"no image")
+    shutil.copy(root / "mine.yaml", tmp_path)
+    given = [*command(tmp_path, tiny, tmp_path / "runs"), "--search=none"]
+    answer = arcvit("bench", *given, "--methods=linear", "--seeds=0")
+    assert answer.code == 1
+    assert "failed: one linear: " in answer.out
+    assert broken.name in answer.out
+    assert (tmp_path / "runs" / "two" / "linear" / "seed-0" / "result.json").is_file()
+    assert not (tmp_path / "runs" / "one" / "linear" / "seed-0").exists()
+
+
+WRONG = [
+    (["--methods=arcc"], "--methods names 'arcc'"),
+    (["--methods=arcc"], "Did you mean 'arc'"),
+    (["--seeds=a"], "--seeds names 'a': expected whole numbers"),
+    (["--seeds=1,1"], "expected different names"),
+    (["--tasks=three"], "suite mine has no task 'three': expected one, two."),
+    (["--engine.epoks=3"], "there is no flag '--engine.epoks'. Did you mean 'engine.epochs'"),
+    (["--optim.lr=1"], "--optim.lr fixes the rate that is searched"),
+    (["--data.path=x"], "--data.path is the bench's own"),
+    (["--seed=3"], "--seed is the bench's own"),
+    (["--search=gird"], "--search 'gird' isn't there: expected grid, none or a YAML file"),
+    (["--recipe=vtab/vit_b"], "recipe 'vtab/vit_b' isn't there"),
+    (["--recipe=vtab/vit_b"], "Did you mean 'vtab/vit_b16'"),
+]
+
+
+@pytest.mark.parametrize(("flags", "sentence"), WRONG)
+def test_wrong_flags(
+    arcvit: Arcvit, root: Path, tmp_path: Path, flags: list[str], sentence: str
+) -> None:
+    answer = arcvit("bench", root / "mine.yaml", f"--data.root={root}", *flags)
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+
+
+WRONG_SUITES = [
+    ("tasks: []", "is empty"),
+    ("task: 3", "has no list 'tasks'"),
+    ("tasks: [{name: a, path: b, group: c, prest: vtab}]", "unknown key 'prest'"),
+    ("tasks: [{name: a, path: b, group: c, preset: vtob}]", "Did you mean 'vtab'"),
+    ("tasks: [{name: a, path: b}]", "has no 'group'"),
+    ("tasks: [{name: a, path: b, group: c}, {name: a, path: d, group: c}]", "names a twice"),
+    ("tasks: [{name: a, path: b, group: c}]", "1 of 1 tasks aren't where the suite says"),
+    ("tasks: [", "isn't YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), WRONG_SUITES)
+def test_wrong_suites(arcvit: Arcvit, tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    answer = arcvit("bench", tmp_path / "s.yaml", f"--out={tmp_path / 'runs'}")
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_root_that_lacks_tasks(arcvit: Arcvit, tmp_path: Path) -> None:
+    (tmp_path / "cifar100").mkdir()
+    answer = arcvit("bench", "vtab", f"--data.root={tmp_path}")
+    assert answer.code == 2
+    assert "18 of 19 tasks aren't in" in answer.err
+    assert "oxford_iiit_pet / oxford_pet / pets / pet" in answer.err
+    assert "there: cifar. Choose with --tasks." in answer.err
+
+
+def test_the_plan_of_vtab(arcvit: Arcvit) -> None:
+    answer = arcvit("bench", "vtab", "--dry_run", "--methods=linear,arc")
+    assert answer.code == 0
+    for name in ("cifar", "smallnorb_ele", "96,432", "173,332", "GB", "228 runs"):
+        assert name in answer.out

@@ -1,0 +1,177 @@
+"""``arcvit report``: the table's figures, the files, and the page in a browser."""
+
+import csv
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from arcvit.core.files import write_json
+from arcvit.core.result import RunResult
+from arcvit.data.catalogue import suite_tasks
+
+Arcvit = Callable[..., object]
+
+
+def result(task: str, method: str, seed: int, accuracy: float) -> RunResult:
+    return RunResult(
+        task=task,
+        backbone="vit",
+        backbone_fingerprint="f",
+        method=method,
+        seed=seed,
+        preset="vtab",
+        selection="fitted on trainval, last epoch, test read once",
+        classes=3,
+        train_images=1000,
+        skipped_images=0,
+        params={"adapter": 1000, "head": 500, "total": 1500},
+        val_accuracy=None,
+        test_accuracy=accuracy,
+        epochs=2,
+        seconds={"train": 3.0, "eval": 1.0},
+        images_per_second=100.0,
+        peak_memory_mb=200.0,
+        adapter_bytes=4000,
+        versions={"torch": "2"},
+        arcvit_version="0",
+    )
+
+
+def read_csv(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+@pytest.fixture
+def vtab_bench(tmp_path: Path) -> Path:
+    """All tasks of VTAB-1k with two seeds of two methods; cifar's test split has a wrong size."""
+    tasks = suite_tasks("vtab")
+    groups = {task.name: task.group for task in tasks}
+    methods = ["linear", "arc"]
+    write_json(tmp_path / "suite.json", {"suite": "vtab", "groups": groups, "methods": methods})
+    for index, task in enumerate(groups):
+        for bonus, method in enumerate(methods):
+            for seed in (0, 1):
+                run = tmp_path / task / method / f"seed-{seed}"
+                run.mkdir(parents=True)
+                accuracy = (10 + index + 5 * bonus + 2 * seed) / 100
+                result(task, method, seed, accuracy).write(run)
+                epochs = [{"epoch": e, "train_accuracy": 0.4 + e / 10} for e in (1, 2)]
+                (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, epochs)))
+    warning = "test has 2,000 images, the benchmark 10,000"
+    write_json(tmp_path / "cifar" / "task.json", {"counts": {}, "warnings": [warning]})
+    return tmp_path
+
+
+def test_the_papers_table(arcvit: Arcvit, vtab_bench: Path) -> None:
+    answer = arcvit("report", vtab_bench)
+    assert answer.code == 0
+    rows = read_csv(vtab_bench / "report" / "table.csv")
+    ours = {row["method"]: row for row in rows if row["source"] != "published"}
+    published = {row["method"]: row for row in rows if row["source"] == "published"}
+    assert list(ours) == ["linear", "arc"]
+    assert list(published)[:2] == ["Full", "Linear"]
+    # Seeds 0 and 1 differ by two points in every task.
+    assert float(ours["linear"]["cifar"]) == 11
+    assert float(ours["linear"]["cifar std"]) == pytest.approx(2**0.5, abs=1e-3)
+    natural, specialized, structured = 11 + 3, 11 + 8.5, 11 + 14.5
+    assert float(ours["linear"]["mean natural"]) == natural
+    assert float(ours["linear"]["mean of 19"]) == 11 + 9
+    assert float(ours["linear"]["mean of groups"]) == pytest.approx(
+        (natural + specialized + structured) / 3, abs=1e-3
+    )
+    assert float(ours["arc"]["mean of 19"]) == 25
+    assert float(published["ARC"]["mean of 19"]) == 73.4
+    assert published["ARC_att"]["cifar"] == ""
+    assert (ours["arc"]["adapter"], ours["arc"]["with head"]) == ("1000.0", "1500.0")
+    text = (vtab_bench / "report" / "table.md").read_text()
+    assert "11.0 ± 1.4" in text
+    assert "- **Warning:** cifar: test has 2,000 images, the benchmark 10,000" in text
+    latex = (vtab_bench / "report" / "table.tex").read_text()
+    assert r"ARC\_att & published" in latex
+    assert r"$\pm$" in latex
+
+
+def test_published_rows_agree_with_their_means(vtab_bench: Path) -> None:
+    from arcvit.bench.collect import collect
+    from arcvit.bench.table import table_rows
+
+    for row in table_rows(collect(vtab_bench)):
+        known = [cell.mean for cell in row.tasks.values() if cell is not None]
+        if not row.published or not known:
+            continue
+        assert len(known) == 19
+        assert row.mean is not None
+        # The papers print the mean of the tasks or of the groups, some with rounded parts.
+        assert row.group_mean is not None
+        means = (sum(known) / 19, row.group_mean.mean)
+        assert min(abs(row.mean.mean - mean) for mean in means) < 0.12, row.method
+
+
+def test_means_need_all_tasks(arcvit: Arcvit, vtab_bench: Path) -> None:
+    shutil.rmtree(vtab_bench / "svhn" / "arc")
+    out = vtab_bench / "elsewhere"
+    assert arcvit("report", vtab_bench, f"--out={out}").code == 0
+    rows = {row["method"]: row for row in read_csv(out / "table.csv")}
+    assert rows["arc"]["mean natural"] == ""
+    assert rows["arc"]["mean specialized"] != ""
+    assert rows["arc"]["mean of 19"] == ""
+    assert "1 of 38 cells have no finished run" in (out / "index.html").read_text()
+
+
+def test_a_folder_without_a_bench(arcvit: Arcvit, tmp_path: Path) -> None:
+    answer = arcvit("report", tmp_path)
+    assert answer.code == 2
+    assert "holds no bench: expected suite.json in it" in answer.err
+    write_json(tmp_path / "suite.json", {"suite": "s", "groups": {"a": "g"}, "methods": ["arc"]})
+    answer = arcvit("report", tmp_path)
+    assert answer.code == 2
+    assert "holds no finished run yet" in answer.err
+
+
+def test_the_page_in_a_browser(
+    arcvit: Arcvit, short_run: tuple[str, ...], tmp_path: Path, trained: Callable[[str], Path]
+) -> None:
+    """Every picture is decoded by the browser and the table has its rows."""
+    browser = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    write_json(
+        tmp_path / "suite.json",
+        {"suite": "mine", "groups": {"colours": "all"}, "methods": ["linear", "arc"]},
+    )
+    for method in ("linear", "arc"):
+        run = tmp_path / "colours" / method / "seed-0"
+        shutil.copytree(trained(method), run)
+    kept = {"predictions": [0, 1, 2, 3] * 8, "labels": [i // 8 for i in range(32)]}
+    write_json(tmp_path / "colours" / "arc" / "seed-0" / "predictions.json", kept)
+    kept_too = tmp_path / "colours" / "linear" / "seed-0" / "predictions.json"
+    write_json(kept_too, kept)
+    assert arcvit("report", tmp_path).code == 0
+    page = tmp_path / "report" / "index.html"
+    text = page.read_text()
+    assert "http" not in text.replace("data:image", "")
+    assert text.count('class="plot"') == 6
+    assert text.count("taken for") >= 4
+    if browser is None:
+        pytest.skip("no browser found: chromium or google-chrome is needed to open the page")
+    script = (
+        "<script>addEventListener('load', () => document.title = 'pictures '"
+        " + [...document.images].filter(i => i.complete && i.naturalWidth > 20).length + ' of '"
+        " + document.images.length + ', rows ' + document.querySelectorAll('tr').length)</script>"
+    )
+    probe = tmp_path / "probe.html"
+    probe.write_text(text.replace("</body>", script + "</body>"))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"]
+    shown = subprocess.run(
+        [browser, *flags, "--dump-dom", f"file://{probe}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+    pictures = text.count("<img ")
+    assert f"<title>pictures {pictures} of {pictures}, rows 3</title>" in shown
