@@ -1,14 +1,13 @@
 """The competitors of the benchmarks: one backbone, made ready to train in different ways."""
 
 import argparse
-import json
 import platform
-import statistics
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import interleaved
 import timm
 import torch
 import torch.nn.functional as F
@@ -93,9 +92,8 @@ def parse(description: str, *, repeats: int) -> argparse.Namespace:
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--competitors", nargs="+", choices=COMPETITORS, default=[*COMPETITORS])
-    parser.add_argument("--out", type=Path)
+    interleaved.add_options(parser, repeats=repeats)
     options = parser.parse_args()
     if "floor" not in options.competitors:
         options.competitors.insert(0, "floor")
@@ -144,17 +142,6 @@ def machine(options: argparse.Namespace) -> str:
         f"{options.backbone}, batch {options.batch}, {options.precision}{compiled}; {device};"
         f" torch {torch.__version__}"
     )
-
-
-def median_and_spread(values: list[float]) -> str:
-    """``median (lowest to highest)``."""
-    return f"{statistics.median(values):7.3f} ({min(values):.3f} to {max(values):.3f})"
-
-
-def write(path: Path | None, record: dict[str, object]) -> None:
-    """The record as JSON, where a file is asked for."""
-    if path is not None:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _cpu() -> str:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from competitors import batch_for, machine, make, parse, write
+from competitors import batch_for, machine, make, parse
+from interleaved import write
 from torch import Tensor, nn
 
 
@@ -41,7 +42,7 @@ def main() -> None:
         if peaks:
             line += f"{peaks[name] / 1e6:>10.1f}{peaks[name] / peaks['floor']:>12.4f}"
         print(line)
-    write(options.out, {"machine": machine(options), "kept_bytes": kept, "peak_bytes": peaks})
+    write(options.out, {"setting": machine(options), "kept_bytes": kept, "peak_bytes": peaks})
 
 
 @contextmanager

@@ -9,15 +9,13 @@ of its own adapter alone. Writes JSON with --out.
 """
 
 import argparse
-import json
 import platform
 import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import timm
 import torch
+from interleaved import add_options, measure, ratios, report, write
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
@@ -32,9 +30,8 @@ def main() -> None:
     parser.add_argument("--backbone", default="vit_tiny_patch16_224")
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--r", type=int, default=50)
-    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=Path)
+    add_options(parser, repeats=7)
     options = parser.parse_args()
 
     torch.manual_seed(0)
@@ -52,34 +49,37 @@ def main() -> None:
     }
     with torch.inference_mode():
         worst = _check_rows(arc, images, names)
-        times: dict[str, list[float]] = {name: [] for name in competitors}
-        for repeat in range(options.repeats + 1):
-            for name, run in competitors.items():
-                start = time.perf_counter()
-                run()
-                if options.device == "cuda":
-                    torch.cuda.synchronize()
-                if repeat:  # the first round warms up
-                    times[name].append(time.perf_counter() - start)
+        times = measure(
+            {name: _finished(run, options.device) for name, run in competitors.items()},
+            options.repeats,
+        )
     base, one, many, low_rank = times.values()
-    ratios = {
-        "many adapters / one adapter": [a / b for a, b in zip(many, one, strict=True)],
+    compared = {
+        "many adapters / one adapter": ratios(many, one),
         "extra time of ARC / extra time of LoRA": [
             (a - p) / (b - p) for a, b, p in zip(many, low_rank, base, strict=True)
         ],
-        "ARC / backbone": [a / b for a, b in zip(many, base, strict=True)],
-        "LoRA / backbone": [a / b for a, b in zip(low_rank, base, strict=True)],
+        "ARC / backbone": ratios(many, base),
+        "LoRA / backbone": ratios(low_rank, base),
     }
     print(f"{options.backbone}, {options.rows} rows, r={options.r}, {options.device}, ", end="")
     print(f"{torch.get_num_threads()} threads, {platform.processor() or platform.machine()}")
-    for name, values in times.items():
-        print(f"  {name:<22}{_spread(values)} s")
-    for name, values in ratios.items():
-        print(f"  {name:<40}{_spread(values)}")
-    print(f"  largest difference to rows run alone    {worst:.1e}")
-    if options.out is not None:
-        record = {"seconds": times, "ratios": ratios, "difference": worst}
-        options.out.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    report("seconds a batch", times)
+    report("round by round", compared)
+    medians = [statistics.median(values) for values in (base, many, low_rank)]
+    extra = (medians[1] - medians[0]) / (medians[2] - medians[0])
+    print(f"  {'extra time of ARC / LoRA, of the medians':<44}{extra:8.3f}")
+    print(f"  {'largest difference to rows run alone':<44}{worst:8.1e}")
+    write(options.out, {"seconds": times, "ratios": compared, "difference": worst})
+
+
+def _finished(run: Callable[[], Tensor], device: str) -> Callable[[], None]:
+    def finished() -> None:
+        run()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return finished
 
 
 def _arc_config(r: int) -> Callable[[int], ArcConfig]:
@@ -119,11 +119,6 @@ def _check_rows(model: PeftModel, images: Tensor, names: list[str]) -> float:
         expected = model(images[row : row + 1])[0]
         worst = max(worst, (mixed[row, : len(expected)] - expected).abs().max().item())
     return worst
-
-
-def _spread(values: list[float]) -> str:
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):8.3f}  ({low:.3f} to {high:.3f})"
 
 
 if __name__ == "__main__":

@@ -7,40 +7,39 @@ does meanwhile. Prints the median of the steps and of each round's ratio to the 
 backbone with a gradient down to the patch embedding, and a trained head.
 """
 
-import time
+from collections.abc import Callable
 
 import torch
-from competitors import batch_for, machine, make, median_and_spread, parse, write
+from competitors import Competitor, batch_for, machine, make, parse
+from interleaved import measure, ratios, report, write
+from torch import Tensor
 
 
 def main() -> None:
     """Measure and print."""
     options = parse(__doc__.splitlines()[0], repeats=7)
     images, labels = batch_for(options)
-    competitors = [make(name, options) for name in options.competitors]
-    seconds: dict[str, list[float]] = {c.name: [] for c in competitors}
-    for repeat in range(options.repeats + 1):
-        for competitor in competitors:
-            _wait(options.device)
-            start = time.perf_counter()
-            competitor.step(images, labels)
-            _wait(options.device)
-            if repeat:  # the first round warms up
-                seconds[competitor.name].append(time.perf_counter() - start)
-    ratios = {
-        name: [a / b for a, b in zip(values, seconds["floor"], strict=True)]
-        for name, values in seconds.items()
+    steps = {
+        name: _step_of(make(name, options), images, labels, options.device)
+        for name in options.competitors
     }
+    seconds = measure(steps, options.repeats)
+    over = {name: ratios(values, seconds["floor"]) for name, values in seconds.items()}
     print(machine(options))
-    print(f"{'':<14}{'seconds':<28}over the floor")
-    for name, values in seconds.items():
-        print(f"{name:<14}{median_and_spread(values):<28}{median_and_spread(ratios[name])}")
-    write(options.out, {"machine": machine(options), "seconds": seconds, "ratios": ratios})
+    report("seconds a step", seconds)
+    report("over the floor", over)
+    write(options.out, {"setting": machine(options), "seconds": seconds, "ratios": over})
 
 
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def _step_of(
+    competitor: Competitor, images: Tensor, labels: Tensor, device: str
+) -> Callable[[], None]:
+    def step() -> None:
+        competitor.step(images, labels)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
 
 
 if __name__ == "__main__":
