@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from arcvit.core.allocator import keep_freed_memory
+
 
 def add_options(parser: argparse.ArgumentParser, *, repeats: int) -> None:
     """``--repeats`` and ``--out``."""
@@ -19,7 +21,12 @@ def add_options(parser: argparse.ArgumentParser, *, repeats: int) -> None:
 def measure(
     competitors: Mapping[str, Callable[[], object]], repeats: int, *, warm_up: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of each competitor in each round; the first rounds warm up and don't count."""
+    """Seconds of each competitor in each round; the first rounds warm up and don't count.
+
+    Freed memory stays in the process, as under the ``arcvit`` command: whose turn it is to give
+    pages back and to have new ones cleared is chance, and larger than some differences here.
+    """
+    keep_freed_memory()
     times: dict[str, list[float]] = {name: [] for name in competitors}
     for repeat in range(repeats + warm_up):
         for name, run in competitors.items():

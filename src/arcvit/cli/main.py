@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from arcvit.core.allocator import keep_freed_memory
 from arcvit.core.errors import UserError, nearest
 
 COMMANDS = {
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"there is no command {name!r}: expected {', '.join(COMMANDS)}."
                 + nearest(name, COMMANDS)
             )
+        keep_freed_memory()
         command = importlib.import_module(f"arcvit.cli.{_MODULES.get(name, name)}")
         return int(command.run(rest) or 0)
     except UserError as error:
