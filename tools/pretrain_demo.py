@@ -20,6 +20,8 @@ from pretrain.recipe import RECIPES, Recipe
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from arcvit.core.allocator import keep_freed_memory
+
 BLENDS = (0.25, 0.5, 0.75)
 """Shares of the trained weights in the blends with the weights a run started from."""
 WEIGHTS = "vit_demo_tinyimagenet64.safetensors"
@@ -92,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = made.parse_args(argv)
     default = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(arguments.device or default)
+    keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.evaluate:

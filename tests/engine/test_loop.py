@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from arcvit.engine import loop
+from arcvit.engine.checkpoint import precision_of
 from arcvit.engine.config import OptimConfig
 from arcvit.engine.features import FeatureBank
 from arcvit.engine.loop import Fit, NonFiniteLoss
@@ -238,6 +239,7 @@ def test_nan_keeps_the_last_good_state(
             batch_size=8,
             checkpoint_folder=folder,
         )
+    assert precision_of(folder) == "no"
     # With the cause gone it goes on after epoch 2, and ends where it would have.
     model, straight = toy(), toy()
     train(model, features(32), epochs=9, batch_size=8, checkpoint_folder=folder)

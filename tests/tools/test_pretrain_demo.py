@@ -147,6 +147,16 @@ def test_muon_turns_the_matrices_of_the_blocks_alone() -> None:
     assert len(turned + rest) == len(list(model.parameters()))
 
 
+def test_precisions_differ_and_an_unknown_one_is_refused(data: Path, tmp_path: Path) -> None:
+    trained = [
+        load_file(train(data, tmp_path / name, "--precision", name))["head.weight"]
+        for name in ("fp32", "bf16")
+    ]
+    assert not torch.equal(*trained)
+    with pytest.raises(ValueError, match="expected 'bf16' or 'fp32'"):
+        train(data, tmp_path / "int8", "--precision", "int8")
+
+
 def test_an_unknown_optimizer_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 'adamw' or 'muon'"):
         optimizers(VisionTransformer(depth=1, embed_dim=64, num_heads=1), "sgd", 0.0)

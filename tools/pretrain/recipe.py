@@ -30,6 +30,7 @@ class Recipe:
         unmixed: share of the steps, at the end, without Mixup and CutMix.
         smoothing: label smoothing.
         ema: decay of the averaged weights per step.
+        precision: of the activations, "bf16" or "fp32"; the weights are fp32.
     """
 
     embed_dim: int = 192
@@ -53,6 +54,7 @@ class Recipe:
     unmixed: float = 0.05
     smoothing: float = 0.1
     ema: float = 0.9998
+    precision: str = "bf16"
 
     def architecture(self, num_classes: int) -> dict[str, int]:
         """Arguments of timm's `VisionTransformer` that rebuild the exported network."""
@@ -85,22 +87,22 @@ RECIPES = {
     "gpu": Recipe(),
     "cpu": Recipe(
         depth=6,
-        epochs=12,
+        epochs=24,
         batch_size=256,
         micro_batch=128,
         optimizer="muon",
         lr=7e-4,
-        warmup=0.05,
-        decay=0.5,
+        warmup=0.04,
+        decay=0.65,
         patch_drop=0.5,
-        full_tokens=0.15,
-        drop_path=0.0,
-        crop_scale=0.5,
-        operations=0.15,
-        erase=0.0,
-        mixup=0.0,
-        cutmix=0.15,
-        unmixed=0.25,
+        full_tokens=0.12,
+        drop_path=0.05,
+        crop_scale=0.4,
+        operations=0.35,
+        erase=0.1,
+        mixup=0.1,
+        cutmix=0.3,
+        unmixed=0.08,
         ema=0.999,
     ),
 }

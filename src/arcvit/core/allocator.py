@@ -1,8 +1,8 @@
 """Keep freed memory in the process, where the C library is glibc.
 
-Its malloc maps every block above a threshold (32 MB at most) from the kernel and gives it back when
-it is freed, so that each batch takes its activations as new pages that the kernel clears first. On a
-CPU that can be a sixth of the time of a forward pass of ViT-B/16 (benchmarks/README.md).
+Its malloc maps every block above a threshold (32 MB at most) from the kernel and gives it back
+when it is freed, so that each batch takes its activations as new pages that the kernel clears
+first. On a CPU that can be a sixth of a ViT-B/16's forward pass (benchmarks/README.md).
 """
 
 import ctypes

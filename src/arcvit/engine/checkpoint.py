@@ -15,6 +15,17 @@ _TRAINED = "trained.safetensors"
 _EPOCH = "epoch.json"
 
 
+def precision_of(folder: Path) -> str | None:
+    """The precision, in accelerate's words, of the run that left a checkpoint; None: there is none.
+
+    What ``auto`` chose at first is kept: measured again, it might come out otherwise.
+    """
+    if not (folder / _EPOCH).is_file():
+        return None
+    precision: str | None = read_json(folder / _EPOCH).get("precision")
+    return precision
+
+
 class Checkpoint:
     """A folder to resume from, written whole at the end of an epoch.
 
@@ -52,7 +63,8 @@ class Checkpoint:
         self._accelerator.save_state(str(partial))
         self._accelerator.wait_for_everyone()
         if main:
-            write_json(partial / _EPOCH, {"history": history})
+            precision = self._accelerator.mixed_precision
+            write_json(partial / _EPOCH, {"history": history, "precision": precision})
             put_in_place(partial, self.folder)
         self._accelerator.wait_for_everyone()
 

@@ -53,7 +53,8 @@ class EngineConfig:
         epochs: passes over the training images; the last one counts.
         batch_size: images in a forward pass.
         accumulate: batches in an optimizer step.
-        precision: fp32, bf16 or fp16 autocast; auto takes bf16 where the device is good at it.
+        precision: fp32, bf16 or fp16 autocast; auto takes bf16 where the device is
+            faster in it (a CPU is tried).
         label_smoothing: share of the target spread over all classes.
         validate_every: epochs between validations; 0: only after the last; default: about ten in a
             run.

@@ -1,9 +1,13 @@
 """Device and precision of a run, and the memory it took."""
 
+import functools
+import os
 import resource
 import sys
+import time
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import DataLoaderConfiguration
@@ -13,14 +17,17 @@ from arcvit.engine.config import EngineConfig
 
 _AMP = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _SEED_STRIDE = 1_000_003
+_WORTH_CASTING = 1.25
+"""How much faster bf16 products must be than fp32 ones to pay for the casts around them."""
 
 
-def make_accelerator(engine: EngineConfig, seed: int) -> Accelerator:
+def make_accelerator(engine: EngineConfig, seed: int, *, resumed: str | None = None) -> Accelerator:
     """The accelerator of a run: device, precision, accumulation.
 
     Args:
         engine: what was asked for.
         seed: seed of the order of the training images.
+        resumed: the precision that the run had before it was interrupted, in accelerate's words.
 
     Raises:
         UserError: the device isn't there.
@@ -37,7 +44,7 @@ def make_accelerator(engine: EngineConfig, seed: int) -> Accelerator:
     GradientState._reset_state()
     return Accelerator(
         cpu=device == "cpu",
-        mixed_precision=_AMP[precision],
+        mixed_precision=resumed or _AMP[precision],
         gradient_accumulation_steps=engine.accumulate,
         # accelerate adds the epoch to it: neighbouring seeds must not share orders.
         dataloader_config=DataLoaderConfiguration(
@@ -69,16 +76,37 @@ def choose_device(asked: str) -> str:
 
 
 def choose_precision(device: str) -> str:
-    """bf16 where the device computes in it natively, fp32 elsewhere.
+    """bf16 where the device computes in it natively and faster, fp32 elsewhere.
 
-    On a CPU with AVX512-BF16 or AMX, bf16 autocast takes about two thirds of the time of fp32.
+    A CPU that has bf16 instructions is not always faster with them: some take twice the time of
+    fp32 (benchmarks/README.md), so it is tried. Several processes on CPUs might not agree about
+    the outcome, and take fp32.
     """
     if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16"
-    if device == "cpu":
-        can = torch.cpu.get_capabilities()
-        return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
-    return "fp32"
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    return "bf16" if device == "cpu" and alone and bf16_pays_on_cpu() else "fp32"
+
+
+@functools.cache
+def bf16_pays_on_cpu() -> bool:
+    """Whether this CPU multiplies matrices of a ViT's size enough faster in bf16 than in fp32.
+
+    It takes some 0.1 s, once a process: the best of interleaved rounds of each.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    if not (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")):
+        return False
+    fastest = dict.fromkeys((torch.float32, torch.bfloat16), float("inf"))
+    with torch.inference_mode():
+        x, weight = torch.ones(1024, 768), torch.ones(768, 768)
+        for _ in range(7):
+            for dtype in fastest:
+                rows, matrix = x.to(dtype), weight.to(dtype)
+                start = time.perf_counter()
+                F.linear(rows, matrix)
+                fastest[dtype] = min(fastest[dtype], time.perf_counter() - start)
+    return fastest[torch.float32] > _WORTH_CASTING * fastest[torch.bfloat16]
 
 
 def evaluation_batch(device: torch.device) -> int:

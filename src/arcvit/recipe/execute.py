@@ -13,6 +13,7 @@ from torch import nn
 from arcvit.core.files import write_json
 from arcvit.core.result import RunResult
 from arcvit.engine.batches import Batches, Prepare
+from arcvit.engine.checkpoint import precision_of
 from arcvit.engine.device import make_accelerator, peak_memory_mb
 from arcvit.engine.evaluate import Evaluation, evaluate
 from arcvit.engine.groups import count, parameters_by_part
@@ -68,7 +69,8 @@ def execute(
     recipe = recipe.resolved()
     check_run_folder(run, recipe)
     check_trackers(recipe.engine.track)
-    accelerator = make_accelerator(recipe.engine, recipe.seed)
+    resumed = precision_of(run / CHECKPOINT_FOLDER)
+    accelerator = make_accelerator(recipe.engine, recipe.seed, resumed=resumed)
     profile = Profile(accelerator.device, enabled=recipe.engine.profile)
     writes = accelerator.is_main_process
     quiet = quiet or not writes
