@@ -122,6 +122,20 @@ def test_dropout_acts_in_the_bottleneck_and_keeps_the_mean():
     assert (dropped - kept).abs().max() < 0.05
 
 
+@pytest.mark.parametrize("dropout", [1e-9, 0.1, 0.5, 0.97])
+def test_dropout_keeps_its_share_of_every_row_and_column(dropout):
+    rows, r = 4_096, 51
+    kept = fused._kept(torch.empty(rows, r), dropout).double()
+    assert kept.shape == (rows, r)
+    for along, count in ((0, rows), (1, r), ((0, 1), rows * r)):
+        deviation = (kept.mean(along) - (1 - dropout)).abs().max()
+        assert deviation <= 6 * (max(dropout * (1 - dropout), 1e-4) / count) ** 0.5
+
+
+def test_dropout_of_almost_all():
+    assert fused._kept(torch.empty(100, 10), 1 - 1e-9).sum() < 10
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_gradient_checkpointing_draws_the_same_dropout(reentrant):
     norm, parts = _parts()
@@ -152,8 +166,9 @@ def test_one_site_used_twice():
     torch.testing.assert_close(found, expected)
 
 
-def test_keeps_the_input_the_bottleneck_and_a_byte_for_its_dropout():
-    norm, parts = _parts(64, 4, dtype=torch.float32)
+@pytest.mark.parametrize("bias", [False, True])
+def test_keeps_the_input_bottleneck_statistics_and_a_byte_for_dropout(bias):
+    norm, parts = _parts(64, 4, dtype=torch.float32, bias=bias)
     x = torch.randn(10, 64, requires_grad=True)
     kept = {}
 
@@ -166,7 +181,20 @@ def test_keeps_the_input_the_bottleneck_and_a_byte_for_its_dropout():
     for owned in (x, *norm.parameters(), *parts):
         if owned is not None:
             del kept[owned.untyped_storage().data_ptr()]
-    assert sum(kept.values()) == 10 * 4 * (4 + 1)
+    assert sum(kept.values()) == 10 * ((4 + bias) * 4 + 2 * 4 + 4)
+
+
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+def test_rows_far_from_zero_keep_their_precision(mean):
+    norm, parts = _parts(64, 4, dtype=torch.float32)
+    x = (torch.randn(50, 64) + mean).requires_grad_()
+    _, found = _gradients(norm_adapter, x, norm, parts)
+    _, expected = _gradients(
+        _plain, x.double(), norm.double(), [None if p is None else p.double() for p in parts]
+    )
+    for ours, theirs in zip(found, expected, strict=True):
+        scale = theirs.abs().max().item()
+        torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=1e-4 * scale)
 
 
 def test_output_is_given_again_exactly():
