@@ -6,7 +6,8 @@ from typing import Literal
 from arcvit.core.settings import Range, check_settings
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
-Memory = Literal["fast", "lean", "min"]
+MemoryMode = Literal["fast", "lean", "min"]
+Memory = Literal["auto", "fast", "lean", "min"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,8 @@ class EngineConfig:
         device: cpu, cuda or mps; auto takes the best there is.
         track: experiment trackers of accelerate: tensorboard, wandb, mlflow.
         memory: what the backward pass computes again instead of keeping: nothing of size (fast),
-            the MLPs' hidden activations (lean) or whole blocks (min); all train the same.
+            the MLPs' hidden activations (lean) or whole blocks (min); all train the same. auto
+            takes the fastest that fits a GPU, and fast elsewhere.
         profile: print where the wall time went, and write it to profile.json; on a GPU this makes
             the host wait for the device at every part of a step.
     """
@@ -78,7 +80,7 @@ class EngineConfig:
     keep_checkpoint: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     track: list[Tracker] = field(default_factory=lambda: ["tensorboard"])
-    memory: Memory = "fast"
+    memory: Memory = "auto"
     profile: bool = False
 
     def __post_init__(self) -> None:

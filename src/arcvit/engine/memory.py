@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from arcvit.core.errors import UserError
-from arcvit.engine.config import Memory
+from arcvit.engine.config import MemoryMode
 from arcvit.engine.memory_hidden import keeps_only_hidden, recomputed_mlp
 
 
 @contextmanager
-def recomputing(model: nn.Module, memory: Memory) -> Iterator[None]:
+def recomputing(model: nn.Module, memory: MemoryMode) -> Iterator[None]:
     """Within the context, a model's training keeps less; evaluation is as it was.
 
     Args:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from arcvit.core.files import write_json
 from arcvit.core.result import RunResult
 from arcvit.engine.batches import Batches, Prepare
 from arcvit.engine.checkpoint import precision_of
+from arcvit.engine.config import MemoryMode
 from arcvit.engine.device import make_accelerator, peak_memory_mb
 from arcvit.engine.evaluate import Evaluation, evaluate
 from arcvit.engine.groups import count, parameters_by_part
 from arcvit.engine.loop import Fit, fit
 from arcvit.engine.memory import recomputing
+from arcvit.engine.memory_choice import fastest_that_fits
 from arcvit.engine.profile import Profile, describe
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.tracking import check_trackers, tracking
@@ -91,7 +94,9 @@ def execute(
     try:
         with tracking(accelerator, recipe.engine.track, run, flat(recipe)):
             profile.started()
-            result, test = _train(recipe, work, run, accelerator, console, profile, quiet=quiet)
+            result, test = _train(
+                recipe, work, run, accelerator, console, profile, say, quiet=quiet
+            )
     except BaseException:
         if writes:
             clean_up(run)
@@ -119,6 +124,7 @@ def _train(
     accelerator: Accelerator,
     console: Console,
     profile: Profile,
+    say: Callable[[str], None],
     *,
     quiet: bool,
 ) -> tuple[RunResult, Evaluation | None]:
@@ -150,7 +156,7 @@ def _train(
         steps=-(-len(learner.train) // (recipe.engine.batch_size * accelerator.num_processes)),
         quiet=quiet,
     )
-    with recomputing(work.model, recipe.engine.memory):
+    with recomputing(work.model, _memory_mode(recipe, learner, accelerator, say)):
         fitted = fit(
             learner.model,
             work.head,
@@ -171,6 +177,26 @@ def _train(
             test = measure(work.model, work.images.test, work.to_input)
     accuracy = None if test is None else test.accuracy
     return _result(recipe, work, learner, fitted, accelerator, accuracy, clock.seconds), test
+
+
+def _memory_mode(
+    recipe: Recipe, learner: Learner, accelerator: Accelerator, say: Callable[[str], None]
+) -> MemoryMode:
+    """What was asked for; by default the fastest that fits a GPU, and fast elsewhere."""
+    asked = recipe.engine.memory
+    if asked != "auto":
+        return asked
+    if accelerator.device.type != "cuda":
+        return "fast"
+    found = fastest_that_fits(
+        learner.model,
+        learner.train,
+        learner.training_input,
+        accelerator,
+        batch_size=recipe.engine.batch_size,
+    )
+    say(f"memory mode {found}: the fastest that fits {accelerator.device}")
+    return found
 
 
 def _result(
