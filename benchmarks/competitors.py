@@ -16,6 +16,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import Tensor, nn
 
 from arcvit import ArcConfig
+from arcvit.engine.config import MemoryMode
 from arcvit.engine.memory import recomputing
 
 CLASSES = 100
@@ -34,8 +35,9 @@ def _lora(targets: object, **options: object) -> Callable[[nn.Module], nn.Module
     return lambda model: get_peft_model(model, config)
 
 
-def _arc(variant: str) -> Callable[[nn.Module], nn.Module]:
-    config = ArcConfig(r=50, dropout=0.1, variant=variant, modules_to_save=["head"])
+def arc(variant: str = "arc", *, r: int = 50) -> Callable[[nn.Module], nn.Module]:
+    """A backbone made ready to train with ARC."""
+    config = ArcConfig(r=r, dropout=0.1, variant=variant, modules_to_save=["head"])
     return lambda model: get_peft_model(model, config)
 
 
@@ -44,12 +46,12 @@ def _vera(model: nn.Module) -> nn.Module:
     return get_peft_model(model, config)
 
 
-COMPETITORS: dict[str, tuple[Callable[[nn.Module], nn.Module], str]] = {
+COMPETITORS: dict[str, tuple[Callable[[nn.Module], nn.Module], MemoryMode]] = {
     "floor": (_floor, "fast"),
-    "arc": (_arc("arc"), "fast"),
-    "arc_lean": (_arc("arc"), "lean"),
-    "arc_min": (_arc("arc"), "min"),
-    "arc_att": (_arc("arc_att"), "fast"),
+    "arc": (arc(), "fast"),
+    "arc_lean": (arc(), "lean"),
+    "arc_min": (arc(), "min"),
+    "arc_att": (arc("arc_att"), "fast"),
     "lora_qkv": (_lora(["qkv"], r=8), "fast"),
     "lora_qkv_fc1": (_lora(["qkv", "fc1"], r=8), "fast"),
     "vera": (_vera, "fast"),
@@ -102,8 +104,17 @@ def parse(description: str, *, repeats: int) -> argparse.Namespace:
 
 def make(name: str, options: argparse.Namespace) -> Competitor:
     """One competitor, on the device, in training mode and its memory mode."""
+    return ready(name, *COMPETITORS[name], options)
+
+
+def ready(
+    name: str,
+    adapt: Callable[[nn.Module], nn.Module],
+    mode: MemoryMode,
+    options: argparse.Namespace,
+) -> Competitor:
+    """A new backbone adapted by a function, in a memory mode."""
     torch.manual_seed(0)
-    adapt, mode = COMPETITORS[name]
     backbone = timm.create_model(options.backbone, num_classes=CLASSES)
     model = adapt(backbone).to(options.device).train()
     memory = recomputing(model, mode)

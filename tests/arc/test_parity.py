@@ -88,7 +88,9 @@ def test_outputs_and_all_adapter_gradients_equal_the_reference(variant):
 def test_the_dropout_mask_sits_in_the_bottleneck_after_the_re_scaling(monkeypatch):
     # Drawn as nn.Dropout draws it, so that one seed gives both the same mask.
     monkeypatch.setattr(
-        fused, "_kept", lambda u, p: torch.empty(u.shape, dtype=torch.bool).bernoulli_(1 - p)
+        fused,
+        "_kept",
+        lambda rows, r, p, device: torch.empty(rows, r, dtype=torch.bool).bernoulli_(1 - p),
     )
     theirs, ours = _pair("arc", dropout=0.4)
     theirs.train()

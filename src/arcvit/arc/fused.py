@@ -6,18 +6,24 @@ M  rows (B·N), d  width, r  bottleneck rank
 
 Separate modules keep n for the gradient of D, beside x for that of the norm. Here x, [u 1] and the
 norm's statistics are kept, and a byte an element of u for its dropout. In one precision throughout
-the backward pass takes g^T n from x and the statistics; else it computes n again. The bias rides in
-the matrix products, where it and its gradient cost no pass over memory of their own. Small matrices
-are laid out (r, d): a third faster in products with (M, d) on CPUs than (d, r).
-Differentiating twice goes through the plain equations.
+the backward pass takes n^T g from x and the statistics; else it computes n again. Differentiating
+twice goes through the plain equations.
+
+PyTorch's operations do it (``arc.fused_torch``). On CUDA, ``ARCVIT_TRITON=1`` in the environment
+takes the kernels of ``arc.kernels``: off by default, since where they pay has not been measured.
 """
 
+import os
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from arcvit.arc import fused_torch
 
 _EXACT = (torch.float32, torch.float64)
 """Where differences of sums over rows are as good as sums of differences."""
@@ -64,9 +70,11 @@ def computed_again(adapted: Tensor) -> Any:
 def output_again(node: Any) -> Tensor:
     """The output of a fused site, computed from what the site keeps, before its backward pass."""
     x, weight, norm_bias, down, _, up, bias, bottleneck, *_ = node.saved_tensors
-    normed, _, _ = _normalize(x, weight, norm_bias, node.eps, node.norm_dtype)
+    normed, _, _ = fused_torch.normalize(
+        x.reshape(-1, x.shape[-1]), weight, norm_bias, node.eps, node.norm_dtype
+    )
     out_of = _out_of(down, up, bias, bottleneck.dtype)
-    return _add_update(normed.view(-1, x.shape[-1]), bottleneck, out_of).view(x.shape)
+    return fused_torch.add_update(normed, bottleneck, out_of).view(x.shape)
 
 
 class NormAdapter(torch.autograd.Function):
@@ -113,31 +121,113 @@ def _forward(
     bias: Tensor | None,
     eps: float,
     dropout: float,
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-    """The adapted tensor (..., d); for the backward pass [u 1] (M, r + 1), which elements dropout
-    kept (M, r), and mean and 1 / deviation of each row (..., 1), where they are of use.
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+    """The adapted tensor (..., d), and for the backward pass: [u 1] (M, r + 1), which elements
+    dropout kept (M, r), mean and 1 / deviation of each row.
     """
     d, r = down.shape
-    autocast = _autocasts(x.device.type)
-    mean = rstd = None
-    if x.dtype == down.dtype and x.dtype in _EXACT and not autocast:
-        normed, mean, rstd = torch.native_layer_norm(x, (d,), weight, norm_bias, eps)
-    else:
-        # Autocast decides in which precision the norm is taken, as it does for the module itself.
-        normed = F.layer_norm(x, (d,), weight, norm_bias, eps)
-    normed = normed.reshape(-1, d)
-    work = _work_dtype(normed, down)
-    kept = None
+    rows = x.reshape(-1, d)
+    dtype, work = _norm_dtype(x, weight, norm_bias), _work_dtype(x, down)
     with _autocast_off(x.device.type):
-        bottleneck = normed.new_empty(len(normed), r + (bias is not None), dtype=work)
-        bottleneck[:, r:] = 1.0
-        inner = bottleneck[:, :r]
-        torch.mm(normed.to(work), _into(down, coefficients, work).mT, out=inner)
-        if dropout > 0.0:
-            kept = _kept(inner, dropout)
-            inner.mul_(kept).mul_(1.0 / (1.0 - dropout))
-        adapted = _add_update(normed, bottleneck, _out_of(down, up, bias, work))
+        kept = _kept(len(rows), r, dropout, x.device) if dropout > 0.0 else None
+        adapted, bottleneck, mean, rstd = (_kernels(x) or fused_torch).forward(
+            rows,
+            weight,
+            norm_bias,
+            _into(down, coefficients, work),
+            _out_of(down, up, bias, work),
+            kept,
+            eps=eps,
+            scale=1.0 / (1.0 - dropout),
+            dtype=dtype,
+        )
     return adapted.view(x.shape), bottleneck, kept, mean, rstd
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, norm_bias, down, coefficients, up, bias, bottleneck, kept, mean, rstd = (
+        ctx.saved_tensors
+    )
+    needs_x, needs_weight, needs_norm_bias, *needs_of_adapter = ctx.needs_input_grad[:7]
+    needs = (needs_x, needs_weight, needs_norm_bias)
+    d, work = x.shape[-1], bottleneck.dtype
+    grad, rows = grad.reshape(-1, d), x.reshape(-1, d)
+    out_of = _out_of(down, up, None, work)
+    grad_x = grad_weight = grad_norm_bias = None
+    kernels = _kernels(x)
+    if kernels is not None and needs == (True, False, False):
+        into = _into(down, coefficients, work)
+        grad_x, inner = kernels.backward(
+            grad.contiguous(), rows, weight, mean, rstd, into, out_of, kept, scale=ctx.scale
+        )
+    else:
+        inner = fused_torch.backward_of_bottleneck(grad, out_of, kept, scale=ctx.scale)
+        if any(needs):
+            into = (down * coefficients).to(work).mT
+            norm = (rows, weight, norm_bias, mean, rstd)
+            grad_x, grad_weight, grad_norm_bias = fused_torch.backward_of_norm(
+                grad, inner, into, *norm, dtype=ctx.norm_dtype, needs=needs
+            )
+
+    def inner_times_normed() -> Tensor:
+        if x.dtype == work == ctx.norm_dtype and work in _EXACT:
+            statistics = (mean, rstd, weight, norm_bias)
+            return fused_torch.transposed_times_normed(inner, rows, *statistics)
+        normed, _, _ = fused_torch.normalize(rows, weight, norm_bias, ctx.eps, ctx.norm_dtype)
+        return (inner.mT @ normed.to(work)).to(down.dtype)
+
+    of_adapter = _adapter_gradients(
+        grad, bottleneck, inner_times_normed, (down, coefficients, up, bias), needs_of_adapter
+    )
+    if grad_x is not None:
+        grad_x = grad_x.view(x.shape)
+    return grad_x, grad_weight, grad_norm_bias, *of_adapter, None, None
+
+
+def _adapter_gradients(
+    grad: Tensor,
+    bottleneck: Tensor,
+    inner_times_normed: Callable[[], Tensor],
+    adapter: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of D, c, U and b, where they are needed.
+
+    Args:
+        grad: gradient of y, (M, d).
+        bottleneck: [u 1], (M, r + 1).
+        inner_times_normed: gives the gradient of ``(D * c)^T``, (r, d).
+        adapter: D, c, U and b.
+        needs: which are needed.
+    """
+    down, coefficients, up, bias = adapter
+    needs_down, needs_c, needs_up, needs_bias = needs
+    grad_down = grad_c = grad_up = grad_bias = None
+    if needs_down or needs_c:
+        grad_into = inner_times_normed()
+        grad_c = (grad_into * down.mT).sum(1) if needs_c else None
+        grad_down = (grad_into * coefficients.unsqueeze(1)).mT if needs_down else None
+    if needs_up or (needs_down and up is None):
+        grad_out = (bottleneck.mT @ grad.to(bottleneck.dtype)).to(down.dtype)
+        of_up = grad_out[: len(coefficients)]
+        if up is not None:
+            grad_up = of_up
+        elif grad_down is not None:
+            grad_down += of_up.mT
+        if bias is not None and needs_bias:
+            grad_bias = grad_out[-1].to(bias.dtype)
+    elif bias is not None and needs_bias:
+        grad_bias = grad.sum(0, dtype=bias.dtype)
+    return grad_down, grad_c, grad_up, grad_bias
+
+
+def _kernels(x: Tensor) -> ModuleType | None:
+    """The Triton kernels, where they are asked for."""
+    if not x.is_cuda or x.dtype == torch.float64 or os.environ.get("ARCVIT_TRITON") != "1":
+        return None
+    from arcvit.arc import kernels
+
+    return kernels
 
 
 def _into(down: Tensor, coefficients: Tensor, work: torch.dtype) -> Tensor:
@@ -154,33 +244,30 @@ def _out_of(down: Tensor, up: Tensor | None, bias: Tensor | None, work: torch.dt
     return torch.cat([out_of, bias.to(work).unsqueeze(0)])
 
 
-def _kept(bottleneck: Tensor, dropout: float) -> Tensor:
+def _kept(rows: int, r: int, dropout: float, device: torch.device) -> Tensor:
     """Which elements of u dropout keeps, (M, r) bool.
 
     A CPU draws 16 bits an element, four elements a number: a quarter of the time of ``bernoulli_``,
     with the probability rounded to 1 / 65,536.
     """
-    if bottleneck.device.type != "cpu":
-        return torch.empty_like(bottleneck, dtype=torch.bool).bernoulli_(1.0 - dropout)
-    count = bottleneck.numel()
-    words = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
-    draws = words.view(torch.int16)[:count].view(bottleneck.shape)
+    if device.type != "cpu":
+        return torch.empty(rows, r, dtype=torch.bool, device=device).bernoulli_(1.0 - dropout)
+    words = torch.empty(-(-rows * r // 4), dtype=torch.int64).random_(-(2**63), None)
+    draws = words.view(torch.int16)[: rows * r].view(rows, r)
     return draws >= min(round(dropout * 2**16), 2**16 - 1) - 2**15
 
 
-def _add_update(normed: Tensor, bottleneck: Tensor, out_of: Tensor) -> Tensor:
-    """``n + [u 1] [U; b]`` in the dtype of n, (M, d); n is overwritten where it can be."""
-    work = bottleneck.dtype
-    if work == torch.promote_types(work, normed.dtype):
-        return normed.to(work).addmm_(bottleneck, out_of).to(normed.dtype)
-    return normed.add_(bottleneck @ out_of)
+def _norm_dtype(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> torch.dtype:
+    """The dtype of n: autocast decides in which precision a norm is taken, so it is asked."""
+    if not _autocasts(x.device.type):
+        return x.dtype
+    return F.layer_norm(x.new_empty(0, x.shape[-1]), x.shape[-1:], weight, bias).dtype
 
 
-def _work_dtype(normed: Tensor, down: Tensor) -> torch.dtype:
+def _work_dtype(x: Tensor, down: Tensor) -> torch.dtype:
     """The dtype of the bottleneck: that of the adapter, or of autocast."""
-    device = normed.device.type
-    if _autocasts(device) and down.dtype != torch.float64:
-        return torch.get_autocast_dtype(device)
+    if _autocasts(x.device.type) and down.dtype != torch.float64:
+        return torch.get_autocast_dtype(x.device.type)
     return down.dtype
 
 
@@ -194,101 +281,6 @@ def _autocast_off(device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if known else nullcontext()
 
 
-def _normalize(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Tensor]:
-    """n and the statistics that its backward pass takes, n in the dtype it had before."""
-    if dtype != x.dtype:
-        x, weight, bias = x.to(dtype), _cast(weight, dtype), _cast(bias, dtype)
-    return torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
-
-
-def _cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    return None if tensor is None else tensor.to(dtype)
-
-
-def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, norm_bias, down, coefficients, up, bias, bottleneck, kept, mean, rstd = (
-        ctx.saved_tensors
-    )
-    needs_x, needs_weight, needs_norm_bias, needs_down, needs_c, needs_up, needs_bias, *_ = (
-        ctx.needs_input_grad
-    )
-    (d, r), work = down.shape, bottleneck.dtype
-    grad = grad.reshape(-1, d)
-    low = grad.to(work)
-    into_bottleneck = low @ _out_of(down, up, None, work).mT
-    if kept is not None:
-        into_bottleneck.mul_(kept).mul_(ctx.scale)
-
-    normed = None
-    if mean is None:
-        normed, mean, rstd = _normalize(x, weight, norm_bias, ctx.eps, ctx.norm_dtype)
-    grad_down = grad_c = grad_up = grad_bias = None
-    if needs_down or needs_c:
-        if normed is None:
-            rows = (x.reshape(-1, d), mean.view(-1, 1), rstd.view(-1, 1))
-            grad_into = _transposed_times_normed(into_bottleneck, *rows, weight, norm_bias)
-        else:
-            grad_into = (into_bottleneck.mT @ normed.view(-1, d).to(work)).to(down.dtype)
-        grad_c = (grad_into * down.mT).sum(1) if needs_c else None
-        grad_down = (grad_into * coefficients.unsqueeze(1)).mT if needs_down else None
-    if needs_up or (needs_down and up is None):
-        grad_out = (bottleneck.mT @ low).to(down.dtype)
-        if up is None:
-            assert grad_down is not None
-            grad_down += grad_out[:r].mT
-        else:
-            grad_up = grad_out[:r]
-        grad_bias = grad_out[r].to(bias.dtype) if needs_bias else None
-    elif needs_bias:
-        grad_bias = grad.sum(0, dtype=bias.dtype)
-
-    grad_x = grad_weight = grad_norm_bias = None
-    if needs_x or needs_weight or needs_norm_bias:
-        wide = torch.promote_types(work, grad.dtype)
-        into = (down * coefficients).to(work).mT
-        if work == wide:
-            grad_normed = torch.addmm(grad.to(work), into_bottleneck, into)
-        else:
-            grad_normed = (into_bottleneck @ into).to(wide).add_(grad)
-        same = ctx.norm_dtype == x.dtype
-        grad_x, grad_weight, grad_norm_bias = torch.ops.aten.native_layer_norm_backward(
-            grad_normed.to(ctx.norm_dtype).view(x.shape),
-            x if same else x.to(ctx.norm_dtype),
-            (d,),
-            mean,
-            rstd,
-            weight if same else _cast(weight, ctx.norm_dtype),
-            norm_bias if same else _cast(norm_bias, ctx.norm_dtype),
-            (needs_x, needs_weight, needs_norm_bias),
-        )
-        grad_x = _cast(grad_x, x.dtype)
-        if not same and weight is not None:
-            grad_weight, grad_norm_bias = (
-                _cast(g, weight.dtype) for g in (grad_weight, grad_norm_bias)
-            )
-    return (
-        grad_x, grad_weight, grad_norm_bias, grad_down, grad_c, grad_up, grad_bias, None, None
-    )  # fmt: skip
-
-
-def _transposed_times_normed(
-    g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None
-) -> Tensor:
-    """``g^T n``, (r, d), for g (M, r) and n = LayerNorm(x), without making n.
-
-    With ``n = w (x - mean) rstd + b`` it is ``w (h^T x - h^T mean 1) + g^T 1 b``, h = rstd g.
-    """
-    h = g * rstd
-    found = (h.mT @ x).sub_(h.mT @ mean)
-    if weight is not None:
-        found *= weight
-    if bias is not None:
-        found.addr_(g.sum(0), bias)
-    return found
-
-
 def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients by plain autograd, so that they can be differentiated in turn."""
     x, weight, norm_bias, down, coefficients, up, bias, bottleneck, kept, *_ = ctx.saved_tensors
@@ -296,7 +288,7 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
     with _autocast_off(x.device.type):
         dtype = ctx.norm_dtype
         normed = F.layer_norm(
-            x.to(dtype), x.shape[-1:], _cast(weight, dtype), _cast(norm_bias, dtype), ctx.eps
+            x.to(dtype), x.shape[-1:], _cast(weight, x, dtype), _cast(norm_bias, x, dtype), ctx.eps
         )
         inner = normed.to(work) @ (down * coefficients).to(work)
         if kept is not None:
@@ -313,3 +305,8 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
     for place, gradient in zip(needed, found, strict=True):
         gradients[place] = gradient
     return tuple(gradients)
+
+
+def _cast(parameter: Tensor | None, x: Tensor, dtype: torch.dtype) -> Tensor | None:
+    """A norm's parameter as it goes with x, which may be cast to another dtype for it."""
+    return parameter if parameter is None or x.dtype == dtype else parameter.to(dtype)
