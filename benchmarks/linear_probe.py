@@ -23,6 +23,7 @@ from interleaved import add_options, report, write
 from PIL import Image
 
 from arcvit.backbones.build import build_backbone
+from arcvit.core.allocator import keep_freed_memory
 from arcvit.engine.config import EngineConfig
 from arcvit.engine.device import evaluation_batch, make_accelerator
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default=None)
     add_options(parser, repeats=3)
     options = parser.parse_args()
+    keep_freed_memory()
     options.device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
     weights = "pretrained" if options.backbone == "demo" else "random"
