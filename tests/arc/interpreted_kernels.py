@@ -65,6 +65,17 @@ def test_kernels_give_what_pytorch_gives(request, shape, r, dtype, bias, separat
         torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
+def test_rows_that_are_not_contiguous(interpreted):
+    torch.manual_seed(0)
+    norm = nn.LayerNorm(16).requires_grad_(False)
+    parts = [torch.randn(16, 2, requires_grad=True), torch.randn(2, requires_grad=True), None, None]
+    x = torch.randn(16, 5).mT.requires_grad_()
+    found = _run(x, norm, parts, 0.0)
+    expected = _run(x.contiguous(), norm, parts, 0.0)
+    torch.testing.assert_close(found, expected)
+    assert found[0].is_contiguous()
+
+
 def test_a_norm_that_learns_takes_pytorchs_backward(interpreted):
     torch.manual_seed(0)
     norm, x = nn.LayerNorm(16), torch.randn(5, 16, requires_grad=True)

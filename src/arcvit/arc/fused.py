@@ -158,7 +158,7 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     if kernels is not None and needs == (True, False, False):
         into = _into(down, coefficients, work)
         grad_x, inner = kernels.backward(
-            grad.contiguous(), rows, weight, mean, rstd, into, out_of, kept, scale=ctx.scale
+            grad, rows, weight, mean, rstd, into, out_of, kept, scale=ctx.scale
         )
     else:
         inner = fused_torch.backward_of_bottleneck(grad, out_of, kept, scale=ctx.scale)

@@ -34,7 +34,7 @@ def forward(
     """``y = n + [u 1] [U; b]`` with n = LayerNorm(x), u = dropout(n into^T).
 
     Args:
-        x: input of the norm, (M, d), contiguous.
+        x: input of the norm, (M, d).
         weight: the norm's weight, (d,), or None.
         norm_bias: the norm's bias, (d,), or None.
         into: ``(D * c)^T``, (r, d), contiguous, in the dtype of the products.
@@ -47,6 +47,7 @@ def forward(
     Returns:
         y (M, d), [u 1] (M, rows of out_of), and mean and 1 / deviation of each row, (M, 1), fp32.
     """
+    x = x.contiguous()
     (rows, d), r = x.shape, len(into)
     y = torch.empty_like(x, dtype=dtype)
     bottleneck = x.new_ones(rows, len(out_of), dtype=into.dtype)
@@ -74,8 +75,8 @@ def backward(
     """Gradients of x (M, d) and of the bottleneck before dropout (M, r).
 
     Args:
-        grad: gradient of y, (M, d), contiguous.
-        x: input of the norm, (M, d), contiguous.
+        grad: gradient of y, (M, d).
+        x: input of the norm, (M, d).
         weight: the norm's weight, (d,), or None.
         mean: of each row, (M, 1).
         rstd: 1 / deviation of each row, (M, 1).
@@ -84,6 +85,7 @@ def backward(
         kept: which elements of u dropout kept, (M, r) bool; None: all.
         scale: what the kept elements were multiplied by.
     """
+    grad, x = grad.contiguous(), x.contiguous()
     (rows, d), r = x.shape, len(into)
     grad_x = torch.empty_like(x)
     into_bottleneck = x.new_empty(rows, r, dtype=into.dtype)
