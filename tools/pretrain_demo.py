@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from pretrain.loop import Pretraining, pretrain
-from pretrain.network import blend, classes_path, export, load_exported, load_start, top1
+from pretrain.network import blend, classes_path, export, load_exported, load_start, package, top1
 from pretrain.photos import read_classes, read_photos
 from pretrain.recipe import RECIPES, Recipe
 from timm.models.vision_transformer import VisionTransformer
@@ -30,9 +30,7 @@ WEIGHTS = "vit_demo_tinyimagenet64.safetensors"
 def parser() -> argparse.ArgumentParser:
     """The command line; every field of a recipe has an option that overrides it."""
     made = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made.add_argument(
-        "--data", type=Path, required=True, help="folder of train.tar, val.tar and classes.txt"
-    )
+    made.add_argument("--data", type=Path, help="folder of train.tar, val.tar and classes.txt")
     made.add_argument("--out", type=Path, help="folder of checkpoint, metrics and exported weights")
     made.add_argument("--recipe", choices=RECIPES, default="gpu", help="default: %(default)s")
     made.add_argument("--init", type=Path, help="exported weights to start from; grown if deeper")
@@ -44,6 +42,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--evaluate", type=Path, metavar="FILE", help="print the top-1 of exported weights and stop"
+    )
+    made.add_argument(
+        "--package",
+        nargs=2,
+        type=Path,
+        metavar=("FILE", "FOLDER"),
+        help="write exported weights as the folder that the package ships, and stop",
     )
     fields = made.add_argument_group("overrides of the recipe")
     for field in dataclasses.fields(Recipe):
@@ -97,6 +102,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.package:
+        package(*arguments.package)
+        return
+    if arguments.data is None:
+        made.error("--data is required")
     if arguments.evaluate:
         print(f"top-1 {evaluate(arguments.evaluate, arguments.data, device):.2f} %")
         return

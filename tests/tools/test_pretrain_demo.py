@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors import safe_open
@@ -145,6 +146,21 @@ def test_muon_turns_the_matrices_of_the_blocks_alone() -> None:
     }
     assert {id(p) for p in turned + rest} == {id(p) for p in model.parameters()}
     assert len(turned + rest) == len(list(model.parameters()))
+
+
+def test_packaged_weights_are_a_timm_model(data: Path, tmp_path: Path) -> None:
+    file = train(data, tmp_path / "out")
+    folder = tmp_path / "folder"
+    pretrain_demo.main(["--package", str(file), str(folder)])
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    assert model.pretrained_cfg["label_names"] == CLASSES
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(model(images), load_exported(file).eval()(images))
+
+
+def test_data_is_asked_for() -> None:
+    with pytest.raises(SystemExit):
+        pretrain_demo.main(["--out", "somewhere"])
 
 
 def test_precisions_differ_and_an_unknown_one_is_refused(data: Path, tmp_path: Path) -> None:

@@ -114,6 +114,50 @@ def export(model: nn.Module, file: Path, architecture: Mapping[str, int], top1: 
     save_file(weights, file, {name: json.dumps(value) for name, value in header.items()})
 
 
+def package(file: Path, folder: Path) -> None:
+    """Write exported weights as a folder that ``timm.create_model("local-dir:FOLDER")`` reads.
+
+    Args:
+        file: exported weights, with the list of their classes beside them.
+        folder: gets ``model.safetensors`` and ``config.json``; other files in it stay.
+    """
+    weights = load_file(file)
+    depth, embed_dim = depth_of(weights), weights["cls_token"].shape[-1]
+    classes = read_classes(classes_path(file))
+    config = {
+        "architecture": "vit_tiny_patch16_224",
+        "num_classes": len(classes),
+        "num_features": embed_dim,
+        "model_args": {
+            "img_size": 64,
+            "patch_size": 8,
+            "embed_dim": embed_dim,
+            "depth": depth,
+            "num_heads": embed_dim // 64,
+            "num_classes": len(classes),
+        },
+        "pretrained_cfg": {
+            "tag": "arcvit_demo",
+            "custom_load": False,
+            "input_size": [3, 64, 64],
+            "fixed_input_size": True,
+            "interpolation": "bicubic",
+            "crop_pct": 0.875,
+            "crop_mode": "center",
+            "mean": MEAN,
+            "std": STD,
+            "num_classes": len(classes),
+            "label_names": classes,
+            "pool_size": None,
+            "first_conv": "patch_embed.proj",
+            "classifier": "head",
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
 def load_exported(file: Path) -> VisionTransformer:
     """The network of an exported file, its size read off the tensors (heads are 64 wide)."""
     weights = {name: tensor.float() for name, tensor in load_file(file).items()}
