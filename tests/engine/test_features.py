@@ -29,7 +29,9 @@ def test_what_reaches_the_head(
     )
     assert torch.equal(torch.get_rng_state(), before)
     assert model.training
-    assert torch.equal(found.features, torch.tanh(model.get_submodule("body")(bank.features)))
+    # Not bit for bit: some CPUs round products of fewer rows otherwise.
+    whole = torch.tanh(model.get_submodule("body")(bank.features))
+    torch.testing.assert_close(found.features, whole)
     assert torch.equal(found.labels, bank.labels)
     assert not found.features.requires_grad
     # The hook is gone.
