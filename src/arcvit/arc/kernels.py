@@ -33,19 +33,8 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``y = n + [u 1] [U; b]`` with n = LayerNorm(x), u = dropout(n into^T).
 
-    Args:
-        x: input of the norm, (M, d).
-        weight: the norm's weight, (d,), or None.
-        norm_bias: the norm's bias, (d,), or None.
-        into: ``(D * c)^T``, (r, d), contiguous, in the dtype of the products.
-        out_of: ``U``, (r, d), or ``[U; b]``, (r + 1, d), contiguous, in the same dtype.
-        kept: which elements of u dropout keeps, (M, r) bool; None: all.
-        eps: the norm's.
-        scale: what the kept elements are multiplied by.
-        dtype: of n and y.
-
-    Returns:
-        y (M, d), [u 1] (M, rows of out_of), and mean and 1 / deviation of each row, (M, 1), fp32.
+    Takes and gives what ``arc.fused_torch.forward`` does, with ``into`` and ``out_of`` contiguous
+    and the statistics in fp32.
     """
     x = x.contiguous()
     (rows, d), r = x.shape, len(into)
