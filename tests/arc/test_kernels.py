@@ -54,9 +54,9 @@ def test_they_compile_without_spilling_registers(tmp_path, capability, rows, wor
         **dict.fromkeys(("x", "y", "grad", "grad_x"), f"*{rows}"),
         **dict.fromkeys(("into", "out_of", "up", "bottleneck", "into_bottleneck"), f"*{work}"),
         **dict.fromkeys(("weight", "norm_bias", "mean_of", "rstd_of"), "*fp32"),
-        "kept": "*i1",
+        "kept": "*i8",
         **dict.fromkeys(("rows", "D"), "i32"),
-        **dict.fromkeys(("eps", "scale"), "fp32"),
+        "eps": "fp32",
     }
     dtype = torch.float32 if work == "fp32" else torch.bfloat16
     blocks = kernels._blocks(768, 50, dtype)

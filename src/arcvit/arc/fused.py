@@ -5,9 +5,9 @@ M  rows (B·N), d  width, r  bottleneck rank
     n = LayerNorm(x)    u = dropout(n (D * c))    y = n + [u 1] [U; b]  x, n, y: (M, d)   u: (M, r)
 
 Separate modules keep n for the gradient of D, beside x for that of the norm. Here x, [u 1] and the
-norm's statistics are kept, and a byte an element of u for its dropout. In one precision throughout
-the backward pass takes n^T g from x and the statistics; else it computes n again. Differentiating
-twice goes through the plain equations.
+norm's statistics are kept, and a byte an element of u for its dropout, whose factor 1 / (1 - p)
+rides in c. In one precision throughout the backward pass takes n^T g from x and the statistics;
+else it computes n again. Differentiating twice goes through the plain equations.
 
 PyTorch's operations do it (``arc.fused_torch``). On CUDA, ``ARCVIT_TRITON=1`` in the environment
 takes the kernels of ``arc.kernels``: off by default, since where they pay has not been measured.
@@ -130,16 +130,9 @@ def _forward(
     dtype, work = _norm_dtype(x, weight, norm_bias), _work_dtype(x, down)
     with _autocast_off(x.device.type):
         kept = _kept(len(rows), r, dropout, x.device) if dropout > 0.0 else None
+        into, out_of = _projections(down, coefficients / (1.0 - dropout), up, bias, work)
         adapted, bottleneck, mean, rstd = (_kernels(x) or fused_torch).forward(
-            rows,
-            weight,
-            norm_bias,
-            _into(down, coefficients, work),
-            _out_of(down, up, bias, work),
-            kept,
-            eps=eps,
-            scale=1.0 / (1.0 - dropout),
-            dtype=dtype,
+            rows, weight, norm_bias, into, out_of, kept, eps=eps, dtype=dtype
         )
     return adapted.view(x.shape), bottleneck, kept, mean, rstd
 
@@ -152,18 +145,15 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     needs = (needs_x, needs_weight, needs_norm_bias)
     d, work = x.shape[-1], bottleneck.dtype
     grad, rows = grad.reshape(-1, d), x.reshape(-1, d)
-    out_of = _out_of(down, up, None, work)
+    into, out_of = _projections(down, coefficients * ctx.scale, up, bias, work)
+    out_of = out_of[: len(into)]
     grad_x = grad_weight = grad_norm_bias = None
     kernels = _kernels(x)
     if kernels is not None and needs == (True, False, False):
-        into = _into(down, coefficients, work)
-        grad_x, inner = kernels.backward(
-            grad, rows, weight, mean, rstd, into, out_of, kept, scale=ctx.scale
-        )
+        grad_x, inner = kernels.backward(grad, rows, weight, mean, rstd, into, out_of, kept)
     else:
-        inner = fused_torch.backward_of_bottleneck(grad, out_of, kept, scale=ctx.scale)
+        inner = fused_torch.backward_of_bottleneck(grad, out_of, kept)
         if any(needs):
-            into = (down * coefficients).to(work).mT
             norm = (rows, weight, norm_bias, mean, rstd)
             grad_x, grad_weight, grad_norm_bias = fused_torch.backward_of_norm(
                 grad, inner, into, *norm, dtype=ctx.norm_dtype, needs=needs
@@ -176,8 +166,9 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         normed, _, _ = fused_torch.normalize(rows, weight, norm_bias, ctx.eps, ctx.norm_dtype)
         return (inner.mT @ normed.to(work)).to(down.dtype)
 
+    adapter = (down, coefficients, up, bias)
     of_adapter = _adapter_gradients(
-        grad, bottleneck, inner_times_normed, (down, coefficients, up, bias), needs_of_adapter
+        grad, bottleneck, inner_times_normed, adapter, needs_of_adapter, ctx.scale
     )
     if grad_x is not None:
         grad_x = grad_x.view(x.shape)
@@ -190,23 +181,26 @@ def _adapter_gradients(
     inner_times_normed: Callable[[], Tensor],
     adapter: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
     needs: Sequence[bool],
+    scale: float,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of D, c, U and b, where they are needed.
 
     Args:
         grad: gradient of y, (M, d).
         bottleneck: [u 1], (M, r + 1).
-        inner_times_normed: gives the gradient of ``(D * c)^T``, (r, d).
+        inner_times_normed: gives the gradient of ``(D * c)^T``, (r, d), c with dropout's factor.
         adapter: D, c, U and b.
         needs: which are needed.
+        scale: dropout's factor.
     """
     down, coefficients, up, bias = adapter
     needs_down, needs_c, needs_up, needs_bias = needs
     grad_down = grad_c = grad_up = grad_bias = None
     if needs_down or needs_c:
         grad_into = inner_times_normed()
-        grad_c = (grad_into * down.mT).sum(1) if needs_c else None
-        grad_down = (grad_into * coefficients.unsqueeze(1)).mT if needs_down else None
+        grad_c = (grad_into * down.mT).sum(1) * scale if needs_c else None
+        scaled = (coefficients * scale).unsqueeze(1)
+        grad_down = (grad_into * scaled).mT if needs_down else None
     if needs_up or (needs_down and up is None):
         grad_out = (bottleneck.mT @ grad.to(bottleneck.dtype)).to(down.dtype)
         of_up = grad_out[: len(coefficients)]
@@ -230,14 +224,21 @@ def _kernels(x: Tensor) -> ModuleType | None:
     return kernels
 
 
-def _into(down: Tensor, coefficients: Tensor, work: torch.dtype) -> Tensor:
-    """``(D * c)^T``, (r, d), row by row in memory."""
+def _projections(
+    down: Tensor, coefficients: Tensor, up: Tensor | None, bias: Tensor | None, work: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """``(D * c)^T``, (r, d), and ``[U; b]``, (r + 1, d), or U where there is no bias.
+
+    Both row by row in memory, and rounded once from the parameters.
+    """
+    out_of = _out_of(down, up, bias, work)
+    of_down = out_of[: len(coefficients)] if up is None and work == down.dtype else down.mT
     into = down.new_empty(down.shape[::-1])
-    return torch.mul(down.mT, coefficients.unsqueeze(1), out=into).to(work)
+    torch.mul(of_down, coefficients.unsqueeze(1), out=into)
+    return into.to(work), out_of
 
 
 def _out_of(down: Tensor, up: Tensor | None, bias: Tensor | None, work: torch.dtype) -> Tensor:
-    """``[U; b]``, (r + 1, d), or U where there is no bias, row by row in memory."""
     out_of = (down.mT if up is None else up).to(work)
     if bias is None:
         return out_of.contiguous()
@@ -245,16 +246,16 @@ def _out_of(down: Tensor, up: Tensor | None, bias: Tensor | None, work: torch.dt
 
 
 def _kept(rows: int, r: int, dropout: float, device: torch.device) -> Tensor:
-    """Which elements of u dropout keeps, (M, r) bool.
+    """Which elements of u dropout keeps, (M, r) of 0 and 1, in int8: CPUs multiply slowly by bool.
 
     A CPU draws 16 bits an element, four elements a number: a quarter of the time of ``bernoulli_``,
     with the probability rounded to 1 / 65,536.
     """
     if device.type != "cpu":
-        return torch.empty(rows, r, dtype=torch.bool, device=device).bernoulli_(1.0 - dropout)
+        return torch.empty(rows, r, dtype=torch.int8, device=device).bernoulli_(1.0 - dropout)
     words = torch.empty(-(-rows * r // 4), dtype=torch.int64).random_(-(2**63), None)
     draws = words.view(torch.int16)[: rows * r].view(rows, r)
-    return draws >= min(round(dropout * 2**16), 2**16 - 1) - 2**15
+    return (draws >= min(round(dropout * 2**16), 2**16 - 1) - 2**15).view(torch.int8)
 
 
 def _norm_dtype(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> torch.dtype:
@@ -272,13 +273,13 @@ def _work_dtype(x: Tensor, down: Tensor) -> torch.dtype:
 
 
 def _autocasts(device: str) -> bool:
+    """Whether autocast is on; some devices (meta) have none."""
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _autocast_off(device: str) -> AbstractContextManager[Any]:
-    """Within it, the dtypes are ours; some devices (meta) have no autocast to turn off."""
-    known = torch.amp.is_autocast_available(device)
-    return torch.autocast(device, enabled=False) if known else nullcontext()
+    """Within it, the dtypes are ours."""
+    return torch.autocast(device, enabled=False) if _autocasts(device) else nullcontext()
 
 
 def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -23,20 +23,18 @@ def forward(
     kept: Tensor | None,
     *,
     eps: float,
-    scale: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``y = n + [u 1] [U; b]`` with n = LayerNorm(x), u = dropout(n into^T).
+    """``y = n + [u 1] [U; b]`` with n = LayerNorm(x), u = n into^T where it is kept, else 0.
 
     Args:
         x: input of the norm, (M, d).
         weight: the norm's weight, (d,), or None.
         norm_bias: the norm's bias, (d,), or None.
-        into: ``(D * c)^T``, (r, d), in the dtype of the products.
+        into: ``(D * c)^T``, (r, d), in the dtype of the products; c holds the factor of dropout.
         out_of: ``U``, (r, d), or ``[U; b]``, (r + 1, d), in the same dtype.
-        kept: which elements of u dropout keeps, (M, r) bool; None: all.
+        kept: which elements of u dropout keeps, (M, r) of 0 and 1; None: all.
         eps: the norm's.
-        scale: what the kept elements are multiplied by.
         dtype: of n and y.
 
     Returns:
@@ -48,7 +46,7 @@ def forward(
     inner = bottleneck[:, : len(into)]
     torch.mm(normed.to(into.dtype), into.mT, out=inner)
     if kept is not None:
-        inner.mul_(kept).mul_(scale)
+        inner.mul_(kept)
     return add_update(normed, bottleneck, out_of), bottleneck, mean, rstd
 
 
@@ -69,20 +67,17 @@ def add_update(normed: Tensor, bottleneck: Tensor, out_of: Tensor) -> Tensor:
     return normed.add_(bottleneck @ out_of)
 
 
-def backward_of_bottleneck(
-    grad: Tensor, up: Tensor, kept: Tensor | None, *, scale: float
-) -> Tensor:
+def backward_of_bottleneck(grad: Tensor, up: Tensor, kept: Tensor | None) -> Tensor:
     """Gradient of the bottleneck before dropout, (M, r).
 
     Args:
         grad: gradient of y, (M, d).
         up: ``U``, (r, d), in the dtype of the products.
-        kept: which elements of u dropout kept, (M, r) bool; None: all.
-        scale: what the kept elements were multiplied by.
+        kept: which elements of u dropout kept, (M, r) of 0 and 1; None: all.
     """
     inner = grad.to(up.dtype) @ up.mT
     if kept is not None:
-        inner.mul_(kept).mul_(scale)
+        inner.mul_(kept)
     return inner
 
 
@@ -104,7 +99,7 @@ def backward_of_norm(
     Args:
         grad: gradient of y, (M, d).
         inner: gradient of the bottleneck before dropout, (M, r).
-        into: ``(D * c)^T``, (r, d).
+        into: ``(D * c)^T``, (r, d), as in ``forward``.
         x: input of the norm, (M, d).
         weight: the norm's weight, (d,), or None.
         norm_bias: the norm's bias, (d,), or None.
@@ -113,12 +108,8 @@ def backward_of_norm(
         dtype: of n.
         needs: which are needed.
     """
-    work = inner.dtype
-    wide = torch.promote_types(work, grad.dtype)
-    if work == wide:
-        grad_normed = torch.addmm(grad.to(work), inner, into)
-    else:
-        grad_normed = (inner @ into).to(wide).add_(grad)
+    wide = torch.promote_types(inner.dtype, grad.dtype)
+    grad_normed = (inner @ into).to(wide).add_(grad)
     given = (x, weight, norm_bias)
     if dtype == x.dtype:
         cast = given

@@ -28,10 +28,9 @@ def forward(
     kept: Tensor | None,
     *,
     eps: float,
-    scale: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``y = n + [u 1] [U; b]`` with n = LayerNorm(x), u = dropout(n into^T).
+    """``y = n + [u 1] [U; b]`` with n = LayerNorm(x), u = n into^T where it is kept, else 0.
 
     Takes and gives what ``arc.fused_torch.forward`` does, with ``into`` and ``out_of`` contiguous
     and the statistics in fp32.
@@ -43,7 +42,7 @@ def forward(
     mean, rstd = (x.new_empty(rows, 1, dtype=torch.float32) for _ in range(2))
     if rows:
         _forward[(triton.cdiv(rows, BLOCK_M),)](
-            x, weight, norm_bias, into, out_of, kept, y, bottleneck, mean, rstd, rows, eps, scale,
+            x, weight, norm_bias, into, out_of, kept, y, bottleneck, mean, rstd, rows, eps,
             D=d, R=r, COLUMNS=len(out_of), **_blocks(d, r, into.dtype),
         )  # fmt: skip
     return y, bottleneck, mean, rstd
@@ -58,8 +57,6 @@ def backward(
     into: Tensor,
     up: Tensor,
     kept: Tensor | None,
-    *,
-    scale: float,
 ) -> tuple[Tensor, Tensor]:
     """Gradients of x (M, d) and of the bottleneck before dropout (M, r).
 
@@ -69,10 +66,10 @@ def backward(
         weight: the norm's weight, (d,), or None.
         mean: of each row, (M, 1).
         rstd: 1 / deviation of each row, (M, 1).
-        into: ``(D * c)^T``, (r, d), contiguous, in the dtype of the products.
+        into: ``(D * c)^T``, (r, d), contiguous, in the dtype of the products; c holds the factor of
+            dropout.
         up: ``U``, (r, d), contiguous, in the same dtype.
-        kept: which elements of u dropout kept, (M, r) bool; None: all.
-        scale: what the kept elements were multiplied by.
+        kept: which elements of u dropout kept, (M, r) of 0 and 1; None: all.
     """
     grad, x = grad.contiguous(), x.contiguous()
     (rows, d), r = x.shape, len(into)
@@ -80,7 +77,7 @@ def backward(
     into_bottleneck = x.new_empty(rows, r, dtype=into.dtype)
     if rows:
         _backward[(triton.cdiv(rows, BLOCK_M),)](
-            grad, x, weight, mean, rstd, into, up, kept, grad_x, into_bottleneck, rows, scale,
+            grad, x, weight, mean, rstd, into, up, kept, grad_x, into_bottleneck, rows,
             D=d, R=r, **_blocks(d, r, into.dtype),
         )  # fmt: skip
     return grad_x, into_bottleneck
@@ -111,7 +108,7 @@ def _normed(x, weight, norm_bias, at, inside, columns, in_width, mean, rstd, dty
 
 @triton.jit
 def _forward(
-    x, weight, norm_bias, into, out_of, kept, y, bottleneck, mean_of, rstd_of, rows, eps, scale,
+    x, weight, norm_bias, into, out_of, kept, y, bottleneck, mean_of, rstd_of, rows, eps,
     D, R: tl.constexpr, COLUMNS: tl.constexpr, PADDED: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -166,7 +163,7 @@ def _forward(
     if kept is not None:
         kept += first_row * R
         keep = tl.load(kept + row[:, None] * R + rank[None, :], mask=of_rank, other=0)
-        inner = tl.where(keep != 0, inner * scale, 0.0)
+        inner = tl.where(keep != 0, inner, 0.0)
     inner = inner.to(work)
     tl.store(bottleneck + row[:, None] * COLUMNS + rank[None, :], inner, mask=of_rank)
 
@@ -190,7 +187,7 @@ def _forward(
 
 @triton.jit
 def _backward(
-    grad, x, weight, mean_of, rstd_of, into, up, kept, grad_x, into_bottleneck, rows, scale,
+    grad, x, weight, mean_of, rstd_of, into, up, kept, grad_x, into_bottleneck, rows,
     D, R: tl.constexpr, PADDED: tl.constexpr, BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -222,7 +219,7 @@ def _backward(
     in_rank = row[:, None] * R + rank[None, :]
     if kept is not None:
         keep = tl.load(kept + first_row * R + in_rank, mask=of_rank, other=0)
-        inner = tl.where(keep != 0, inner * scale, 0.0)
+        inner = tl.where(keep != 0, inner, 0.0)
     inner = inner.to(work)
     tl.store(into_bottleneck + in_rank, inner, mask=of_rank)
 
