@@ -26,7 +26,9 @@ def source(paint_classes: Paint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def prepare(source: Path, out: str = "out", *, seed: int = 0) -> dict[str, int]:
-    return vtab_prepare.prepare_vtab("dtd", str(source), source.with_name(out), seed=seed)
+    written = vtab_prepare.prepare_vtab("dtd", str(source), source.with_name(out), seed=seed)
+    assert not written.own_draw
+    return written.counts
 
 
 def test_what_is_prepared_is_lossless_and_sound(source: Path, tmp_path: Path) -> None:
@@ -74,7 +76,7 @@ def test_a_broken_source_leaves_nothing(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("kitti", "kitti can't be prepared, .*expected one of cifar"),
+        ("kitti", "kitti can't be prepared from .*: expected kitti as tensorflow_datasets"),
         ("cifer", "Did you mean 'cifar'"),
     ],
 )

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 
-def read_rgb(path: str | Path) -> Image.Image:
-    """Decode an image file to RGB, completely.
+def read_rgb(path: str | Path | BinaryIO) -> Image.Image:
+    """Decode an image file, or an open one, to RGB, completely.
 
     Follows ``Image.open(path).convert("RGB")``, as torchvision and timm do: transparency is dropped
     and not blended, of an animation the first frame counts, and the EXIF orientation is *not*

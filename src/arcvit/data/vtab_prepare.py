@@ -1,24 +1,29 @@
 """Build a task of VTAB-1k from its source: draw 1,000 training images, keep the test split whole.
 
-The lists that people share were drawn from TensorFlow's copy of each source in that copy's order,
-which other copies don't have. So the test images are those of VTAB, the training images another
-draw of the same size.
+The lists that people share were drawn from tensorflow_datasets' copy of each source in that copy's
+order, which other copies don't have. From those the test images are still VTAB's, the training
+images another draw of the same size.
 """
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from arcvit.core.errors import UserError
-from arcvit.data.catalogue import find_task
+from arcvit.data.catalogue import BenchmarkTask, find_task
+from arcvit.data.hub import PREFIX
 from arcvit.data.rgb import read_rgb
 from arcvit.data.source import open_task
 from arcvit.data.task import Split
+from arcvit.data.tfds import find_copy
+from arcvit.data.vtab_from_tfds import write_from_tfds
+from arcvit.data.vtab_sources import SOURCES
 from arcvit.data.vtab_write import write_vtab
 
-PREPARED = (
+OTHER_COPIES = (
     "cifar",
     "dtd",
     "oxford_flowers102",
@@ -30,31 +35,51 @@ PREPARED = (
 """Tasks whose test images are the source's own test split and whose labels are its classes."""
 
 
-def prepare_vtab(name: str, source: str, out: Path, *, seed: int) -> dict[str, int]:
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What was written."""
+
+    counts: dict[str, int]
+    """The number of images of each split."""
+    own_draw: bool
+    """Whether the training images are drawn as VTAB's are."""
+
+
+def prepare_vtab(name: str, source: str, out: Path, *, seed: int) -> Prepared:
     """Write a task in the VTAB-1k layout, in PNG: not a pixel of the source changes.
 
-    train800 is drawn from the source's training split and val200 from its validation split, or
-    from a part of the training split that is held out where there is none.
+    From a data set that tensorflow_datasets has prepared: all 19 tasks, drawn as VTAB does. From
+    other copies: ``OTHER_COPIES``; train800 is drawn from the source's training split and val200
+    from its validation split, or from a part of the training split that is held out where there is
+    none.
 
     Args:
         name: the task, by name or alias.
-        source: what ``open_task`` reads: a folder in any layout, or ``hf:NAME``.
+        source: a folder of tensorflow_datasets, or what ``open_task`` reads: a folder in any
+            layout, or ``hf:NAME``.
         out: the root; the task's folder in it must not exist yet.
-        seed: decides which images are drawn.
-
-    Returns:
-        The number of images of each split.
+        seed: decides which images of other copies are drawn.
 
     Raises:
         UserError: a task that can't be prepared, a source that isn't that task's, or the task's
             folder is there already.
     """
     task = find_task(name, suite="vtab")
-    if task.name not in PREPARED:
+    if not source.startswith(PREFIX):
+        of_task = SOURCES[task.name]
+        copy = find_copy(Path(source).expanduser(), of_task.dataset, of_task.config)
+        if copy is not None:
+            return Prepared(counts=write_from_tfds(task, of_task, copy, out), own_draw=True)
+    if task.name not in OTHER_COPIES:
         raise UserError(
-            f"{task.name} can't be prepared, as its splits or labels are not its source's: expected"
-            f" one of {', '.join(PREPARED)}; get it in the VTAB-1k layout."
+            f"{task.name} can't be prepared from {source}, as its splits or labels are not its"
+            f" source's: expected {SOURCES[task.name].dataset} as tensorflow_datasets prepares it;"
+            f" from other copies arcvit prepares {', '.join(OTHER_COPIES)}."
         )
+    return Prepared(counts=_from_other_copy(task, source, out, seed), own_draw=False)
+
+
+def _from_other_copy(task: BenchmarkTask, source: str, out: Path, seed: int) -> dict[str, int]:
     found = open_task(source)
     counts = {split: len(found.splits[split]) for split in found.splits}
     if len(found.classes) != task.classes or counts.get("test") != task.test:
