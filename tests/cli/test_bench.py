@@ -54,8 +54,10 @@ def test_the_runs_of_a_bench(finished: Path) -> None:
             choice = json.loads((folder / "search" / "choice.json").read_text())
             assert len(choice["trials"]) == 3
             best = max(trial["val_accuracy"] for trial in choice["trials"])
-            assert choice["lr"] == min(
-                trial["lr"] for trial in choice["trials"] if trial["val_accuracy"] == best
+            assert choice["settings"]["optim.lr"] == min(
+                trial["settings"]["optim.lr"]
+                for trial in choice["trials"]
+                if trial["val_accuracy"] == best
             )
             for trial in (folder / "search").glob("lr-*"):
                 record = json.loads((trial / "result.json").read_text())
@@ -127,10 +129,12 @@ WRONG = [
     (["--seeds=1,1"], "expected different names"),
     (["--tasks=three"], "suite mine has no task 'three': expected one, two."),
     (["--engine.epoks=3"], "there is no flag '--engine.epoks'. Did you mean 'engine.epochs'"),
-    (["--optim.lr=1"], "--optim.lr fixes the rate that is searched"),
+    (["--optim.lr=1"], "--optim.lr fixes what is searched: give --search none"),
+    (["--optim.weight_decay=0", "--search=wide"], "--optim.weight_decay fixes what is searched"),
     (["--data.path=x"], "--data.path is the bench's own"),
     (["--seed=3"], "--seed is the bench's own"),
-    (["--search=gird"], "--search 'gird' isn't there: expected grid, none or a YAML file"),
+    (["--search=gird"], "--search 'gird' isn't there: expected grid, wide, none or a YAML file"),
+    (["--search=gird"], "Did you mean 'grid'"),
     (["--recipe=vtab/vit_b"], "recipe 'vtab/vit_b' isn't there"),
     (["--recipe=vtab/vit_b"], "Did you mean 'vtab/vit_b16'"),
 ]
@@ -144,6 +148,14 @@ def test_wrong_flags(
     assert answer.code == 2
     assert sentence in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_a_search_over_a_misspelt_setting(arcvit: Arcvit, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text("arc: {optim.lrr: [0.1]}")
+    given = ["--methods=arc", f"--search={tmp_path / 'space.yaml'}", f"--data.root={root}"]
+    answer = arcvit("bench", root / "mine.yaml", *given)
+    assert answer.code == 2
+    assert "no key 'optim.lrr' in a recipe. Did you mean" in answer.err
 
 
 WRONG_SUITES = [

@@ -6,9 +6,8 @@ import pytest
 
 from arcvit.core.errors import UserError
 from arcvit.data.catalogue import suite_tasks
-from arcvit.recipe.library import recipe_values, search_rates, shipped_recipes
+from arcvit.recipe.library import recipe_values, shipped_recipes
 from arcvit.recipe.parser import parse_values, recipe_of, recipe_parser
-from arcvit.recipe.recipe import DEFAULT_LR
 
 ROOT = Path(recipe_values.__code__.co_filename).parent / "recipes"
 
@@ -75,17 +74,3 @@ def test_wrong_recipes(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(UserError) as caught:
         recipe_parser("train").parse_args([f"--config={file}", "--data.path=x"])
     assert sentence in str(caught.value)
-
-
-def test_every_method_is_searched_alike() -> None:
-    rates = search_rates()
-    assert sorted(rates) == sorted(DEFAULT_LR)
-    assert {len(found) for found in rates.values()} == {3}
-    assert all(DEFAULT_LR[method] in found for method, found in rates.items())
-
-
-@pytest.mark.parametrize("text", ["rates: {a: [1], b: [1, 2]}", "rates: {a: [0]}", "a: 1", "- b"])
-def test_wrong_search_spaces(tmp_path: Path, text: str) -> None:
-    (tmp_path / "s.yaml").write_text(text)
-    with pytest.raises(UserError, match="isn't a search space"):
-        search_rates(tmp_path / "s.yaml")

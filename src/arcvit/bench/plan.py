@@ -57,7 +57,7 @@ def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
         sizes = _sizes(task, root)
         for method in bench.methods:
             recipe = bench.recipe_for(task, task.path, method, bench.seeds[0])
-            trials = len(bench.rates[method]) if bench.rates else 0
+            trials = len(bench.space[method]) if bench.space else 0
             runs += trials + len(bench.seeds)
             try:
                 cost = costs.setdefault(_key(recipe), _cost(recipe))

@@ -1,6 +1,5 @@
 """Run a suite: search, then the final runs with each seed, one after another in one process."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from arcvit.core.result import is_finished, read_result
 from arcvit.recipe.execute import execute
 from arcvit.recipe.prepare import open_recipe_task
 from arcvit.recipe.recipe import Recipe
-from arcvit.sweep.rates import choose_rate, refuse_other_settings
+from arcvit.sweep.choose import choose_settings, refuse_other_settings
+from arcvit.sweep.space import Settings, label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,16 @@ def run_bench(bench: Bench, root: Path | None, out: Path, console: Console) -> l
 def _run_method(
     bench: Bench, task: SuiteTask, path: Path, method: str, out: Path, console: Console
 ) -> None:
-    recipes = [bench.recipe_for(task, path, method, seed) for seed in bench.seeds]
-    _record_task(task, recipes[0], out / task.name, console)
     folder = out / task.name / method
-    if bench.rates is not None:
-        rate = choose_rate(recipes[0], bench.rates[method], folder / "search", console)
-        recipes = [
-            dataclasses.replace(r, optim=dataclasses.replace(r.optim, lr=rate)) for r in recipes
-        ]
-    for recipe in recipes:
+    first = bench.seeds[0]
+    _record_task(task, bench.recipe_for(task, path, method, first), folder.parent, console)
+    settings: Settings = {}
+    if bench.space is not None:
+        trials = ((s, bench.recipe_for(task, path, method, first, s)) for s in bench.space[method])
+        settings = choose_settings(trials, folder / "search", console)
+    chosen = label(settings)
+    for seed in bench.seeds:
+        recipe = bench.recipe_for(task, path, method, seed, settings)
         run = folder / f"seed-{recipe.seed}"
         if is_finished(run):
             refuse_other_settings(run, recipe)
@@ -81,7 +82,7 @@ def _run_method(
         shown = "-" if result.test_accuracy is None else f"{result.test_accuracy:.1%}"
         _say(
             console,
-            f"{task.name} {method} seed {recipe.seed} lr {recipe.optim.lr:g}: test {shown},"
+            f"{task.name} {method} seed {seed} {chosen or f'lr {recipe.optim.lr:g}'}: test {shown},"
             f" {state} ({sum(result.seconds.values()):.0f} s)",
         )
 

@@ -1,7 +1,9 @@
 """The recipe of each trial of a bench. No torch."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from arcvit.bench.suite import Suite, SuiteTask
@@ -9,6 +11,7 @@ from arcvit.core.errors import UserError
 from arcvit.recipe.library import is_shipped, merged, recipe_values
 from arcvit.recipe.parser import parse_values
 from arcvit.recipe.recipe import Recipe
+from arcvit.sweep.space import Settings, nested
 
 ARC_METHODS = ("arc", "arc_att")
 _OURS = ("--data.path", "--method", "--seed", "--data.fit_on", "--config")
@@ -22,7 +25,7 @@ class Bench:
         suite: the tasks.
         methods: the methods, in the order of the table.
         seeds: seeds of the final runs; the first one is that of the search.
-        rates: learning rates to try, by method; None: no search.
+        space: settings to try, by method; None: no search.
         recipe: a recipe in place of the suite's own; None: the suite's.
         overrides: flags of a recipe, for all runs.
     """
@@ -30,7 +33,7 @@ class Bench:
     suite: Suite
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
-    rates: dict[str, list[float]] | None
+    space: Mapping[str, Sequence[Settings]] | None
     recipe: str | None
     overrides: tuple[str, ...]
 
@@ -40,18 +43,35 @@ class Bench:
                 raise UserError(
                     f"{flag} is the bench's own: choose with --tasks, --methods, --seeds, --recipe."
                 )
-            if flag == "--optim.lr" and self.rates is not None:
-                raise UserError("--optim.lr fixes the rate that is searched: give --search none.")
-        if self.rates is not None:
-            missing = [method for method in self.methods if method not in self.rates]
-            if missing:
-                raise UserError(f"the search has no rates for {', '.join(missing)}: add them.")
+        if self.space is None:
+            return
+        missing = [method for method in self.methods if method not in self.space]
+        if missing:
+            raise UserError(f"the search has no settings for {', '.join(missing)}: add them.")
+        searched = {f"--{key}" for method in self.methods for key in self.space[method][0]}
+        for flag in (override.split("=")[0] for override in self.overrides):
+            if flag in searched:
+                raise UserError(f"{flag} fixes what is searched: give --search none.")
 
-    def recipe_for(self, task: SuiteTask, path: Path | str, method: str, seed: int) -> Recipe:
-        """The recipe of a final run, but for a searched rate.
+    def recipe_for(
+        self,
+        task: SuiteTask,
+        path: Path | str,
+        method: str,
+        seed: int,
+        settings: Settings = MappingProxyType({}),
+    ) -> Recipe:
+        """The recipe of a final run.
 
         The recipe of the task (``vtab/swin_b/cifar``) is taken where there is one. A learning rate
         in it is ARC's: the other methods have their own defaults.
+
+        Args:
+            task: the task.
+            path: where it lies.
+            method: the method.
+            seed: the seed.
+            settings: what a search has chosen.
 
         Raises:
             UserError: a setting isn't known or out of range.
@@ -69,6 +89,7 @@ class Bench:
         # Trials are short and many: nothing follows them, and few leave a checkpoint.
         quiet = {"engine": {"track": [], "checkpoint_every": 10}}
         values = merged(merged(quiet, values), {"data": data, "method": method, "seed": seed})
+        values = merged(values, nested(settings))
         return parse_values(values, self.overrides, "bench")
 
 

@@ -14,7 +14,7 @@ def run(argv: list[str]) -> int:
     """Run a suite, or print its plan; 1 where a task failed."""
     parser = command_parser(
         "bench",
-        "Run tasks with several methods: the learning rate is chosen on the validation split, the"
+        "Run tasks with several methods: settings are chosen on the validation split, the"
         " model trained on train and val with each seed, the test split read once. Any field of a"
         " recipe is a flag for all runs, as --engine.epochs 5 or --backbone NAME. What is finished"
         " isn't run again; the same command goes on after an interruption.",
@@ -25,7 +25,10 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--methods", default=METHODS, help=f"Default: {METHODS}.")
     parser.add_argument("--seeds", default="0,1,2", help="Seeds of the final runs (0,1,2).")
     parser.add_argument(
-        "--search", default="grid", help="grid (default), none, or a YAML with rates by method."
+        "--search",
+        default="grid",
+        help="What to choose on validation: grid (three learning rates, default), wide (7 rates x"
+        " 5 weight decays), none, or a YAML as 'arc: {optim.lr: [0.001, 0.01]}'.",
     )
     parser.add_argument("--recipe", help="A recipe in place of the suite's own, as vtab/swin_b.")
     parser.add_argument("--out", type=Path, help="Folder of the runs (default: runs/SUITE).")
@@ -36,25 +39,24 @@ def run(argv: list[str]) -> int:
 
     from arcvit.bench.suite import load_suite
     from arcvit.bench.trials import Bench, split_list
-    from arcvit.recipe.library import search_rates
+    from arcvit.sweep.space import load_space
 
     suite = load_suite(options.suite)
     if options.tasks is not None:
         suite = suite.only(split_list(options.tasks, "tasks"))
-    rates = None
-    if options.search != "none":
-        rates = search_rates(None if options.search == "grid" else Path(options.search))
     bench = Bench(
         suite=suite,
         methods=tuple(_methods(split_list(options.methods, "methods"))),
         seeds=tuple(_seeds(split_list(options.seeds, "seeds"))),
-        rates=rates,
+        space=None if options.search == "none" else load_space(options.search),
         recipe=options.recipe,
         overrides=tuple(overrides),
     )
     # A misspelt setting shows before anything runs.
+    task, first = suite.tasks[0], bench.seeds[0]
     for method in bench.methods:
-        bench.recipe_for(suite.tasks[0], suite.tasks[0].path, method, bench.seeds[0])
+        for settings in bench.space[method] if bench.space else [{}]:
+            bench.recipe_for(task, task.path, method, first, settings)
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)  # a file or a pipe has no width of its own

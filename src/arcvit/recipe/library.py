@@ -10,7 +10,7 @@ from arcvit.core.errors import UserError, nearest
 
 EXTENDS = "extends"
 _ROOT = Path(str(resources.files("arcvit") / "recipe" / "recipes"))
-_NOT_RECIPES = ("search", "vtab/base", "fgvc/base")
+_NOT_RECIPES = ("vtab/base", "fgvc/base")
 
 
 def shipped_recipes() -> list[str]:
@@ -51,29 +51,6 @@ def expanded_config(value: str) -> dict[str, Any] | None:
         return recipe_values(value)
     is_yaml = file.is_file() and file.suffix in (".yaml", ".yml")
     return recipe_values(file) if is_yaml and EXTENDS in _read_if_mapping(file) else None
-
-
-def search_rates(file: Path | None = None) -> dict[str, list[float]]:
-    """Learning rates to try, by method.
-
-    Raises:
-        UserError: the file isn't ``rates: {method: [rate, ...]}``, as many rates for each.
-    """
-    file = file or _ROOT / "search.yaml"
-    if not file.is_file():
-        raise UserError(f"--search {str(file)!r} isn't there: expected grid, none or a YAML file.")
-    rates = _read_if_mapping(file).get("rates")
-    lists = list(rates.values()) if isinstance(rates, dict) else []
-    good = all(
-        isinstance(r, list) and r and all(isinstance(x, int | float) and x > 0 for x in r)
-        for r in lists
-    )
-    if rates is None or not good or len({len(r) for r in lists}) != 1:
-        raise UserError(
-            f"{file} isn't a search space: expected 'rates' with a list of learning rates for each"
-            " method, as many for every method."
-        )
-    return {method: sorted(map(float, values)) for method, values in rates.items()}
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The learning rate of a method on a task, chosen on the validation split."""
+"""The settings of a method on a task, chosen on the validation split."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -12,42 +12,43 @@ from arcvit.core.result import is_finished, read_result
 from arcvit.recipe.execute import execute
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run_folder import differing_keys
+from arcvit.sweep.space import Settings, label
 
 CHOICE_FILE = "choice.json"
 
 
-def choose_rate(recipe: Recipe, rates: Sequence[float], folder: Path, console: Console) -> float:
-    """Train on the training split with each rate; the best on validation, ties to the lower.
+def choose_settings(
+    trials: Iterable[tuple[Settings, Recipe]], folder: Path, console: Console
+) -> Settings:
+    """Train on the training split with each settings; the best on validation, ties to the lower.
 
     The test split isn't read. Trials that have finished before aren't run again.
 
     Args:
-        recipe: what to do, but for the rate.
-        rates: rates to try.
+        trials: settings to try, each with the recipe that has them.
         folder: where the trials are left, with the choice in ``choice.json``.
         console: where failures of a trial are shown.
 
     Raises:
-        UserError: the task has no validation split, or no rate gives a finite loss.
+        UserError: the task has no validation split, or no settings give a finite loss.
     """
-    accuracies: dict[float, float] = {}
+    tried: list[tuple[Settings, float]] = []
     failed: UserError | None = None
-    for rate in sorted(rates):
+    for settings, recipe in trials:
         trial = dataclasses.replace(
             recipe,
             data=dataclasses.replace(recipe.data, fit_on="train"),
-            optim=dataclasses.replace(recipe.optim, lr=rate),
             engine=dataclasses.replace(recipe.engine, validate_every=0),
         )
-        run = folder / f"lr-{rate:g}"
+        run = folder / label(settings).replace(" ", "-")
         if is_finished(run):
             refuse_other_settings(run, trial)
         else:
             try:
                 execute(trial, run, console, quiet=True, read_test=False)
             except UserError as error:
-                # A rate that diverges loses; other mistakes fail at every rate.
-                console.print(f"  lr {rate:g}: {error}", highlight=False, soft_wrap=True)
+                # A rate that diverges loses; other mistakes fail with every rate.
+                console.print(f"  {label(settings)}: {error}", highlight=False, soft_wrap=True)
                 failed = error
                 continue
         accuracy = read_result(run).val_accuracy
@@ -56,19 +57,19 @@ def choose_rate(recipe: Recipe, rates: Sequence[float], folder: Path, console: C
                 f"{recipe.data.path} has no validation split to choose on: give --search none, or"
                 " let --data.val_fraction hold one out."
             )
-        accuracies[rate] = accuracy
-    if not accuracies:
+        tried.append((settings, accuracy))
+    if not tried:
         assert failed is not None
         raise failed
-    chosen = best_rate(accuracies)
-    trials = [{"lr": rate, "val_accuracy": value} for rate, value in accuracies.items()]
-    write_json(folder / CHOICE_FILE, {"lr": chosen, "trials": trials})
+    chosen = best_settings(tried)
+    record = [{"settings": settings, "val_accuracy": accuracy} for settings, accuracy in tried]
+    write_json(folder / CHOICE_FILE, {"settings": chosen, "trials": record})
     return chosen
 
 
-def best_rate(accuracies: dict[float, float]) -> float:
-    """The rate with the highest accuracy; of several the lowest."""
-    return min(accuracies, key=lambda rate: (-accuracies[rate], rate))
+def best_settings(tried: Iterable[tuple[Settings, float]]) -> Settings:
+    """The settings with the highest accuracy; of several the lowest, by their first value first."""
+    return min(tried, key=lambda trial: (-trial[1], tuple(trial[0].values())))[0]
 
 
 def refuse_other_settings(run: Path, recipe: Recipe) -> None:
