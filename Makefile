@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 QUANTIZED := .quantized
+EXTRAS := .extras
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-quantized lint check clean
+.PHONY: help demo test test-slow test-quantized test-extras lint check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +35,17 @@ $(QUANTIZED)/.ready: $(READY)
 	fi
 	@touch $@
 
+# Beside it too: what is not an extra must run without them.
+$(EXTRAS)/.ready: $(READY)
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python $(BIN)/python --target $(EXTRAS) \
+	    --constraints constraints.txt datasets webdataset scipy; \
+	else \
+	  $(BIN)/python -m pip install --quiet --upgrade --target $(EXTRAS) \
+	    --constraint constraints.txt datasets webdataset scipy; \
+	fi
+	@touch $@
+
 demo: $(READY) ## Train ARC on bundled photos and write runs/demo/index.html
 	$(BIN)/arcvit demo
 
@@ -46,13 +58,16 @@ test-slow: $(READY) ## Run the slow tests
 test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
 
+test-extras: $(EXTRAS)/.ready ## Run the tests that need the readers' libraries
+	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/test_containers.py tests/data/test_dogs.py
+
 lint: $(READY) ## Style, types, import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 
-check: lint test test-slow test-quantized ## The full gate, as CI runs it
+check: lint test test-slow test-quantized test-extras ## The full gate, as CI runs it
 
 clean: ## Remove the environment and caches
-	rm -rf $(VENV) $(QUANTIZED) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(QUANTIZED) $(EXTRAS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
