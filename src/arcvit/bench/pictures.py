@@ -65,14 +65,15 @@ def difference_to_linear(rows: Sequence[Row]) -> bytes | None:
 
 
 def learning_curves(collected: Collected) -> bytes:
-    """Training accuracy by epoch, a panel a task, of the first seed."""
-    columns = min(4, len(collected.tasks))
-    lines = -(-len(collected.tasks) // columns)
+    """Training accuracy by epoch, a panel a task with runs, of the first seed."""
+    tasks = [t for t in collected.tasks if any((t, m) in collected.runs for m in collected.methods)]
+    columns = min(4, len(tasks))
+    lines = -(-len(tasks) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.6 * lines), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, squeeze=False).flat
     colours = {m: f"C{i % 10}" for i, m in enumerate(collected.methods)}
-    for axes, task in zip(panels, collected.tasks, strict=False):
+    for axes, task in zip(panels, tasks, strict=False):
         for method in collected.methods:
             runs = collected.runs.get((task, method), ())
             file = runs[0].folder / METRICS_FILE if runs else None
@@ -87,12 +88,13 @@ def learning_curves(collected: Collected) -> bytes:
                 marker="." if len(epochs) < 6 else None,
             )
         axes.set_title(task, fontsize="small")
+        axes.set_xlabel("epoch", fontsize="small")
         axes.grid(visible=True, alpha=0.3)
     for axes in list(panels):
         axes.set_axis_off()
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize="small")
-    figure.supxlabel("epoch", fontsize="small")
+    lines_of = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
+    shown = {method: lines_of[method] for method in collected.methods if method in lines_of}
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=6, fontsize="small")
     figure.supylabel("training accuracy (%)", fontsize="small")
     return _png(figure)
 
