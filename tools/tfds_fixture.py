@@ -81,8 +81,8 @@ def nearest(record):
 
 
 PARTS = {
-    "cifar": (Cifar100, ("train[:90%]", "train[90%:]", "test"), lambda record: record["label"]),
-    "clevr_dist": (Clevr, ("train[:90%]", "train[90%:]", "validation"), nearest),
+    "cifar": (Cifar100, ("train[:40]", "train[81:87]", "test"), lambda record: record["label"]),
+    "clevr_dist": (Clevr, ("train[:40]", "train[54:60]", "validation"), nearest),
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 Arcvit = Callable[..., object]
 
@@ -59,7 +60,9 @@ def test_the_runs_of_a_bench(finished: Path) -> None:
                 for trial in choice["trials"]
                 if trial["val_accuracy"] == best
             )
-            for trial in (folder / "search").glob("lr-*"):
+            trials = list((folder / "search").glob("optim.lr=*"))
+            assert len(trials) == 3
+            for trial in trials:
                 record = json.loads((trial / "result.json").read_text())
                 assert record["test_accuracy"] is None
                 assert record["train_images"] == 48
@@ -150,12 +153,41 @@ def test_wrong_flags(
     assert answer.err.count("\n") == 1
 
 
-def test_a_search_over_a_misspelt_setting(arcvit: Arcvit, root: Path, tmp_path: Path) -> None:
-    (tmp_path / "space.yaml").write_text("arc: {optim.lrr: [0.1]}")
+def test_a_search_over_two_settings(arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text("arc: {optim.lr: [0.001, 0.01], arc.dropout: [0.5, 0]}")
+    given = [*command(root, tiny, tmp_path / "runs"), f"--search={tmp_path / 'space.yaml'}"]
+    answer = arcvit("bench", *given, "--methods=arc", "--tasks=one", "--seeds=1")
+    assert answer.code == 0
+    folder = tmp_path / "runs" / "one" / "arc"
+    choice = json.loads((folder / "search" / "choice.json").read_text())
+    assert len(choice["trials"]) == 4
+    recipe = yaml.safe_load((folder / "seed-1" / "recipe.yaml").read_text())
+    assert choice["settings"] == {
+        "optim.lr": recipe["optim"]["lr"],
+        "arc.dropout": recipe["arc"]["dropout"],
+    }
+    for trial in choice["trials"]:
+        lr, dropout = trial["settings"].values()
+        run = folder / "search" / f"optim.lr={lr},arc.dropout={dropout}"
+        assert yaml.safe_load((run / "recipe.yaml").read_text())["arc"]["dropout"] == dropout
+
+
+@pytest.mark.parametrize(
+    ("space", "sentence"),
+    [
+        ("arc: {optim.lrr: [0.1]}", "no key 'optim.lrr' in a recipe. Did you mean"),
+        ("arc: {optim.lr: [0.1, -1]}", "optim.lr is -1"),
+        ("arc: {seed: [1, 2]}", "the search names seed, which is the bench's own"),
+    ],
+)
+def test_wrong_searches(
+    arcvit: Arcvit, root: Path, tmp_path: Path, space: str, sentence: str
+) -> None:
+    (tmp_path / "space.yaml").write_text(space)
     given = ["--methods=arc", f"--search={tmp_path / 'space.yaml'}", f"--data.root={root}"]
     answer = arcvit("bench", root / "mine.yaml", *given)
     assert answer.code == 2
-    assert "no key 'optim.lrr' in a recipe. Did you mean" in answer.err
+    assert sentence in answer.err
 
 
 WRONG_SUITES = [

@@ -72,7 +72,7 @@ def test_configs(tmp_path: Path) -> None:
         (Part("train", stop=90), 3060, (0, 2754)),
         (Part("train", start=90), 3060, (2754, 3060)),
         (Part("train", start=60, stop=80), 27_000, (16_200, 21_600)),
-        (Part("train", stop=90), 15, (0, 14)),  # 13.5
+        (Part("train", stop=90), 15, (0, 13)),  # 13.5
     ],
 )
 def test_parts(part: Part, count: int, places: tuple[int, int]) -> None:
@@ -94,6 +94,14 @@ def test_a_file_more_than_take_turns() -> None:
     first = [(file, n) for file in range(16) for n in range(16)]
     last = [(file, 16) for file in range(16)]
     assert order == first + last + [(16, n) for n in range(17)]
+
+
+def test_files_that_are_not_shuffled_come_one_after_the_other(tmp_path: Path) -> None:
+    info(tmp_path / "dtd", name="dtd", disableShuffling=True)
+    copy = find_copy(tmp_path, "dtd")
+    assert copy is not None
+    order = list(in_turns([numbered(0, 40), numbered(1, 5)], copy.cycle))
+    assert order == [*numbered(0, 40), *numbered(1, 5)]
 
 
 @given(st.lists(st.integers(0, 60), max_size=40))

@@ -11,6 +11,7 @@ from PIL import Image
 from arcvit.core.errors import UserError
 from arcvit.data import vtab_prepare
 from arcvit.data.catalogue import find_task
+from arcvit.data.tfds import Part
 from arcvit.data.vtab import read_vtab
 
 COPIES = Path(__file__).parent / "tfds"
@@ -24,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Tasks of the size that the copies have."""
 
     def find(name: str, suite: str) -> Any:
-        return replace(find_task(name, suite=suite), train=30, val=6, **SIZES.get(name, {}))
+        return replace(find_task(name, suite=suite), train=40, val=6, **SIZES.get(name, {}))
 
     monkeypatch.setattr(vtab_prepare, "find_task", find)
     return monkeypatch
@@ -36,13 +37,13 @@ def test_the_images_and_labels_that_tensorflow_datasets_gives(task: str, tmp_pat
     written = vtab_prepare.prepare_vtab(task, str(COPIES), tmp_path, seed=0)
     assert written.own_draw
     counts = written.counts
-    assert (counts["train"], counts["val"], counts["trainval"]) == (30, 6, 36)
+    assert (counts["train"], counts["val"], counts["trainval"]) == (40, 6, 46)
     found = read_vtab(tmp_path / task)
     for split, expected in EXPECTED[task].items():
         images = found.split(split)
         pixels = [np.asarray(Image.open(path))[0, 0].tolist() for path in images.paths]
         got = [[pixel, label] for pixel, label in zip(pixels, images.labels, strict=True)]
-        assert got == expected[: len(got)]
+        assert got == expected
         assert len(got) == counts[split]
     readme = (tmp_path / task / "README.md").read_text()
     assert "as VTAB's own are" in readme
@@ -62,8 +63,12 @@ def test_ones_become_white(small: Any, tmp_path: Path) -> None:
     [
         ("dtd", {}, "no prepared copies of dtd"),
         ("clevr_count", {}, "expected 8 classes and 15,000 test images, it has 8 and 10"),
-        ("cifar", {"feature": "fine"}, "records of image, label: expected image and fine"),
-        ("cifar", {"rule": lambda record: 4}, "the label 4 in record 0 of train: expected 0 to 3"),
+        (
+            "cifar",
+            {"feature": "fine"},
+            "image 0 of train, has image, label: expected image and fine",
+        ),
+        ("cifar", {"rule": lambda record: 4}, "image 0 of train, has the label 4: expected 0 to 3"),
     ],
 )
 def test_wrong_sources(
@@ -76,6 +81,15 @@ def test_wrong_sources(
     assert not list(tmp_path.rglob("*.txt"))
 
 
+@pytest.mark.parametrize("val", [Part("train", start=95), Part("validation")])
+def test_a_copy_that_is_too_small(small: Any, tmp_path: Path, val: Part) -> None:
+    source = vtab_prepare.SOURCES["cifar"]
+    parts = replace(source.parts, val=val)
+    small.setattr(vtab_prepare, "SOURCES", {"cifar": replace(source, parts=parts)})
+    with pytest.raises(UserError, match=r"has [05] images to take val from: expected at least 6"):
+        vtab_prepare.prepare_vtab("cifar", str(COPIES), tmp_path / "out", seed=0)
+
+
 @pytest.mark.usefixtures("small")
 def test_a_broken_copy_leaves_nothing(tmp_path: Path) -> None:
     shutil.copytree(COPIES / "cifar100", tmp_path / "cifar100")
@@ -84,7 +98,7 @@ def test_a_broken_copy_leaves_nothing(tmp_path: Path) -> None:
     at = content.index(b"IHDR")
     content[at : at + 4] = b"oops"
     file.write_bytes(content)
-    with pytest.raises(UserError, match="broken record, number 16 of train"):
+    with pytest.raises(UserError, match="image 16 of train, can't be read"):
         vtab_prepare.prepare_vtab("cifar", str(tmp_path), tmp_path / "out", seed=0)
     file.unlink()
     with pytest.raises(UserError, match="00001-of-00003 isn't there"):

@@ -56,7 +56,6 @@ def test_parts_are_apart_and_large_enough(task: Any) -> None:
         ("clevr_dist", {"objects/pixel_coords": (99.0, 1.0, 12.0, 1.0, 2.0, 8.6)}, 2),
         ("kitti", {"objects/type": (3, 0), "objects/location": (0, 0, 2.0, 0, 0, 15.0)}, 1),
         ("kitti", {"objects/type": (), "objects/location": ()}, 3),
-        ("kitti", {}, 3),
         ("dsprites_loc", {"label_x_position": (31,), "label_orientation": (0,)}, 15),
         ("dsprites_ori", {"label_x_position": (31,), "label_orientation": (5,)}, 2),
         ("smallnorb_azi", {"label_azimuth": (17,), "label_elevation": (3,)}, 17),

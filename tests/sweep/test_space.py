@@ -40,6 +40,8 @@ WRONG = [
     ("arc: {optim.lr: [a]}", "isn't a search space"),
     ("arc: {optim.lr: [true]}", "isn't a search space"),
     ("arc: {optim.lr: 1}", "isn't a search space"),
+    ("{}", "isn't a search space"),
+    ("arc: {optim: [1], optim.lr: [1]}", "isn't a search space"),
     ("arc: {}", "isn't a search space"),
     ("arc: [1]", "isn't a search space"),
     ("- arc", "isn't a search space"),

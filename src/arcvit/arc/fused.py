@@ -98,7 +98,7 @@ class NormAdapter(torch.autograd.Function):
         adapted, *for_backward = _forward(x, weight, norm_bias, *adapter, eps, dropout)
         ctx.save_for_backward(x, weight, norm_bias, *adapter, *for_backward)
         ctx.eps = eps
-        ctx.scale = 1.0 / (1.0 - dropout)
+        ctx.scale = _factor(dropout)
         ctx.norm_dtype = adapted.dtype
         return adapted
 
@@ -130,7 +130,7 @@ def _forward(
     dtype, work = _norm_dtype(x, weight, norm_bias), _work_dtype(x, down)
     with _autocast_off(x.device.type):
         kept = _kept(len(rows), r, dropout, x.device) if dropout > 0.0 else None
-        into, out_of = _projections(down, coefficients / (1.0 - dropout), up, bias, work)
+        into, out_of = _projections(down, coefficients * _factor(dropout), up, bias, work)
         adapted, bottleneck, mean, rstd = (_kernels(x) or fused_torch).forward(
             rows, weight, norm_bias, into, out_of, kept, eps=eps, dtype=dtype
         )
@@ -145,8 +145,7 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     needs = (needs_x, needs_weight, needs_norm_bias)
     d, work = x.shape[-1], bottleneck.dtype
     grad, rows = grad.reshape(-1, d), x.reshape(-1, d)
-    into, out_of = _projections(down, coefficients * ctx.scale, up, bias, work)
-    out_of = out_of[: len(into)]
+    into, out_of = _projections(down, coefficients * ctx.scale, up, None, work)
     grad_x = grad_weight = grad_norm_bias = None
     kernels = _kernels(x)
     if kernels is not None and needs == (True, False, False):
@@ -229,7 +228,7 @@ def _projections(
 ) -> tuple[Tensor, Tensor]:
     """``(D * c)^T``, (r, d), and ``[U; b]``, (r + 1, d), or U where there is no bias.
 
-    Both row by row in memory, and rounded once from the parameters.
+    Both row by row in memory; fp32 parameters are rounded once where the work is in less.
     """
     out_of = _out_of(down, up, bias, work)
     of_down = out_of[: len(coefficients)] if up is None and work == down.dtype else down.mT
@@ -243,6 +242,11 @@ def _out_of(down: Tensor, up: Tensor | None, bias: Tensor | None, work: torch.dt
     if bias is None:
         return out_of.contiguous()
     return torch.cat([out_of, bias.to(work).unsqueeze(0)])
+
+
+def _factor(dropout: float) -> float:
+    """What the elements that dropout keeps are multiplied by."""
+    return 1.0 / (1.0 - dropout)
 
 
 def _kept(rows: int, r: int, dropout: float, device: torch.device) -> Tensor:

@@ -73,7 +73,7 @@ def learning_curves(collected: Collected) -> bytes:
     FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, squeeze=False).flat
     colours = {m: f"C{i % 10}" for i, m in enumerate(collected.methods)}
-    for axes, task in zip(panels, tasks, strict=False):
+    for task, axes in zip(tasks, panels, strict=False):
         for method in collected.methods:
             runs = collected.runs.get((task, method), ())
             file = runs[0].folder / METRICS_FILE if runs else None

@@ -97,6 +97,10 @@ def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
         f" {efficiency:.0%} of it reached; decoding of images isn't counted."
         " Memory is that of a training step in fp32.",
     )
+    keys = {key for trials in (bench.space or {}).values() for key in trials[0]}
+    others = sorted(key for key in keys if not key.startswith("optim."))
+    if others:
+        _say(console, f"What a search over {', '.join(others)} changes isn't counted.")
     _say(console, f"runs: trials of the search + seeds ({', '.join(map(str, bench.seeds))}).")
 
 

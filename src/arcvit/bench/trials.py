@@ -15,6 +15,7 @@ from arcvit.sweep.space import Settings, nested
 
 ARC_METHODS = ("arc", "arc_att")
 _OURS = ("--data.path", "--method", "--seed", "--data.fit_on", "--config")
+_NOT_SEARCHED = (*_OURS, "--engine.validate_every")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class Bench:
         if missing:
             raise UserError(f"the search has no settings for {', '.join(missing)}: add them.")
         searched = {f"--{key}" for method in self.methods for key in self.space[method][0]}
+        for flag in sorted(searched.intersection(_NOT_SEARCHED)):
+            raise UserError(f"the search names {flag[2:]}, which is the bench's own: take it out.")
         for flag in (override.split("=")[0] for override in self.overrides):
             if flag in searched:
                 raise UserError(f"{flag} fixes what is searched: give --search none.")

@@ -55,7 +55,8 @@ def run(argv: list[str]) -> int:
     # A misspelt setting shows before anything runs.
     task, first = suite.tasks[0], bench.seeds[0]
     for method in bench.methods:
-        for settings in bench.space[method] if bench.space else [{}]:
+        trials = bench.space[method] if bench.space else [{}]
+        for settings in (trials[0], trials[-1]):  # all lowest values, all highest
             bench.recipe_for(task, task.path, method, first, settings)
     console = Console()
     if not console.is_terminal:

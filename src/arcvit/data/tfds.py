@@ -34,8 +34,8 @@ class Part:
     """Where it stops, in per cent."""
 
     def within(self, count: int) -> range:
-        """The places of its records in a split of ``count``; limits are rounded, as in tfds."""
-        return range(round(self.start * count / 100), round(self.stop * count / 100))
+        """The places of its records in a split of ``count``; limits are rounded down."""
+        return range(self.start * count // 100, self.stop * count // 100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,25 +50,30 @@ class TfdsCopy:
     """Its version, such as 3.0.2."""
     lengths: Mapping[str, Sequence[int]]
     """For each split, the number of records in each of its files."""
+    cycle: int = CYCLE
+    """How many files are read in turns."""
 
     def count(self, part: Part) -> int:
         """Number of records in a part; 0 where there is no such split."""
         return len(part.within(sum(self.lengths.get(part.split, ()))))
 
-    def records(self, part: Part) -> Iterator[Record]:
-        """The records of a part, in tfds' order.
+    def records(self, part: Part, count: int | None = None) -> Iterator[Record]:
+        """The first ``count`` records of a part, in tfds' order; None: all of it.
+
+        They are the first in the files, which are then read in turns: ``train[:800]`` of tfds, not
+        the first 800 that it gives of ``train``.
 
         Raises:
             UserError: a file is missing or broken.
         """
-        wanted = part.within(sum(self.lengths[part.split]))
+        wanted = part.within(sum(self.lengths[part.split]))[:count]
         readers, first = [], 0
         for index, length in enumerate(self.lengths[part.split]):
             start, stop = (min(max(at - first, 0), length) for at in (wanted.start, wanted.stop))
             if start < stop:
                 readers.append(read_records(self._file(part.split, index), start, stop))
             first += length
-        return in_turns(readers)
+        return in_turns(readers, self.cycle)
 
     def class_names(self, feature: str) -> tuple[str, ...] | None:
         """Names of a feature's classes, in label order, where the copy has them."""
@@ -125,17 +130,18 @@ def find_copy(folder: Path, name: str, config: str | None = None) -> TfdsCopy | 
             split["name"]: [int(length) for length in split.get("shardLengths", ())]
             for split in info.get("splits", ())
         },
+        cycle=1 if info.get("disableShuffling") else CYCLE,
     )
 
 
-def in_turns(readers: Sequence[Iterator[Record]]) -> Iterator[Record]:
-    """Records of many files, ``BLOCK`` from each of ``CYCLE`` files in turn.
+def in_turns(readers: Sequence[Iterator[Record]], cycle: int = CYCLE) -> Iterator[Record]:
+    """Records of many files, ``BLOCK`` from each of ``cycle`` files in turn.
 
     A file that ends is followed by the next one when its turn comes again: the order of
     ``tf.data.Dataset.interleave``.
     """
     waiting = deque(readers)
-    places: list[Iterator[Record] | None] = [None] * CYCLE
+    places: list[Iterator[Record] | None] = [None] * cycle
     at = 0
     while waiting or any(place is not None for place in places):
         reader = places[at]
@@ -146,7 +152,7 @@ def in_turns(readers: Sequence[Iterator[Record]]) -> Iterator[Record]:
             yield from block
             if len(block) < BLOCK:
                 places[at] = None
-        at = (at + 1) % CYCLE
+        at = (at + 1) % cycle
 
 
 def _shards(root: Path) -> bool:

@@ -1,12 +1,11 @@
 """Build a task of VTAB-1k from what tensorflow_datasets has prepared: VTAB's own draw.
 
-VTAB's training images are the first that tensorflow_datasets gives, so its order decides, and that
+VTAB's training images are the first in tensorflow_datasets' files, so their order decides, and that
 may change with the version of a data set.
 """
 
 import io
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from PIL import Image
@@ -44,41 +43,44 @@ def write_from_tfds(
             f"{copy.root} isn't the source of {task.name}: expected {task.classes} classes and"
             f" {task.test:,} test images, it has {len(classes)} and {tests:,}."
         )
-    parts = (
-        ("train", source.parts.train, task.train),
-        ("val", source.parts.val, task.val),
-        ("test", source.parts.test, task.test),
-    )
+    parts = {"train": source.parts.train, "val": source.parts.val, "test": source.parts.test}
+    for split, part in parts.items():
+        if copy.count(part) < task.counts[split]:
+            raise UserError(
+                f"{copy.root} has {copy.count(part):,} images to take {split} from: expected at"
+                f" least {task.counts[split]:,}; prepare the data set again."
+            )
     return write_vtab(
         out / task.name,
-        {split: _images(task, source, copy, part, count) for split, part, count in parts},
+        {split: _images(task, source, copy, split, part) for split, part in parts.items()},
         classes=classes,
         readme=_README.format(task=task.name, dataset=copy.name, version=copy.version),
     )
 
 
 def _images(
-    task: BenchmarkTask, source: VtabSource, copy: TfdsCopy, part: Part, count: int
+    task: BenchmarkTask, source: VtabSource, copy: TfdsCopy, split: str, part: Part
 ) -> Iterator[tuple[Image.Image, int]]:
-    """The first ``count`` images of a part with their labels."""
-    for index, record in enumerate(islice(copy.records(part), count)):
+    """The images of a split with their labels."""
+    for index, record in enumerate(copy.records(part, task.counts[split])):
+        where = f"{copy.root}, image {index} of {split},"
         try:
-            label = source.label(record)
-            image = read_rgb(io.BytesIO(record["image"][0]))
+            content, label = record["image"][0], source.label(record)
         except LookupError as error:
+            features = ", ".join(sorted(name for name, values in record.items() if values))
             raise UserError(
-                f"{copy.root} has records of {', '.join(sorted(record))}: expected image and"
-                f" {source.feature}."
+                f"{where} has {features or 'nothing'}: expected image and {source.feature}."
             ) from error
+        except ValueError as error:
+            raise UserError(f"{where} is {error}.") from error
+        if not 0 <= label < task.classes:
+            raise UserError(f"{where} has the label {label}: expected 0 to {task.classes - 1}.")
+        try:
+            image = read_rgb(io.BytesIO(content))
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(
-                f"{copy.root} has a broken record, number {index} of {part.split}: {error}."
+                f"{where} can't be read: {error}; prepare the data set again."
             ) from error
-        if not 0 <= label < task.classes:
-            raise UserError(
-                f"{copy.root} has the label {label} in record {index} of {part.split}: expected 0"
-                f" to {task.classes - 1}."
-            )
         yield image.point(lambda pixel: pixel * 255) if source.binary else image, label
 
 
@@ -89,6 +91,6 @@ Built by `arcvit data prepare vtab {task}` in the VTAB-1k layout, without loss, 
 {dataset} {version} as tensorflow_datasets has prepared it.
 
 Splits and labels follow google-research/task_adaptation. The 800 + 200 training images are the
-first ones in the order in which tensorflow_datasets reads this copy, as VTAB's own are; another
-version of {dataset} may hold another order.
+first ones in this copy's files, as VTAB's own are; another version of {dataset} may hold another
+order.
 """

@@ -1,7 +1,7 @@
 """Where each task of VTAB-1k comes from in tensorflow_datasets: data set, parts, label.
 
-After google-research/task_adaptation (``task_adaptation/data/``, one file a data set). The first
-800 records of ``train`` and the first 200 of ``val`` are the task's training images.
+After google-research/task_adaptation (``task_adaptation/data/``, one file a data set). Training
+images are the first 800 records of ``train`` and the first 200 of ``val`` in the files.
 """
 
 from collections.abc import Callable, Mapping
@@ -80,8 +80,8 @@ def _clevr_dist(record: Record) -> int:
 
 
 def _kitti(record: Record) -> int:
-    depths = record.get("objects/location", ())[2::3]
-    return vtab_rules.kitti_label(record.get("objects/type", ()), depths)
+    depths = record["objects/location"][2::3]
+    return vtab_rules.kitti_label(record["objects/type"], depths)
 
 
 def _dsprites_loc(record: Record) -> int:

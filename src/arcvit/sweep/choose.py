@@ -9,6 +9,7 @@ from rich.console import Console
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
 from arcvit.core.result import is_finished, read_result
+from arcvit.engine.loop import NonFiniteLoss
 from arcvit.recipe.execute import execute
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run_folder import differing_keys
@@ -33,21 +34,20 @@ def choose_settings(
         UserError: the task has no validation split, or no settings give a finite loss.
     """
     tried: list[tuple[Settings, float]] = []
-    failed: UserError | None = None
+    failed: NonFiniteLoss | None = None
     for settings, recipe in trials:
         trial = dataclasses.replace(
             recipe,
             data=dataclasses.replace(recipe.data, fit_on="train"),
             engine=dataclasses.replace(recipe.engine, validate_every=0),
         )
-        run = folder / label(settings).replace(" ", "-")
+        run = folder / ",".join(f"{key}={value!r}" for key, value in settings.items())
         if is_finished(run):
             refuse_other_settings(run, trial)
         else:
             try:
                 execute(trial, run, console, quiet=True, read_test=False)
-            except UserError as error:
-                # A rate that diverges loses; other mistakes fail with every rate.
+            except NonFiniteLoss as error:
                 console.print(f"  {label(settings)}: {error}", highlight=False, soft_wrap=True)
                 failed = error
                 continue

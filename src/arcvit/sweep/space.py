@@ -38,7 +38,7 @@ def load_space(name: str) -> dict[str, list[Settings]]:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} isn't YAML ({' '.join(str(error).split())}).") from error
-    if not isinstance(values, dict) or not all(map(_is_grid, values.values())):
+    if not isinstance(values, dict) or not values or not all(map(_is_grid, values.values())):
         raise UserError(
             f"{file} isn't a search space: expected for each method the keys to search with a list"
             " of numbers, as 'arc: {optim.lr: [0.001, 0.01]}'."
@@ -66,11 +66,8 @@ def nested(settings: Settings) -> dict[str, Any]:
     """Settings as the keys of a recipe: ``{"optim": {"lr": 0.005}}``."""
     values: dict[str, Any] = {}
     for key, value in settings.items():
-        *sections, name = key.split(".")
-        inner = values
-        for section in sections:
-            inner = inner.setdefault(section, {})
-        inner[name] = value
+        section, _, name = key.rpartition(".")
+        (values.setdefault(section, {}) if section else values)[name] = value
     return values
 
 
@@ -78,7 +75,8 @@ def _is_grid(grid: Any) -> bool:
     return (
         isinstance(grid, dict)
         and bool(grid)
-        and all(isinstance(key, str) for key in grid)
+        and all(isinstance(key, str) and key.count(".") <= 1 for key in grid)
+        and not {key.partition(".")[0] for key in grid if "." in key} & set(grid)
         and all(
             isinstance(values, list)
             and bool(values)
