@@ -2,7 +2,8 @@
 
 M  rows, d  width, h  hidden width
 
-Where y comes from a fused ARC site, the site gives it again from what it keeps itself.
+Where y comes from a fused ARC site, the site gives it again from what it keeps itself. Nobody else
+sees the input of the GELU, so it is overwritten by the output and by the gradient.
 """
 
 from collections.abc import Callable
@@ -55,7 +56,8 @@ class RecomputedHidden(torch.autograd.Function):
         ctx.autocast = (
             device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
         )  # fmt: skip
-        return F.gelu(F.linear(y, weight, bias), approximate=approximate)
+        hidden: Tensor = F.linear(y, weight, bias)
+        return torch.ops.aten.gelu_(hidden, approximate=approximate)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -67,8 +69,9 @@ class RecomputedHidden(torch.autograd.Function):
         y = output_again(ctx.site) if kept is None else kept
         with torch.autocast(device, dtype=dtype, enabled=enabled):
             hidden = F.linear(y, weight, bias)
-            inner = torch.ops.aten.gelu_backward(grad, hidden, approximate=ctx.approximate)
-            del hidden
+            into = {"grad_input": hidden} if grad.dtype == hidden.dtype else {}
+            inner = torch.ops.aten.gelu_backward(grad, hidden, approximate=ctx.approximate, **into)
+            del hidden, into
             grad_y = torch.matmul(inner, weight).to(y.dtype) if needs_y else None
             rows = inner.flatten(0, -2)
             grad_weight = (rows.mT @ y.flatten(0, -2)).to(weight.dtype) if needs_weight else None
