@@ -49,11 +49,12 @@ $(EXTRAS)/.ready: $(READY)
 demo: $(READY) ## Train ARC on bundled photos and write runs/demo/index.html
 	$(BIN)/arcvit demo
 
+# One thread a worker: on two cores, more would wait for one another.
 test: $(READY) ## Run the tests, slow ones left out
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
 
 test-slow: $(READY) ## Run the slow tests
-	$(BIN)/python -m pytest -n 2 -m "slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow and not gpu"
 
 test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
