@@ -3,8 +3,8 @@
 import argparse
 import platform
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import interleaved
@@ -16,6 +16,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import Tensor, nn
 
 from arcvit import ArcConfig
+from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.config import MemoryMode
 from arcvit.engine.memory import recomputing
 
@@ -46,20 +47,40 @@ def _vera(model: nn.Module) -> nn.Module:
     return get_peft_model(model, config)
 
 
-COMPETITORS: dict[str, tuple[Callable[[nn.Module], nn.Module], MemoryMode]] = {
-    "floor": (_floor, "fast"),
-    "arc": (arc(), "fast"),
-    "arc_lean": (arc(), "lean"),
-    "arc_min": (arc(), "min"),
-    "arc_att": (arc("arc_att"), "fast"),
-    "lora_qkv": (_lora(["qkv"], r=8), "fast"),
-    "lora_qkv_fc1": (_lora(["qkv", "fc1"], r=8), "fast"),
-    "vera": (_vera, "fast"),
-    "bias": (_lora(DUMMY_TARGET_MODULES, bias="all"), "fast"),
-    "linear": (_lora(DUMMY_TARGET_MODULES), "fast"),
-    "full": (lambda model: model.requires_grad_(True), "fast"),
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """How a competitor is made of a plain timm model, and how it is trained.
+
+    Attributes:
+        adapt: makes the model ready.
+        memory: its memory mode.
+        class_token: whether the last MLP sees the class token alone, as in ``arcvit train``.
+    """
+
+    adapt: Callable[[nn.Module], nn.Module]
+    memory: MemoryMode = "fast"
+    class_token: bool = False
+
+
+_WHOLE = {
+    "floor": Entry(adapt=_floor),
+    "arc": Entry(adapt=arc()),
+    "arc_lean": Entry(adapt=arc(), memory="lean"),
+    "arc_min": Entry(adapt=arc(), memory="min"),
+    "arc_att": Entry(adapt=arc("arc_att")),
+    "lora_qkv": Entry(adapt=_lora(["qkv"], r=8)),
+    "lora_qkv_fc1": Entry(adapt=_lora(["qkv", "fc1"], r=8)),
+    "vera": Entry(adapt=_vera),
+    "bias": Entry(adapt=_lora(DUMMY_TARGET_MODULES, bias="all")),
+    "linear": Entry(adapt=_lora(DUMMY_TARGET_MODULES)),
+    "full": Entry(adapt=lambda model: model.requires_grad_(True)),
 }
-"""How each is made of a plain timm model, and its memory mode."""
+_TRAINED = {
+    f"{name}_trained": replace(_WHOLE[name], class_token=True)
+    for name in ("floor", "arc", "arc_lean", "arc_min", "lora_qkv_fc1")
+}
+COMPETITORS = _WHOLE | _TRAINED
+"""By name; ``_trained``: as ``arcvit train`` runs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +90,7 @@ class Competitor:
     name: str
     model: nn.Module
     run: nn.Module
-    memory: AbstractContextManager[None]
+    changed: ExitStack
     autocast: Callable[[], AbstractContextManager[object]]
     optimizer: torch.optim.Optimizer
 
@@ -94,7 +115,7 @@ def parse(description: str, *, repeats: int) -> argparse.Namespace:
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--competitors", nargs="+", choices=COMPETITORS, default=[*COMPETITORS])
+    parser.add_argument("--competitors", nargs="+", choices=COMPETITORS, default=[*_WHOLE])
     interleaved.add_options(parser, repeats=repeats)
     options = parser.parse_args()
     if "floor" not in options.competitors:
@@ -104,27 +125,24 @@ def parse(description: str, *, repeats: int) -> argparse.Namespace:
 
 def make(name: str, options: argparse.Namespace) -> Competitor:
     """One competitor, on the device, in training mode and its memory mode."""
-    return ready(name, *COMPETITORS[name], options)
+    return ready(name, COMPETITORS[name], options)
 
 
-def ready(
-    name: str,
-    adapt: Callable[[nn.Module], nn.Module],
-    mode: MemoryMode,
-    options: argparse.Namespace,
-) -> Competitor:
-    """A new backbone adapted by a function, in a memory mode."""
+def ready(name: str, entry: Entry, options: argparse.Namespace) -> Competitor:
+    """A new backbone made into a competitor."""
     torch.manual_seed(0)
     backbone = timm.create_model(options.backbone, num_classes=CLASSES)
-    model = adapt(backbone).to(options.device).train()
-    memory = recomputing(model, mode)
-    memory.__enter__()  # for as long as the process lives
+    model = entry.adapt(backbone).to(options.device).train()
+    changed = ExitStack()  # for as long as the process lives
+    if entry.class_token:
+        changed.enter_context(class_token_alone(model))
+    changed.enter_context(recomputing(model, entry.memory))
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
     return Competitor(
         name=name,
         model=model,
         run=torch.compile(model) if options.compile else model,
-        memory=memory,
+        changed=changed,
         autocast=nullcontext
         if dtype is None
         else (lambda: torch.autocast(options.device, dtype=dtype)),

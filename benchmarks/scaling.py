@@ -16,7 +16,7 @@ from typing import Any
 
 import timm
 import torch
-from competitors import COMPETITORS, Competitor, arc, batch_for, machine, make, ready
+from competitors import Competitor, Entry, arc, batch_for, machine, make, ready
 from interleaved import add_options, measure, ratios, spread, write
 from memory import kept_for_backward
 from peft import get_peft_model
@@ -90,7 +90,7 @@ def _training(options: argparse.Namespace, points: list[Point]) -> dict[str, Any
         )
         images, labels = batch_for(chosen)
         floor = make("floor", chosen)
-        adapted = ready("arc", arc(r=point.r), COMPETITORS["arc"][1], chosen)
+        adapted = ready("arc", Entry(adapt=arc(r=point.r)), chosen)
         times = measure(
             {each.name: _step(each, images, labels) for each in (floor, adapted)}, options.repeats
         )

@@ -19,6 +19,7 @@ from arcvit.bench.suite import SuiteTask
 from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
 from arcvit.data.source import open_task
+from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.device import choose_device, choose_precision
 from arcvit.engine.groups import count, parameters_by_part
 from arcvit.recipe.methods import adapt
@@ -168,7 +169,7 @@ def _step(model: nn.Module, images: Tensor) -> tuple[float, float, float]:
         return tensor
 
     model.train()
-    with FlopCounterMode(display=False) as counter:
+    with class_token_alone(model), FlopCounterMode(display=False) as counter:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             loss = model(images).sum()
         forward = float(counter.get_total_flops())

@@ -22,6 +22,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     from arcvit.data.augment import ToInput
+    from arcvit.engine.class_token import class_token_alone
     from arcvit.engine.device import make_accelerator
     from arcvit.engine.evaluate import evaluate
     from arcvit.recipe.images import decode_split
@@ -43,12 +44,13 @@ def run(argv: list[str]) -> int:
         )
     images = decode_split(task.split(options.split), loaded.card.prep, recipe.data)
     accelerator = make_accelerator(recipe.engine, recipe.seed)
-    outcome = evaluate(
-        loaded.model.to(accelerator.device),
-        images,
-        ToInput.of(loaded.card.prep).to(accelerator.device).eval(),
-        accelerator,
-    )
+    with class_token_alone(loaded.model):
+        outcome = evaluate(
+            loaded.model.to(accelerator.device),
+            images,
+            ToInput.of(loaded.card.prep).to(accelerator.device).eval(),
+            accelerator,
+        )
     if options.json:
         record = {"split": options.split, "images": len(images), "accuracy": outcome.accuracy}
         print(json.dumps({**record, "loss": outcome.loss}))

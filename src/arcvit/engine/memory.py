@@ -7,7 +7,6 @@ give the same gradients.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from arcvit.core.errors import UserError
 from arcvit.engine.config import MemoryMode
+from arcvit.engine.forward_as import forward_as
 from arcvit.engine.memory_hidden import keeps_only_hidden, recomputed_mlp
 
 
@@ -37,7 +37,7 @@ def recomputing(model: nn.Module, memory: MemoryMode) -> Iterator[None]:
                 raise _unknown(model, memory, "MLPs")
             for mlp in mlps:
                 lean = recomputed_mlp if keeps_only_hidden(mlp) else _checkpointed
-                restored.enter_context(_forward_as(mlp, lean))
+                restored.enter_context(forward_as(mlp, lean))
         elif memory == "min":
             backbone = next((m for m in model.modules() if _checkpoints_itself(m)), None)
             if backbone is not None:
@@ -47,7 +47,7 @@ def recomputing(model: nn.Module, memory: MemoryMode) -> Iterator[None]:
                 if not blocks:
                     raise _unknown(model, memory, "blocks")
                 for block in blocks:
-                    restored.enter_context(_forward_as(block, _checkpointed))
+                    restored.enter_context(forward_as(block, _checkpointed))
         yield
 
 
@@ -81,20 +81,6 @@ def _own_checkpointing(backbone: Any) -> Iterator[None]:
         yield
     finally:
         backbone.set_grad_checkpointing(before)
-
-
-@contextmanager
-def _forward_as(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
-    """Within the context, a module's forward is ``forward(module, its own forward, inputs...)``."""
-    own = vars(module).get("forward")
-    module.forward = partial(forward, module, module.forward)
-    try:
-        yield
-    finally:
-        if own is None:
-            del module.forward
-        else:
-            module.forward = own
 
 
 def _checkpointed(

@@ -15,6 +15,7 @@ from arcvit.core.files import write_json
 from arcvit.core.result import RunResult
 from arcvit.engine.batches import Batches, Prepare
 from arcvit.engine.checkpoint import precision_of
+from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.config import MemoryMode
 from arcvit.engine.device import make_accelerator, peak_memory_mb
 from arcvit.engine.evaluate import Evaluation, evaluate
@@ -92,7 +93,10 @@ def execute(
         clean_up(run)
         write_recipe(run / RECIPE_FILE, recipe)
     try:
-        with tracking(accelerator, recipe.engine.track, run, flat(recipe)):
+        with (
+            tracking(accelerator, recipe.engine.track, run, flat(recipe)),
+            class_token_alone(work.model),
+        ):
             profile.started()
             result, test = _train(
                 recipe, work, run, accelerator, console, profile, say, quiet=quiet
