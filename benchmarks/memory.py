@@ -36,9 +36,9 @@ def main() -> None:
                 competitor.step(images, labels)
             peaks[name] = torch.cuda.max_memory_allocated()
     print(machine(options))
-    print(f"{'':<14}{'kept, MB':>10}{'over floor':>12}{'peak, MB':>10}{'over floor':>12}")
+    print(f"{'':<22}{'kept, MB':>10}{'over floor':>12}{'peak, MB':>10}{'over floor':>12}")
     for name, size in kept.items():
-        line = f"{name:<14}{size / 1e6:>10.1f}{size / kept['floor']:>12.4f}"
+        line = f"{name:<22}{size / 1e6:>10.1f}{size / kept['floor']:>12.4f}"
         if peaks:
             line += f"{peaks[name] / 1e6:>10.1f}{peaks[name] / peaks['floor']:>12.4f}"
         print(line)

@@ -125,6 +125,50 @@ def test_a_failing_task_does_not_stop_the_rest(
     assert not (tmp_path / "runs" / "one" / "linear" / "seed-0").exists()
 
 
+def test_an_error_of_any_kind_is_told_and_the_rest_goes_on(
+    arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arcvit.bench import run
+
+    def out_of_memory(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "execute", out_of_memory)
+        given = [*command(root, tiny, tmp_path / "runs"), "--search=none", "--methods=linear"]
+        answer = arcvit("bench", *given, "--seeds=0")
+    assert answer.code == 1
+    assert answer.out.count("linear failed: RuntimeError: out of memory") == 2
+    reasons = json.loads((tmp_path / "runs" / "two" / "failures.json").read_text())
+    assert reasons == {"linear": "RuntimeError: out of memory"}
+    assert arcvit("bench", *given, "--seeds=0", "--tasks=two").code == 0
+    assert json.loads((tmp_path / "runs" / "two" / "failures.json").read_text()) == {}
+    # Called with fewer tasks first: the table has them in the suite's order all the same.
+    suite = json.loads((tmp_path / "runs" / "suite.json").read_text())
+    assert list(suite["groups"]) == ["one", "two"]
+
+
+def test_a_root_may_be_given_in_any_way(
+    arcvit: Arcvit, root: Path, tiny: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    given = [a for a in command(root, tiny, finished) if not a.startswith("--data.root")]
+    answer = arcvit("bench", *given, "--data.root=.")
+    assert answer.code == 0
+    assert answer.out.count("finished before") == 8
+
+
+def test_a_file_called_like_a_benchmark_is_none(
+    arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    shutil.copy(root / "mine.yaml", tmp_path / "vtab.yaml")
+    given = [str(tmp_path / "vtab.yaml"), *command(root, tiny, tmp_path / "runs")[1:]]
+    answer = arcvit("bench", *given, "--search=none", "--methods=linear", "--seeds=0")
+    assert answer.code == 0
+    assert arcvit("report", tmp_path / "runs").code == 0
+    assert "published" not in (tmp_path / "runs" / "report" / "table.md").read_text()
+
+
 WRONG = [
     (["--methods=arcc"], "--methods names 'arcc'"),
     (["--methods=arcc"], "Did you mean 'arc'"),
@@ -138,6 +182,7 @@ WRONG = [
     (["--seed=3"], "--seed is the bench's own"),
     (["--search=gird"], "--search 'gird' isn't there: expected grid, wide, none or a YAML file"),
     (["--search=gird"], "Did you mean 'grid'"),
+    (["--data.root=nowhere"], "--data.root nowhere isn't there: expected the folder of the tasks."),
     (["--recipe=vtab/vit_b"], "recipe 'vtab/vit_b' isn't there"),
     (["--recipe=vtab/vit_b"], "Did you mean 'vtab/vit_b16'"),
 ]
@@ -199,6 +244,7 @@ WRONG_SUITES = [
     ("tasks: [{name: a, path: b, group: c}, {name: a, path: d, group: c}]", "names a twice"),
     ("tasks: [{name: a, path: b, group: c}]", "1 of 1 tasks aren't where the suite says"),
     ("tasks: [", "isn't YAML"),
+    ("tasks: [{name: .., path: b, group: c}]", "expected a name that a folder can have"),
 ]
 
 
@@ -209,6 +255,32 @@ def test_wrong_suites(arcvit: Arcvit, tmp_path: Path, text: str, sentence: str) 
     assert answer.code == 2
     assert sentence in answer.err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("optim: 3", "optim"),
+        ("1: 2", "r.yaml has the key 1: expected words"),
+        ("engine: {epoks: 3}", "r.yaml: "),
+    ],
+)
+def test_wrong_recipes(
+    arcvit: Arcvit, root: Path, tmp_path: Path, text: str, sentence: str
+) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    given = [f"--data.root={root}", f"--recipe={tmp_path / 'r.yaml'}", "--methods=linear,arc"]
+    answer = arcvit("bench", root / "mine.yaml", *given)
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_names_of_folders_are_read_as_data_check_reads_them(arcvit: Arcvit, tmp_path: Path) -> None:
+    (tmp_path / "CIFAR-100").mkdir()
+    answer = arcvit("bench", "vtab", f"--data.root={tmp_path}", "--tasks=cifar,dtd")
+    assert answer.code == 2
+    assert "there: cifar. Choose with --tasks." in answer.err
 
 
 def test_a_root_that_lacks_tasks(arcvit: Arcvit, tmp_path: Path) -> None:

@@ -67,6 +67,29 @@ def test_check_of_a_folder_of_tasks(arcvit: Arcvit, photos: Path, tmp_path: Path
     assert [report["benchmark"] for report in json.loads(by_alias.out)] == ["cifar"]
 
 
+def test_check_of_two_folders_for_one_task(arcvit: Arcvit, sprites: Path, tmp_path: Path) -> None:
+    for name in ("cifar", "cifar100"):
+        shutil.copytree(sprites / "sprites_loc", tmp_path / name)
+    answer = arcvit("data", "check", tmp_path)
+    assert answer.code == 1
+    assert answer.out.count("layout") == 2
+    assert "two folders for cifar" in answer.out
+
+
+def test_check_of_a_table_with_columns_of_its_own(
+    arcvit: Arcvit, photos: Path, tmp_path: Path
+) -> None:
+    files = sorted(photos.rglob("*.png"))
+    lines = [f"{file},{file.parent.name},{file.parents[1].name}" for file in files]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["file,kind,part", *lines]))
+    assert arcvit("data", "check", table).code == 1
+    named = ["--path_column=file", "--label_column=kind", "--split_column=part"]
+    answer = arcvit("data", "check", table, *named)
+    assert answer.code == 0
+    assert "table" in answer.out
+
+
 def test_check_as_a_benchmark_task(arcvit: Arcvit, photos: Path) -> None:
     answer = arcvit("data", "check", photos, "--task=cars")
     assert answer.code == 0

@@ -51,7 +51,8 @@ def vtab_bench(tmp_path: Path) -> Path:
     tasks = suite_tasks("vtab")
     groups = {task.name: task.group for task in tasks}
     methods = ["linear", "arc"]
-    write_json(tmp_path / "suite.json", {"suite": "vtab", "groups": groups, "methods": methods})
+    suite = {"suite": "vtab", "benchmark": True, "groups": groups, "methods": methods}
+    write_json(tmp_path / "suite.json", suite)
     for index, task in enumerate(groups):
         for bonus, method in enumerate(methods):
             for seed in (0, 1):
@@ -70,8 +71,8 @@ def test_the_papers_table(arcvit: Arcvit, vtab_bench: Path) -> None:
     answer = arcvit("report", vtab_bench)
     assert answer.code == 0
     rows = read_csv(vtab_bench / "report" / "table.csv")
-    ours = {row["method"]: row for row in rows if row["source"] != "published"}
-    published = {row["method"]: row for row in rows if row["source"] == "published"}
+    ours = {row["method"]: row for row in rows if not row["source"].startswith("published")}
+    published = {row["method"]: row for row in rows if row["source"] == "published, ViT-B/16"}
     assert list(ours) == ["linear", "arc"]
     assert list(published)[:2] == ["Full", "Linear"]
     # Seeds 0 and 1 differ by two points in every task.
@@ -92,6 +93,8 @@ def test_the_papers_table(arcvit: Arcvit, vtab_bench: Path) -> None:
     assert "- **Warning:** cifar: test has 2,000 images, the benchmark 10,000" in text
     latex = (vtab_bench / "report" / "table.tex").read_text()
     assert r"ARC\_att & published" in latex
+    assert r"Warning: cifar: test has 2,000 images" in latex
+    assert ours["arc"]["warnings"] == "cifar: test has 2,000 images, the benchmark 10,000"
     assert r"$\pm$" in latex
 
 
@@ -120,6 +123,46 @@ def test_means_need_all_tasks(arcvit: Arcvit, vtab_bench: Path) -> None:
     assert rows["arc"]["mean specialized"] != ""
     assert rows["arc"]["mean of 19"] == ""
     assert "1 of 38 cells have no finished run" in (out / "index.html").read_text()
+
+
+def test_published_means_are_of_the_tasks_shown(arcvit: Arcvit, vtab_bench: Path) -> None:
+    suite = json.loads((vtab_bench / "suite.json").read_text())
+    shown = ["cifar", "svhn", "dtd", "patch_camelyon", "eurosat", "resisc45"]
+    suite["groups"] = {task: suite["groups"][task] for task in [*shown, "diabetic_retinopathy"]}
+    write_json(vtab_bench / "suite.json", suite)
+    assert arcvit("report", vtab_bench).code == 0
+    rows = {row["method"]: row for row in read_csv(vtab_bench / "report" / "table.csv")}
+    natural = (72.2 + 91.9 + 72.7) / 3
+    assert float(rows["ARC"]["mean natural"]) == pytest.approx(natural, abs=1e-3)
+    assert float(rows["ARC"]["mean specialized"]) == 85.8  # all four: as printed
+    every = (72.2 + 91.9 + 72.7 + 84.9 + 95.7 + 86.7 + 75.8) / 7
+    assert float(rows["ARC"]["mean of 7"]) == pytest.approx(every, abs=1e-3)
+    assert rows["ARC_att"]["mean natural"] == rows["ARC_att"]["mean of 7"] == ""
+
+
+def test_what_failed_or_was_left_out_is_told(arcvit: Arcvit, vtab_bench: Path) -> None:
+    suite = json.loads((vtab_bench / "suite.json").read_text())
+    write_json(vtab_bench / "suite.json", suite | {"methods": ["linear", "vpt", "arc"]})
+    for task in ("cifar", "dtd"):
+        write_json(vtab_bench / task / "failures.json", {"vpt": "it needs absolute positions."})
+    file = vtab_bench / "svhn" / "arc" / "seed-1" / "result.json"
+    write_json(file, json.loads(file.read_text()) | {"skipped_images": 3})
+    assert arcvit("report", vtab_bench).code == 0
+    text = (vtab_bench / "report" / "table.md").read_text()
+    assert "vpt on cifar, vpt on dtd failed: it needs absolute positions." in text
+    assert "svhn: 3 unreadable images were left out" in text
+    assert "19 of 57 cells have no finished run" in text
+    rows = {row["method"]: row for row in read_csv(vtab_bench / "report" / "table.csv")}
+    assert rows["vpt"]["cifar"] == rows["vpt"]["adapter"] == ""
+
+
+def test_damage_beside_the_results_leaves_the_table(arcvit: Arcvit, vtab_bench: Path) -> None:
+    (vtab_bench / "cifar" / "arc" / "seed-0" / "metrics.jsonl").write_text("{")
+    assert arcvit("report", vtab_bench).code == 0
+    (vtab_bench / "suite.json").write_text("{}")
+    answer = arcvit("report", vtab_bench)
+    assert answer.code == 2
+    assert "suite.json is damaged: expected 'suite' in it" in answer.err
 
 
 def test_a_folder_without_a_bench(arcvit: Arcvit, tmp_path: Path) -> None:

@@ -133,6 +133,16 @@ VTAB_DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "overlap",
         "of trainval are in test too",
     ),
+    "a stray label of many digits": (
+        lambda root: edit(root / "test.txt", "000001.png 1", "000001.png 99999999"),
+        "label-range",
+        "the largest label is 99999999",
+    ),
+    "a label too long for a number": (
+        lambda root: edit(root / "test.txt", "000001.png 1", f"000001.png {'9' * 5000}"),
+        "malformed-list",
+        "expected '<image> <label>' with a whole number",
+    ),
     "no test list": (
         lambda root: (root / "test.txt").unlink(),
         "absent-split",
@@ -172,7 +182,7 @@ FGVC_DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "missing first image": (
         lambda root: (root / "images/train_0.png").unlink(),
         "missing-files",
-        "'train_0.png', which is in none of",
+        "train lists 1 image.*: train_0.png",
     ),
     "broken image": (
         lambda root: (root / "images/val_0.png").write_text("no image"),

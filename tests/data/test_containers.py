@@ -1,5 +1,6 @@
 """Parquet, arrow and tar: what needs a library is skipped without it."""
 
+import gc
 import io
 import json
 import sys
@@ -133,6 +134,18 @@ def test_parquet_and_arrow(tmp_path: Path) -> None:
         assert counts == {"train": 6, "val": 2, "test": 4}
         assert task.split("test").paths[1].read_bytes() == png(21)
         assert task.split("test").labels == (0, 1, 0, 1)
+    for lacking, where in (("label", "no label in row 1"), ("image", "no image in row 1")):
+        columns = {
+            "image": [{"bytes": png(seed), "path": None} for seed in range(3)],
+            "label": [0, 1, 0],
+        }
+        columns[lacking][1] = None  # type: ignore[call-overload]
+        holed = pyarrow.table(columns, features.arrow_schema)
+        broken = tmp_path / lacking / "train-00000-of-00001.parquet"
+        broken.parent.mkdir()
+        parquet.write_table(holed.replace_schema_metadata(metadata), broken)
+        with pytest.raises(UserError, match=where):
+            open_task(broken.parent)
     (tmp_path / "parquet/data/more.parquet").touch()
     with pytest.raises(UserError, match="says no split"):
         open_task(tmp_path / "parquet")
@@ -167,3 +180,7 @@ def test_shards(tmp_path: Path) -> None:
     write_shard(tmp_path / "test-000000.tar", [{"png": png(0), "txt": b"a"}])
     with pytest.raises(UserError, match=r"sample 0000 holds png, txt: expected one image and"):
         open_task(tmp_path)
+    (tmp_path / "test-000000.tar").write_bytes(b"no tar" * 1000)
+    with pytest.raises(UserError, match=r"one of the shards .*test-000000.tar can't be read"):
+        open_task(tmp_path)
+    gc.collect()

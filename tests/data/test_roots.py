@@ -46,5 +46,8 @@ def test_tasks_in_a_folder(plant: Plant) -> None:
     root = plant({"x/a/train/cat": 1, "x/b": 1, "photos/cat": 1, "photos/dog": 1})
     (root / "x/b/train.json").touch()
     assert tasks_in(root / "x") == [root / "x/a", root / "x/b"]
+    (root / "x/svhn").mkdir()
+    (root / "x/notes").mkdir()
+    assert tasks_in(root / "x") == [root / "x/a", root / "x/b", root / "x/svhn"]
     assert tasks_in(root / "x/a") == [root / "x/a"]
     assert tasks_in(root / "photos") == [root / "photos"]

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from arcvit.bench.run_files import SUITE_FILE, TASK_FILE
+from arcvit.bench.run_files import FAILURES_FILE, SUITE_FILE, TASK_FILE
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
 from arcvit.core.result import RESULT_FILE, RunResult, read_result
@@ -28,17 +29,21 @@ class Collected:
 
     Attributes:
         suite: name of the suite.
+        benchmark: whether it is one of the benchmarks, with published figures.
         groups: the group of each task, in the order of the table.
-        methods: methods with a finished run, in the order of the table.
+        methods: the methods, in the order of the table.
         runs: finished runs by task and method, in the order of their seeds.
-        warnings: what is wrong with the data of a task, by task.
+        warnings: what is odd about the data of a task, by task.
+        failures: why a task and method couldn't be finished.
     """
 
     suite: str
+    benchmark: bool
     groups: dict[str, str]
     methods: tuple[str, ...]
     runs: dict[tuple[str, str], tuple[FinishedRun, ...]]
     warnings: dict[str, list[str]]
+    failures: dict[tuple[str, str], str]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -57,14 +62,18 @@ def collect(folder: Path) -> Collected:
             f"{str(folder)!r} holds no bench: expected {SUITE_FILE} in it; arcvit bench writes one"
             " with its runs."
         )
-    suite = read_json(folder / SUITE_FILE)
+    suite = _read(folder / SUITE_FILE, {"suite": str, "groups": dict, "methods": list})
     groups: dict[str, str] = suite["groups"]
     runs: dict[tuple[str, str], tuple[FinishedRun, ...]] = {}
     warnings: dict[str, list[str]] = {}
+    failures: dict[tuple[str, str], str] = {}
     for task in groups:
+        warnings[task] = []
         if (folder / task / TASK_FILE).is_file():
-            found = read_json(folder / task / TASK_FILE)["warnings"]
-            warnings |= {task: found} if found else {}
+            warnings[task] += _read(folder / task / TASK_FILE, {"warnings": list})["warnings"]
+        if (folder / task / FAILURES_FILE).is_file():
+            found = read_json(folder / task / FAILURES_FILE)
+            failures |= {(task, method): reason for method, reason in found.items()}
         for method in suite["methods"]:
             finished = [
                 FinishedRun(folder=file.parent, result=read_result(file.parent))
@@ -73,9 +82,26 @@ def collect(folder: Path) -> Collected:
             if finished:
                 finished.sort(key=lambda run: run.result.seed)
                 runs[task, method] = tuple(finished)
+        of_task = [run for method in suite["methods"] for run in runs.get((task, method), ())]
+        skipped = max((run.result.skipped_images for run in of_task), default=0)
+        if skipped:
+            warnings[task].append(f"{skipped:,} unreadable images were left out of the runs")
     if not runs:
         raise UserError(f"{str(folder)!r} holds no finished run yet: let arcvit bench finish one.")
-    methods = tuple(m for m in suite["methods"] if any((t, m) in runs for t in groups))
     return Collected(
-        suite=suite["suite"], groups=groups, methods=methods, runs=runs, warnings=warnings
+        suite=suite["suite"],
+        benchmark=bool(suite.get("benchmark")),
+        groups=groups,
+        methods=tuple(suite["methods"]),
+        runs=runs,
+        warnings={task: found for task, found in warnings.items() if found},
+        failures=failures,
     )
+
+
+def _read(file: Path, expected: dict[str, type]) -> dict[str, Any]:
+    record = read_json(file)
+    for key, kind in expected.items():
+        if not isinstance(record.get(key), kind):
+            raise UserError(f"{file} is damaged: expected {key!r} in it; arcvit bench writes it.")
+    return record

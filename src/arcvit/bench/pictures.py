@@ -1,8 +1,11 @@
 """Pictures of a bench as PNG bytes (matplotlib without a display)."""
 
 import io
+import itertools
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,47 +23,53 @@ def accuracy_against_size(rows: Sequence[Row]) -> bytes | None:
     points = [(row, row.mean, row.total) for row in rows if row.mean and row.total]
     if not points:
         return None
-    figure, axes = _figure(7.2, 4.2)
+    figure, axes = _figure(8.4, 4.4)
+    colours = _colours([row.method for row, *_ in points if not row.published])
+    markers = itertools.cycle("sDv^<>pPX*h")
     for row, mean, total in points:
         axes.errorbar(
             total,
             mean.mean,
             yerr=mean.std,
-            marker="o",
+            marker=next(markers) if row.published else "o",
+            linestyle="none",
             capsize=3,
             markersize=8,
             markerfacecolor="none" if row.published else None,
-            color="gray" if row.published else None,
+            color="gray" if row.published else colours[row.method],
+            label=f"{row.method} (published)" if row.published else row.method,
         )
-        label = f"{row.method} (published)" if row.published else row.method
-        axes.annotate(label, (total, mean.mean), xytext=(8, 4), textcoords="offset points")
     axes.set_xscale("log")
-    axes.margins(x=0.2, y=0.15)
+    axes.margins(x=0.1, y=0.15)
     axes.set_xlabel("trained parameters, head included")
     axes.set_ylabel("mean test accuracy (%)")
     axes.grid(visible=True, alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small")
     return _png(figure)
 
 
 def difference_to_linear(rows: Sequence[Row]) -> bytes | None:
-    """Each method's accuracy on each task, less the linear probe's."""
+    """Each method's accuracy on each task, less the linear probe's: a heat map with its numbers."""
     ours = [row for row in rows if not row.published]
     linear = next((row for row in ours if row.method == "linear"), None)
-    others = [row for row in ours if row.method != "linear"]
+    others = [row for row in ours if row.method != "linear" and row.seeds]
     if linear is None or not others:
         return None
     tasks = list(linear.tasks)
-    figure, axes = _figure(max(6.0, 0.9 * len(tasks) * max(1, len(others) / 3)), 4.0)
-    width = 0.8 / len(others)
-    for index, row in enumerate(others):
-        heights = [_difference(row, linear, task) for task in tasks]
-        places = np.arange(len(tasks)) + (index - (len(others) - 1) / 2) * width
-        axes.bar(places, heights, width, label=row.method)
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(tasks)), tasks, rotation=30, ha="right")
-    axes.set_ylabel("points above the linear probe")
-    axes.legend(fontsize="small")
-    axes.grid(visible=True, axis="y", alpha=0.3)
+    grid = np.array([[_difference(row, linear, task) for task in tasks] for row in others])
+    if np.isnan(grid).all():
+        return None
+    limit = float(np.nanmax(np.abs(grid))) or 1.0
+    figure, axes = _figure(max(6.0, 2.0 + 0.6 * len(tasks)), 1.7 + 0.38 * len(others))
+    shown = axes.imshow(grid, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit)
+    for (line, column), value in np.ndenumerate(grid):
+        if not np.isnan(value):
+            colour = "white" if abs(value) > 0.6 * limit else "black"
+            text = axes.text(column, line, f"{value:+.1f}", color=colour, fontsize="small")
+            text.set(ha="center", va="center")
+    axes.set_xticks(range(len(tasks)), tasks, rotation=35, ha="right")
+    axes.set_yticks(range(len(others)), [row.method for row in others])
+    figure.colorbar(shown, ax=axes, label="points")
     return _png(figure)
 
 
@@ -72,14 +81,13 @@ def learning_curves(collected: Collected) -> bytes:
     figure = Figure(figsize=(3.2 * columns, 2.6 * lines), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, squeeze=False).flat
-    colours = {m: f"C{i % 10}" for i, m in enumerate(collected.methods)}
+    colours = _colours(collected.methods)
     for task, axes in zip(tasks, panels, strict=False):
         for method in collected.methods:
             runs = collected.runs.get((task, method), ())
-            file = runs[0].folder / METRICS_FILE if runs else None
-            if file is None or not file.is_file():
+            epochs = _epochs(runs[0].folder / METRICS_FILE) if runs else []
+            if not epochs:
                 continue
-            epochs = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
             axes.plot(
                 [epoch["epoch"] for epoch in epochs],
                 [100 * epoch["train_accuracy"] for epoch in epochs],
@@ -145,6 +153,23 @@ def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> bytes:
     axes.set_title(title, fontsize="small")
     figure.colorbar(shown, ax=axes, shrink=0.8)
     return _png(figure)
+
+
+def _colours(methods: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """A colour for each, different ones for up to twenty: the ten strong ones first."""
+    import matplotlib
+
+    pairs = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
+    every = [*pairs[::2], *pairs[1::2]]
+    return {method: every[index % len(every)] for index, method in enumerate(methods)}
+
+
+def _epochs(file: Path) -> list[dict[str, Any]]:
+    """The records of a run's epochs; none where the file is gone or damaged."""
+    try:
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError):
+        return []
 
 
 def _difference(row: Row, linear: Row, task: str) -> float:

@@ -60,7 +60,11 @@ def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
     costs: dict[str, Cost] = {}
     runs, seconds, unknown = 0, 0.0, 0
     for task in bench.suite.tasks:
-        sizes = _sizes(task, root)
+        try:
+            sizes = _sizes(task, root)
+        except UserError as error:
+            table.add_row(task.name, "", "", str(error))
+            continue
         for method in bench.methods:
             recipe = bench.recipe_for(task, task.path, method, bench.seeds[0])
             trials = len(bench.space[method]) if bench.space else 0

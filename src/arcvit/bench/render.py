@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from arcvit.bench.table import Cell, Row
 
-PUBLISHED = "published"
+PUBLISHED = "published, ViT-B/16"
 
 
 def header(rows: Sequence[Row]) -> list[str]:
@@ -50,35 +50,36 @@ def markdown(rows: Sequence[Row], warnings: Sequence[str]) -> str:
     return f"{table}\n{notes and notes + chr(10)}"
 
 
-def csv_text(rows: Sequence[Row]) -> str:
-    """One line a row; means and standard deviations in columns of their own."""
+def csv_text(rows: Sequence[Row], warnings: Sequence[str]) -> str:
+    """One line a row; means and deviations in columns of their own, warnings in the last one."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     titles = header(rows)
     measured = titles[2:-4]
     both = [title for name in measured for title in (name, f"{name} std")]
-    writer.writerow([*titles[:2], *both, "adapter", "with head", *titles[-2:]])
+    writer.writerow([*titles[:2], *both, "adapter", "with head", *titles[-2:], "warnings"])
     for row in rows:
         found = [*row.tasks.values(), *row.groups.values(), row.mean, row.group_mean]
         values: list[object] = []
         for cell in found:
             values += ["", ""] if cell is None else [round(cell.mean, 3), _plain(cell.std)]
         sizes = [_plain(v) for v in (row.adapter, row.total, row.seconds, row.memory)]
-        writer.writerow([*cells(row)[:2], *values, *sizes])
+        told = "" if row.published else "; ".join(warnings)
+        writer.writerow([*cells(row)[:2], *values, *sizes, told])
     return stream.getvalue()
 
 
 def latex(rows: Sequence[Row], warnings: Sequence[str]) -> str:
-    """A LaTeX table (booktabs); the warnings are comments above it."""
+    """A LaTeX table (booktabs), with the warnings below it."""
     titles = header(rows)
-    lines = [f"% Warning: {warning}" for warning in warnings]
-    lines += [r"\begin{tabular}{ll" + "r" * (len(titles) - 2) + "}", r"\toprule"]
+    lines = [r"\begin{tabular}{ll" + "r" * (len(titles) - 2) + "}", r"\toprule"]
     lines += [" & ".join(map(_escaped, titles)) + r" \\", r"\midrule"]
     for before, row in zip([None, *rows], rows, strict=False):
         if before is not None and before.published and not row.published:
             lines.append(r"\midrule")
         lines.append(" & ".join(_escaped(c) for c in cells(row, "+-")) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\footnotesize Warning: {_escaped(warning)}" for warning in warnings]
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,6 @@ from arcvit.bench.render import cells, csv_text, header, latex, markdown
 from arcvit.bench.table import Row, table_rows
 from arcvit.bench.worst import Worst, worst_task
 from arcvit.core.files import write_text
-from arcvit.data.catalogue import SUITES
 
 
 def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
@@ -32,7 +31,7 @@ def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
     table = markdown(rows, warnings)
     texts = {
         "table.md": table,
-        "table.csv": csv_text(rows),
+        "table.csv": csv_text(rows, warnings),
         "table.tex": latex(rows, warnings),
     }
     for name, text in texts.items():
@@ -71,7 +70,7 @@ def _write_page(file: Path, collected: Collected, rows: list[Row], warnings: lis
         rules=sorted({result.selection for result in results}),
         epochs=sorted({result.epochs for result in results}),
         seeds=sorted({result.seed for result in results}),
-        benchmark=collected.suite in SUITES,
+        benchmark=collected.benchmark,
         version=first.arcvit_version,
         versions=", ".join(f"{name} {number}" for name, number in first.versions.items()),
     )
@@ -109,15 +108,20 @@ def _best_method(rows: list[Row]) -> str:
     """Ours with the highest mean; where no method has all tasks, the last one."""
     ours = [row for row in rows if not row.published]
     complete = [(row.mean.mean, row.method) for row in ours if row.mean is not None]
-    return max(complete)[1] if complete else ours[-1].method
+    return max(complete)[1] if complete else [row for row in ours if row.seeds][-1].method
 
 
 def _warnings(collected: Collected) -> list[str]:
     found = [f"{task}: {text}" for task, texts in collected.warnings.items() for text in texts]
-    expected = len(collected.tasks) * len(collected.methods)
-    if len(collected.runs) < expected:
+    cells = [(task, method) for task in collected.tasks for method in collected.methods]
+    empty = [cell for cell in cells if cell not in collected.runs]
+    reasons: dict[str, list[str]] = {}
+    for task, method in collected.failures:
+        reasons.setdefault(collected.failures[task, method], []).append(f"{method} on {task}")
+    found += [f"{', '.join(where)} failed: {reason}" for reason, where in reasons.items()]
+    if empty:
         found.append(
-            f"{expected - len(collected.runs)} of {expected} cells have no finished run; a mean"
-            " over tasks is given where all of them have finished"
+            f"{len(empty)} of {len(cells)} cells have no finished run; a mean over tasks is given"
+            " where all of them have finished"
         )
     return found

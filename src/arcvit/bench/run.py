@@ -7,15 +7,14 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from arcvit.bench.run_files import SUITE_FILE, TASK_FILE
+from arcvit.bench.admission import admit
+from arcvit.bench.run_files import FAILURES_FILE, SUITE_FILE
 from arcvit.bench.suite import SuiteTask, locate
 from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
 from arcvit.core.result import is_finished, read_result
 from arcvit.recipe.execute import execute
-from arcvit.recipe.prepare import open_recipe_task
-from arcvit.recipe.recipe import Recipe
 from arcvit.sweep.choose import choose_settings, refuse_other_settings
 from arcvit.sweep.space import Settings, label
 
@@ -38,7 +37,8 @@ class Failure:
 def run_bench(bench: Bench, root: Path | None, out: Path, console: Console) -> list[Failure]:
     """Run what isn't finished yet, below ``out/TASK/METHOD``; what failed.
 
-    A finished run is never run again; an unfinished one is resumed.
+    A finished run is never run again; an unfinished one is resumed. Whatever goes wrong with a task
+    or a method is left in its ``failures.json``, and the rest goes on.
 
     Raises:
         UserError: tasks aren't there.
@@ -47,21 +47,43 @@ def run_bench(bench: Bench, root: Path | None, out: Path, console: Console) -> l
     _write_suite(bench, out)
     failures = []
     for task in bench.suite.tasks:
-        for method in bench.methods:
-            try:
-                _run_method(bench, task, places[task.name], method, out, console)
-            except (UserError, MemoryError, OSError) as error:
-                failures.append(Failure(task=task.name, method=method, reason=str(error)))
-                _say(console, f"{task.name} {method} failed: {error}")
+        found = _run_task(bench, task, places[task.name], out / task.name, console)
+        _record_failures(found, bench.methods, out / task.name)
+        failures += [Failure(task=task.name, method=m, reason=r) for m, r in found.items()]
     return failures
 
 
+def _run_task(
+    bench: Bench, task: SuiteTask, path: Path, folder: Path, console: Console
+) -> dict[str, str]:
+    """Run each method; the reason by method of what failed."""
+    try:
+        admit(task, bench.recipe_for(task, path, bench.methods[0], bench.seeds[0]), folder, console)
+    except Exception as error:  # whatever it is, the other tasks go on
+        reason = _reason(error)
+        _say(console, f"{task.name} failed: {reason}")
+        return dict.fromkeys(bench.methods, reason)
+    failed = {}
+    for method in bench.methods:
+        try:
+            _run_method(bench, task, path, method, folder / method, console)
+        except Exception as error:  # whatever it is, the other methods go on
+            failed[method] = _reason(error)
+            _say(console, f"{task.name} {method} failed: {failed[method]}")
+    return failed
+
+
+def _reason(error: Exception) -> str:
+    """The sentence for the user; of an error that is none of his, its class too."""
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def _run_method(
-    bench: Bench, task: SuiteTask, path: Path, method: str, out: Path, console: Console
+    bench: Bench, task: SuiteTask, path: Path, method: str, folder: Path, console: Console
 ) -> None:
-    folder = out / task.name / method
     first = bench.seeds[0]
-    _record_task(task, bench.recipe_for(task, path, method, first), folder.parent, console)
     settings: Settings = {}
     if bench.space is not None:
         trials = ((s, bench.recipe_for(task, path, method, first, s)) for s in bench.space[method])
@@ -87,39 +109,31 @@ def _run_method(
         )
 
 
-def _record_task(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> None:
-    """Count the images once, and say loudly where they aren't those of the benchmark."""
-    if (folder / TASK_FILE).is_file():
-        return
-    opened = open_recipe_task(recipe)
-    counts = {name: len(split) for name, split in opened.splits.items()}
-    warnings = []
-    if task.record is not None:
-        for name, count in counts.items():
-            expected = task.record.counts.get(name)
-            if expected is not None and expected != count:
-                warnings.append(f"{name} has {count:,} images, the benchmark {expected:,}")
-        if len(opened.classes) != task.record.classes:
-            warnings.append(
-                f"{len(opened.classes)} classes, the benchmark has {task.record.classes}"
-            )
-    for warning in warnings:
-        _say(console, f"warning: {task.name}: {warning}")
-    write_json(folder / TASK_FILE, {"counts": counts, "warnings": warnings})
+def _record_failures(failed: dict[str, str], methods: tuple[str, ...], folder: Path) -> None:
+    """Leave the reasons for the report; those of methods that weren't run now stay."""
+    file = folder / FAILURES_FILE
+    earlier: dict[str, str] = read_json(file) if file.is_file() else {}
+    kept = {m: reason for m, reason in earlier.items() if m not in methods} | failed
+    if kept != earlier:
+        write_json(file, kept)
 
 
 def _write_suite(bench: Bench, out: Path) -> None:
     """Leave what the report needs; tasks and methods of earlier calls stay in the table."""
     file = out / SUITE_FILE
+    suite = bench.suite
+    named = {"suite": suite.name, "benchmark": suite.benchmark}
     earlier: dict[str, Any] = read_json(file) if file.is_file() else {}
-    if earlier and earlier.get("suite") != bench.suite.name:
+    if earlier and {key: earlier.get(key) for key in named} != named:
         raise UserError(
-            f"{str(out)!r} holds suite {earlier.get('suite')}, not {bench.suite.name}: choose"
-            " another --out."
+            f"{str(out)!r} holds another suite, {earlier.get('suite')}: choose another --out."
         )
-    groups = dict(earlier.get("groups", {})) | {t.name: t.group for t in bench.suite.tasks}
+    groups = dict(earlier.get("groups", {})) | {t.name: t.group for t in suite.tasks}
+    order = [name for name in suite.order if name in groups]
+    order += [name for name in groups if name not in order]
     methods = dict.fromkeys([*earlier.get("methods", []), *bench.methods])
-    write_json(file, {"suite": bench.suite.name, "groups": groups, "methods": list(methods)})
+    groups = {name: groups[name] for name in order}
+    write_json(file, {**named, "groups": groups, "methods": list(methods)})
 
 
 def _say(console: Console, line: str) -> None:

@@ -1,7 +1,7 @@
 """What a bench runs over: VTAB-1k, FGVC, or tasks of one's own in a YAML file. No torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import yaml
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.catalogue import SUITES, BenchmarkTask, find_task, suite_tasks
+from arcvit.data.hub import PREFIX
 from arcvit.data.preset import PRESETS
+from arcvit.data.roots import find_suite
 
 _KEYS = ("name", "path", "group", "preset")
 
@@ -39,12 +41,16 @@ class Suite:
 
     Attributes:
         name: vtab, fgvc, or the name of the YAML file.
-        tasks: its tasks, in the order of the table.
+        tasks: its tasks, or those of them that were chosen, in the order of the table.
+        order: the names of all its tasks, in the order of the table.
+        benchmark: whether it is one of the benchmarks; a file may be called vtab.yaml.
         recipe: the recipe all tasks build on; None: arcvit train's defaults.
     """
 
     name: str
     tasks: tuple[SuiteTask, ...]
+    order: tuple[str, ...]
+    benchmark: bool = False
     recipe: str | None = None
 
     @property
@@ -60,10 +66,10 @@ class Suite:
         """
         wanted = [self._task(name) for name in names]
         tasks = tuple(task for task in self.tasks if task in wanted)
-        return Suite(name=self.name, tasks=tasks, recipe=self.recipe)
+        return replace(self, tasks=tasks)
 
     def _task(self, name: str) -> SuiteTask:
-        if self.name in SUITES:
+        if self.benchmark:
             record = find_task(name, suite=self.name)
             return next(task for task in self.tasks if task.record == record)
         known = {task.name: task for task in self.tasks}
@@ -86,7 +92,13 @@ def load_suite(name: str) -> Suite:
             SuiteTask(name=task.name, group=task.group, path=task.name, record=task)
             for task in suite_tasks(name)
         )
-        return Suite(name=name, tasks=tasks, recipe=f"{name}/vit_b16")
+        return Suite(
+            name=name,
+            tasks=tasks,
+            order=tuple(task.name for task in tasks),
+            benchmark=True,
+            recipe=f"{name}/vit_b16",
+        )
     file = Path(name).expanduser()
     if not file.is_file():
         raise UserError(
@@ -106,25 +118,29 @@ def load_suite(name: str) -> Suite:
     if twice or not tasks:
         what = f"names {', '.join(twice)} twice" if twice else "is empty"
         raise UserError(f"suite {file} {what}: expected tasks with different names.")
-    return Suite(name=file.stem, tasks=tasks, recipe=_recipe(record.get("recipe"), file))
+    recipe = _recipe(record.get("recipe"), file)
+    return Suite(name=file.stem, tasks=tasks, order=tuple(names), recipe=recipe)
 
 
 def locate(suite: Suite, root: Path | None) -> dict[str, Path]:
-    """Where each task lies.
+    """Where each task lies, from the root of the file system.
 
     Raises:
-        UserError: tasks aren't there; says which are, and the names that were tried.
+        UserError: the root or tasks aren't there; says which are, and the names that were tried.
     """
+    base = Path() if root is None else root.expanduser()
+    if not base.is_dir():
+        raise UserError(f"--data.root {root} isn't there: expected the folder of the tasks.")
+    named = find_suite(base, suite.name).found if suite.benchmark else {}
     found: dict[str, Path] = {}
     missing: list[str] = []
     for task in suite.tasks:
-        names = task.record.names if task.record else (task.path,)
-        folders = [Path(name).expanduser() if root is None else root / name for name in names]
-        place = next((folder for folder in folders if folder.exists()), None)
-        if place is None:
-            missing.append(" / ".join(names))
+        on_hub = task.path.startswith(PREFIX)
+        place = named.get(task.name, base / Path(task.path).expanduser())
+        if on_hub or place.exists():
+            found[task.name] = Path(task.path) if on_hub else place.absolute()
         else:
-            found[task.name] = place
+            missing.append(" / ".join(task.record.names if task.record else (task.path,)))
     if missing:
         where = f"in {root}" if root is not None else "where the suite says; give --data.root"
         raise UserError(
@@ -150,8 +166,8 @@ def _read_task(entry: Any, file: Path) -> SuiteTask:
     for key, value in entry.items():
         if not isinstance(value, str) or not value:
             raise UserError(f"{where}: {key} is {value!r}: expected text.")
-    if "/" in entry["name"]:
-        raise UserError(f"{where}: expected a name without '/'; it becomes a folder.")
+    if "/" in entry["name"] or entry["name"] in (".", ".."):
+        raise UserError(f"{where}: expected a name that a folder can have.")
     for key in ("path", "group"):
         if key not in entry:
             raise UserError(f"{where} has no {key!r}: expected name, path and group.")

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from arcvit.bench.collect import Collected, FinishedRun
-from arcvit.data.catalogue import SUITES, suite_tasks
+from arcvit.data.catalogue import suite_tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +85,11 @@ def _our_row(collected: Collected, method: str) -> Row:
             lambda seed: _mean([_mean([seed[t] for t in tasks]) for tasks in by_group.values()]),
             collected.tasks,
         ),
-        adapter=_mean([run.result.params["adapter"] for run in every]),
-        total=_mean([run.result.params["total"] for run in every]),
-        seconds=_mean([sum(run.result.seconds.values()) for run in every]),
-        memory=max(run.result.peak_memory_mb for run in every),
-        seeds=min(len(found) for found in runs.values() if found),
+        adapter=_mean_or_none([run.result.params["adapter"] for run in every]),
+        total=_mean_or_none([run.result.params["total"] for run in every]),
+        seconds=_mean_or_none([sum(run.result.seconds.values()) for run in every]),
+        memory=max((run.result.peak_memory_mb for run in every), default=None),
+        seeds=min((len(found) for found in runs.values() if found), default=0),
     )
 
 
@@ -116,7 +116,8 @@ def _over_seeds(
 
 
 def _published_rows(collected: Collected) -> list[Row]:
-    if collected.suite not in SUITES:
+    """Means are of the tasks shown: the paper's own where they are all there."""
+    if not collected.benchmark:
         return []
     text = (resources.files("arcvit.bench") / "published.yaml").read_text(encoding="utf-8")
     every = [task.name for task in suite_tasks(collected.suite)]
@@ -124,16 +125,28 @@ def _published_rows(collected: Collected) -> list[Row]:
     rows = []
     for entry in yaml.safe_load(text)[collected.suite]:
         tasks = dict(zip(every, entry["tasks"] or [None] * len(every), strict=True))
-        means = dict(zip(groups, entry["groups"], strict=True))
+        printed = dict(zip(groups, entry["groups"], strict=True))
+        shown = _by_group(collected)
+        means = {
+            group: printed[group]
+            if set(names) == {t.name for t in suite_tasks(collected.suite) if t.group == group}
+            else _mean_or_none([tasks[name] for name in names])
+            for group, names in shown.items()
+        }
+        whole = set(collected.tasks) == set(every)
         params = entry["params"]
         rows.append(
             Row(
                 method=entry["method"],
                 published=True,
                 tasks={task: _cell(tasks.get(task)) for task in collected.tasks},
-                groups={group: _cell(means.get(group)) for group in _by_group(collected)},
-                mean=_cell(entry["mean"]),
-                group_mean=_cell(_mean(entry["groups"])),
+                groups={group: _cell(mean) for group, mean in means.items()},
+                mean=_cell(
+                    entry["mean"]
+                    if whole
+                    else _mean_or_none([tasks[name] for name in collected.tasks])
+                ),
+                group_mean=_cell(_mean_or_none(list(means.values()))),
                 total=None if params is None else 1e6 * params,
             )
         )
@@ -149,6 +162,12 @@ def _by_group(collected: Collected) -> dict[str, list[str]]:
 
 def _cell(value: Any) -> Cell | None:
     return None if value is None else Cell(mean=float(value))
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    """The mean; None of nothing, or where one isn't known."""
+    known = [value for value in values if value is not None]
+    return _mean(known) if known and len(known) == len(values) else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -39,6 +39,13 @@ class Bench:
     overrides: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        base = self.recipe or self.suite.recipe
+        if base is not None and not is_shipped(base):
+            try:
+                parse_values(merged(recipe_values(base), {"data": {"path": "-"}}), (), "bench")
+            except UserError as error:
+                named = str(error) if base in str(error) else f"recipe {base}: {error}"
+                raise UserError(named) from error
         for flag in (override.split("=")[0] for override in self.overrides):
             if flag in _OURS:
                 raise UserError(
@@ -84,11 +91,16 @@ class Bench:
         if base is not None:
             own = f"{base}/{task.name}"
             values = recipe_values(own if is_shipped(own) else base)
-        if method not in ARC_METHODS and "lr" in values.get("optim", {}):
-            values["optim"] = {k: v for k, v in values["optim"].items() if k != "lr"}
+        optim = values.get("optim")
+        if method not in ARC_METHODS and isinstance(optim, dict):
+            values["optim"] = {k: v for k, v in optim.items() if k != "lr"}
         data: dict[str, Any] = {"path": str(path), "fit_on": "trainval"}
         if task.preset is not None:
             data["preset"] = task.preset
+        if task.record is not None:
+            data["val_fraction"] = (
+                task.record.val_fraction
+            )  # of layouts without a list of their own
         # Trials are short and many: nothing follows them, and few leave a checkpoint.
         quiet = {"engine": {"track": [], "checkpoint_every": 10}}
         values = merged(merged(quiet, values), {"data": data, "method": method, "seed": seed})

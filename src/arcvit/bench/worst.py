@@ -70,7 +70,7 @@ def _photos(
     recipe = read_recipe(run.folder / RECIPE_FILE)
     try:
         split = open_recipe_task(recipe).split("test")
-    except ValueError:
+    except (ValueError, OSError):
         return []
     if list(split.labels) != record["labels"]:
         return []  # unreadable images were left out, or the data have changed
@@ -85,9 +85,13 @@ def _photos(
             for i, pair in enumerate(zip(record["labels"], record["predictions"], strict=True))
             if pair == (truth, answer)
         )
+        try:
+            image = _thumbnail(split.paths[index])
+        except OSError:  # gone or damaged since
+            continue
         photos.append(
             {
-                "image": _thumbnail(split.paths[index]),
+                "image": image,
                 "truth": classes[truth],
                 "answer": classes[answer],
                 "count": str(wrong[truth, answer]),

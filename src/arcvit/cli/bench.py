@@ -66,7 +66,7 @@ def run(argv: list[str]) -> int:
 
         print_plan(bench, options.root, console)
         return 0
-    if options.root is None and suite.name in ("vtab", "fgvc"):
+    if options.root is None and suite.benchmark:
         raise UserError("--data.root is missing: expected the folder that holds the tasks.")
 
     from arcvit.bench.run import run_bench

@@ -39,6 +39,12 @@ def run(argv: list[str]) -> int:
         help="Which benchmark task it is (see arcvit data list); in a folder of tasks, check that"
         " one alone. Default: by the folder's name.",
     )
+    for column, default in (("path", "path"), ("label", "label"), ("split", "split")):
+        parser.add_argument(
+            f"--{column}_column",
+            default=default,
+            help=f"Of a table: the column (default {default}).",
+        )
     parser.add_argument("--json", action="store_true", help="Print one JSON list.")
     options = parser.parse_args(argv)
 
@@ -53,6 +59,7 @@ def run(argv: list[str]) -> int:
             f"{nearest(path.name, sorted(beside))}"
         )
     tasks, known = _which(path, options.task)
+    columns = {f"{c}_column": vars(options)[f"{c}_column"] for c in ("path", "label", "split")}
     console = Console()
     reports = []
     screen = Console(stderr=True)
@@ -67,9 +74,9 @@ def run(argv: list[str]) -> int:
             return begin
 
         for task in tasks:
-            report = check_task(task, benchmark=known, start=start(task.name))
+            report = check_task(task, benchmark=known, opening=columns, start=start(task.name))
             reports.append(report)
-    lacking = _lacking(path, tasks, reports)
+    lacking, twice = _lacking(path, tasks, reports)
     if options.json:
         print(json.dumps([report.to_dict() for report in reports], indent=2))
     else:
@@ -77,7 +84,7 @@ def run(argv: list[str]) -> int:
             _show(report, console)
         for sentence in lacking:
             console.print(sentence, highlight=False, soft_wrap=True)
-    return _SPOILT if any(report.spoilt for report in reports) else 0
+    return _SPOILT if twice or any(report.spoilt for report in reports) else 0
 
 
 def _which(path: Path, name: str | None) -> "tuple[list[Path], BenchmarkTask | None]":
@@ -108,17 +115,29 @@ def _which(path: Path, name: str | None) -> "tuple[list[Path], BenchmarkTask | N
     return tasks, find_task(name, suite=suite)
 
 
-def _lacking(path: Path, tasks: list[Path], reports: "list[TaskReport]") -> list[str]:
-    """For each suite of which there is a task in a folder of tasks, what is there and what not."""
+def _lacking(path: Path, tasks: list[Path], reports: "list[TaskReport]") -> tuple[list[str], bool]:
+    """For each suite of which a folder holds tasks, what is there and what not.
+
+    Returns:
+        Sentences, and whether there are two folders for one task.
+    """
     from arcvit.data.catalogue import SUITES
     from arcvit.data.check import BENCHMARK_LAYOUTS
     from arcvit.data.roots import find_suite
 
     if tasks == [path]:
-        return []
+        return [], False
     layouts = {report.layout for report in reports}
     suites = {BENCHMARK_LAYOUTS[layout] for layout in layouts if layout in BENCHMARK_LAYOUTS}
-    return [find_suite(path, suite).sentence() for suite in SUITES if suite in suites]
+    sentences, twice = [], False
+    for suite in SUITES:
+        if suite in suites:
+            try:
+                sentences.append(find_suite(path, suite).sentence())
+            except UserError as error:
+                sentences.append(str(error))
+                twice = True
+    return sentences, twice
 
 
 def _show(report: "TaskReport", console: Console) -> None:

@@ -24,7 +24,10 @@ COMMANDS = {
 }
 _MODULES = {"import": "import_official"}  # a module can't be called import
 _USAGE_ERROR = 2
-_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG)
+_DISK = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+)
 _INTERRUPTED = 130
 
 

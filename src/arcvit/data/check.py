@@ -1,9 +1,10 @@
 """Check a task on disk for all that would spoil a result, and say what it is."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from arcvit.core.errors import UserError
@@ -84,23 +85,29 @@ class TaskReport:
 
 
 def check_task(
-    path: Path, *, benchmark: BenchmarkTask | None = None, start: StartProgress | None = None
+    path: Path,
+    *,
+    benchmark: BenchmarkTask | None = None,
+    opening: Mapping[str, Any] = MappingProxyType({}),
+    start: StartProgress | None = None,
 ) -> TaskReport:
     """Check the task at a path: its lists, its labels and every image file.
 
     Args:
         path: a task's folder or table.
         benchmark: which benchmark task it is; None goes by the folder's name.
+        opening: arguments of ``open_task``, as a run will give them.
         start: told how many files are about to be read.
     """
     name = path.resolve().name
     known = benchmark
     fraction = known.val_fraction if known is not None and known.suite == "fgvc" else 0.2
-    listing = list_task(path, known, val_fraction=fraction)
+    arguments = {"val_fraction": fraction, **opening}
+    listing = list_task(path, known, arguments)
     if known is None and listing.layout in BENCHMARK_LAYOUTS:
         known = recognise(name, suite=BENCHMARK_LAYOUTS[listing.layout])
         if known is not None:
-            return check_task(path, benchmark=known, start=start)
+            return check_task(path, benchmark=known, opening=opening, start=start)
     paths = [path for images in listing.splits.values() for path in images.paths]
     on_progress = start(len(dict.fromkeys(paths))) if start is not None else None
     facts = examine(paths, on_progress=on_progress)
@@ -114,7 +121,7 @@ def check_task(
         *format_findings(listing, facts, known),
     ]
     if not any(finding.severity == "spoils" for finding in found):
-        found += _refusal(path, fraction)
+        found += _refusal(path, arguments)
     order = ("spoils", "warning", "note")
     readable = [fact for fact in facts.values() if not fact.problem]
     return TaskReport(
@@ -135,10 +142,10 @@ def check_task(
     )
 
 
-def _refusal(path: Path, fraction: float) -> list[Finding]:
+def _refusal(path: Path, opening: Mapping[str, Any]) -> list[Finding]:
     """What the reader that a run uses refuses, where no check has found it."""
     try:
-        open_task(path, val_fraction=fraction)
+        open_task(path, **opening)
     except UserError as error:
         return [spoils("unreadable-task", str(error))]
     return []

@@ -7,6 +7,14 @@ from pathlib import Path
 from arcvit.core.errors import UserError
 from arcvit.data.task import Split
 
+LONGEST_LABEL = 9
+"""Digits that a class index has at most."""
+
+
+def is_label(text: str) -> bool:
+    """Whether a text is a class index: a whole number, of no more digits than an index has."""
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_LABEL
+
 
 def list_some(items: Sequence[object], *, most: int = 20) -> str:
     """The first ``most`` items, comma-separated, then "and N more"."""

@@ -1,7 +1,7 @@
 """Which images to learn from, and how they are prepared. No torch: the command line reads this."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.settings import Range, check_settings
@@ -65,3 +65,14 @@ class DataConfig:
                 f"data.preset is {self.preset!r}: expected one of {', '.join(PRESETS)}."
                 f"{nearest(self.preset, PRESETS)}"
             )
+
+    def opening(self) -> dict[str, Any]:
+        """The arguments of ``open_task`` beside the path."""
+        return {
+            "val_fraction": self.val_fraction,
+            "test_fraction": self.test_fraction,
+            "seed": self.split_seed,
+            "path_column": self.path_column,
+            "label_column": self.label_column,
+            "split_column": self.split_column,
+        }

@@ -4,6 +4,7 @@
 for train), ``classes.txt`` (class, name); photos are in ``images/``.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from arcvit.core.errors import UserError
@@ -11,6 +12,7 @@ from arcvit.data.checks import (
     check_classes,
     check_files_there,
     check_trained,
+    is_label,
     list_some,
     read_text,
 )
@@ -48,6 +50,11 @@ def read_cub(root: Path, *, val_fraction: float, seed: int) -> ImageTask:
         if not (root / name).is_file():
             raise UserError(f"{root} has no {name}: expected {IMAGES}, {LABELS} and {SPLIT}.")
     path_of, class_of, flag_of = (_read_pairs(root / name) for name in (IMAGES, LABELS, SPLIT))
+    if twice := [path for path, count in Counter(path_of.values()).items() if count > 1]:
+        raise UserError(
+            f"{root / IMAGES} lists {len(twice)} image(s) under two ids, download it again:"
+            f" {list_some(twice, most=5)}."
+        )
     for name, found in ((LABELS, class_of), (SPLIT, flag_of)):
         if lacking := [image for image in path_of if image not in found]:
             raise UserError(
@@ -57,7 +64,7 @@ def read_cub(root: Path, *, val_fraction: float, seed: int) -> ImageTask:
         wrong = {
             value
             for value in found.values()
-            if not (value.isdigit() if name == LABELS else value in _SPLIT_OF_FLAG)
+            if not (is_label(value) if name == LABELS else value in _SPLIT_OF_FLAG)
         }
         if wrong:
             raise UserError(
@@ -114,6 +121,9 @@ def _names(root: Path, ids: list[int]) -> tuple[str, ...]:
     numbers = tuple(map(str, ids))
     if not (root / NAMES).is_file():
         return numbers
-    named = {str(int(key)): value for key, value in _read_pairs(root / NAMES).items()}
+    pairs = _read_pairs(root / NAMES)
+    if wrong := [key for key in pairs if not is_label(key)]:
+        raise UserError(f"{root / NAMES} has the class {wrong[0]!r}: expected '<number> <name>'.")
+    named = {str(int(key)): value for key, value in pairs.items()}
     names = tuple(named.get(number, number) for number in numbers)
     return names if len(set(names)) == len(names) else numbers

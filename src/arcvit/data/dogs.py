@@ -1,9 +1,16 @@
 """The layout of Stanford Dogs as it is published: MATLAB lists, photos in ``Images/``."""
 
+from collections import Counter
 from pathlib import Path
 
 from arcvit.core.errors import UserError
-from arcvit.data.checks import check_apart, check_classes, check_files_there, check_trained
+from arcvit.data.checks import (
+    check_apart,
+    check_classes,
+    check_files_there,
+    check_trained,
+    list_some,
+)
 from arcvit.data.holdout import hold_out
 from arcvit.data.task import ImageTask, Split
 
@@ -88,6 +95,12 @@ def read_mat_list(path: Path) -> list[tuple[str, int]]:
         ) from error
     if not names or len(names) != len(labels):
         raise UserError(f"{path} has {len(names)} image(s) but {len(labels)} label(s).")
+    twice = sorted({name for name, count in Counter(names).items() if count > 1})
+    if twice:
+        raise UserError(
+            f"{path} lists {len(twice)} image(s) more than once, download it again:"
+            f" {list_some(twice, most=5)}."
+        )
     return list(zip(names, labels, strict=True))
 
 

@@ -1,6 +1,7 @@
 """The FGVC layout of VPT: ``{train,val,trainval,test}.json``, each ``{"path.jpg": class_id}``."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from arcvit.core.errors import UserError
@@ -46,7 +47,7 @@ def read_fgvc(root: Path, *, val_fraction: float, seed: int) -> ImageTask:
     classes = tuple(str(class_id) for class_id in ids)
     check_classes(classes, root)
 
-    images = image_folder(root, next(iter(lists["train"])))
+    images = image_folder(root, [name for names in lists.values() for name in names])
     label_of = {class_id: label for label, class_id in enumerate(ids)}
     splits = {
         split: Split(
@@ -109,17 +110,18 @@ def _read_list(path: Path) -> dict[str, int]:
     return listed
 
 
-def image_folder(root: Path, first: str) -> Path:
-    """The folder that the paths in the lists start from.
+def image_folder(root: Path, listed: Sequence[str]) -> Path:
+    """The folder that the paths in the lists start from: the first that holds one of the images.
 
     Raises:
-        UserError: the first image of train is in none of ``IMAGE_FOLDERS``.
+        UserError: none of the images is in one of ``IMAGE_FOLDERS``.
     """
     folders = [root / name for name in IMAGE_FOLDERS]
-    for folder in folders:
-        if (folder / first).is_file():
-            return folder
+    for name in listed:
+        for folder in folders:
+            if (folder / name).is_file():
+                return folder
     raise UserError(
-        f"{root / 'train.json'} lists {first!r}, which is in none of"
+        f"the lists of {root} name {len(listed):,} image(s), none of which is in"
         f" {', '.join(map(str, folders))}: put the images in one of them."
     )

@@ -82,7 +82,9 @@ def _load(source: str) -> dict[str, Any]:
     # What a name that can't be had raises depends on the library, the network and the hub.
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"{source} can't be loaded: {type(error).__name__}: {str(error).splitlines()[0]}"
+            f"{source} can't be loaded ({type(error).__name__}: {' '.join(str(error).split())}):"
+            " expected a name on the hub that can be reached from here, or a folder that datasets"
+            " or save_to_disk wrote."
         ) from error
     if not isinstance(loaded, dict):
         loaded = {"train": loaded}
@@ -115,7 +117,7 @@ def _classes(tables: dict[str, Any], label: str) -> tuple[tuple[str, ...], dict[
     names = getattr(kind, "names", None)
     if names:
         return tuple(names), {index: index for index in range(len(names))}
-    values = sorted({value for table in tables.values() for value in table.unique(label)})
+    values = sorted({v for t in tables.values() for v in t.unique(label) if v is not None})
     return tuple(map(str, values)), {value: index for index, value in enumerate(values)}
 
 
@@ -126,11 +128,14 @@ def _images(
 
     raw = table.cast_column(image, datasets.Image(decode=False))
     for row, record in enumerate(raw.select_columns([image, label])):
-        content = record[image]["bytes"]
-        if content is None and record[image]["path"]:
-            content = Path(record[image]["path"]).read_bytes()
+        cell = record[image] or {"bytes": None, "path": None}
+        content = cell["bytes"]
+        if content is None and cell["path"] and Path(cell["path"]).is_file():
+            content = Path(cell["path"]).read_bytes()
         if not content:
             raise UserError(f"{source} has no image in row {row}: remove that row.")
+        if record[label] is None:
+            raise UserError(f"{source} has no label in row {row}: remove that row.")
         yield content, index_of.get(record[label], -1)
 
 

@@ -6,6 +6,7 @@ Readers refuse a task at its first mistake; a check wants all of them.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from arcvit.core.errors import UserError
 from arcvit.data import fgvc, vtab
@@ -34,20 +35,20 @@ class Listing:
     """Splits that have no list of their own and were taken out of another."""
 
 
-def list_task(path: Path, known: BenchmarkTask | None, *, val_fraction: float) -> Listing:
+def list_task(path: Path, known: BenchmarkTask | None, opening: Mapping[str, Any]) -> Listing:
     """Read the lists of the task at a path.
 
     Args:
         path: the task's folder or table.
         known: the catalogue's record where it is one of the benchmarks.
-        val_fraction: share of train that is held out where there is no validation split.
+        opening: arguments of ``open_task``, ``val_fraction`` among them.
     """
     if path.is_dir() and vtab.is_vtab(path):
         return _list_vtab(path, known)
     if path.is_dir() and fgvc.is_fgvc(path):
-        return _list_fgvc(path, val_fraction)
+        return _list_fgvc(path, opening)
     try:
-        task = open_task(path, val_fraction=val_fraction)
+        task = open_task(path, **opening)
     except UserError as error:
         return Listing(
             layout="unknown",
@@ -56,7 +57,7 @@ def list_task(path: Path, known: BenchmarkTask | None, *, val_fraction: float) -
             classes=(),
             findings=(spoils("unreadable-task", str(error)),),
         )
-    return _of_task(task, path, val_fraction)
+    return _of_task(task, path, opening["val_fraction"])
 
 
 def _list_vtab(root: Path, known: BenchmarkTask | None) -> Listing:
@@ -70,10 +71,13 @@ def _list_vtab(root: Path, known: BenchmarkTask | None) -> Listing:
         except UserError as error:
             complaints = [str(error)]
         findings += _complaints(name, complaints)
+    used = {label for images in splits.values() for label in images.labels}
+    # A stray label of millions is told as such, and doesn't make millions of classes.
+    sane = known.classes if known is not None else 2 * len(used)
+    count = max((label for label in used if label < sane), default=-1) + 1
     classes: tuple[str, ...] = ()
-    most = max((label for images in splits.values() for label in images.labels), default=-1)
     try:
-        classes = vtab.class_names(root, most + 1, None)
+        classes = vtab.class_names(root, count, None)
     except UserError as error:
         findings.append(spoils("class-names", str(error)))
     if known is not None and len(classes) < known.classes and not (root / "classes.txt").is_file():
@@ -83,7 +87,7 @@ def _list_vtab(root: Path, known: BenchmarkTask | None) -> Listing:
     )
 
 
-def _list_fgvc(root: Path, val_fraction: float) -> Listing:
+def _list_fgvc(root: Path, opening: Mapping[str, Any]) -> Listing:
     lists, findings = {}, []
     for split in SPLITS:
         file = root / f"{split}.json"
@@ -94,7 +98,7 @@ def _list_fgvc(root: Path, val_fraction: float) -> Listing:
             findings.append(spoils("absent-split", f"{file.name} is not there."))
     images = root
     try:
-        images = fgvc.image_folder(root, next(iter(lists.get("train", {})), ""))
+        images = fgvc.image_folder(root, [name for listed in lists.values() for name in listed])
     except UserError as error:
         findings.append(spoils("missing-files", str(error)))
     ids = sorted({class_id for listed in lists.values() for class_id in listed.values()})
@@ -109,9 +113,11 @@ def _list_fgvc(root: Path, val_fraction: float) -> Listing:
     held_out: tuple[str, ...] = ()
     if "val" not in splits and not any(f.severity == "spoils" for f in findings):
         try:
-            splits = dict(fgvc.read_fgvc(root, val_fraction=val_fraction, seed=0).splits)
+            fraction = opening["val_fraction"]
+            read = fgvc.read_fgvc(root, val_fraction=fraction, seed=opening.get("seed", 0))
+            splits = dict(read.splits)
             held_out = ("val",)
-            findings.append(_held_out("val.json is not there", val_fraction))
+            findings.append(_held_out("val.json is not there", fraction))
         except UserError as error:
             findings.append(spoils("unreadable-task", str(error)))
     return Listing(

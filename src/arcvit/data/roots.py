@@ -70,7 +70,11 @@ def tasks_in(path: Path) -> list[Path]:
     """
     if not path.is_dir() or has_splits(path):
         return [path]
-    return [child for child in subfolders(path) if has_splits(child)] or [path]
+    tasks = [child for child in subfolders(path) if has_splits(child)]
+    if not tasks:
+        return [path]
+    # Beside tasks, a folder of a benchmark's name is one of them, whatever it lacks.
+    return [child for child in subfolders(path) if child in tasks or recognise(child.name)]
 
 
 def _with_aliases(task: BenchmarkTask) -> str:

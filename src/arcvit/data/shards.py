@@ -1,11 +1,13 @@
 """WebDataset shards: ``train-000000.tar`` with ``KEY.png`` (or jpg, ...) and ``KEY.cls``."""
 
 import re
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.data.checks import read_text
+from arcvit.data.checks import is_label, list_some, read_text
 from arcvit.data.folders import IMAGE_SUFFIXES, SPLIT_OF_FOLDER
 from arcvit.data.task import ImageTask
 from arcvit.data.unpack import Container, unpack
@@ -79,11 +81,22 @@ def _samples(files: list[Path]) -> Iterator[tuple[bytes, int]]:
             " pip install 'arcvit[webdataset]'."
         ) from error
     urls = [str(file) for file in files]
-    for sample in webdataset.WebDataset(urls, shardshuffle=False, empty_check=False):
+    for sample in _whole(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False), files):
         where = f"{sample['__url__']} sample {sample['__key__']}"
         images = [key for key in sample if f".{key.casefold()}" in IMAGE_SUFFIXES]
         label = sample.get("cls", b"").decode("ascii", "replace").strip()
-        if len(images) != 1 or not label.isdigit():
+        if len(images) != 1 or not is_label(label):
             keys = ", ".join(key for key in sample if not key.startswith("__"))
             raise UserError(f"{where} holds {keys}: expected one image and a whole number in .cls.")
         yield sample[images[0]], int(label)
+
+
+def _whole(samples: Iterable[dict[str, Any]], files: list[Path]) -> Iterator[dict[str, Any]]:
+    """The samples of shards, with a sentence where one of them is cut off or no tar file."""
+    try:
+        yield from samples
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(
+            f"one of the shards {list_some(files, most=5)} can't be read ({error}): expected whole"
+            " tar files, copy them again."
+        ) from error

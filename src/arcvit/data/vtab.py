@@ -7,7 +7,13 @@ line an image, ``images/train800/000000.jpg 307``.
 from pathlib import Path
 
 from arcvit.core.errors import UserError
-from arcvit.data.checks import check_apart, check_classes, check_files_there, read_text
+from arcvit.data.checks import (
+    check_apart,
+    check_classes,
+    check_files_there,
+    is_label,
+    read_text,
+)
 from arcvit.data.task import ImageTask, Split
 
 LIST_OF_SPLIT = {
@@ -82,7 +88,7 @@ def parse_list(path: Path) -> tuple[Split, list[str]]:
         words = line.rsplit(maxsplit=1)
         if not words:
             continue
-        if len(words) != 2 or not (words[1].isascii() and words[1].isdigit()):
+        if len(words) != 2 or not is_label(words[1]):
             complaints.append(
                 f"{path} line {number} is {line!r}: expected '<image> <label>' with a whole number"
                 " as label."

@@ -22,8 +22,9 @@ from arcvit.engine.forward_as import forward_as
 def class_token_alone(model: nn.Module) -> Iterator[None]:
     """Within the context, no token that nobody reads goes through the last MLP of a timm ViT.
 
-    Models that pool in another way, and blocks of other classes, are left as they are. What is
-    given by ``forward_features`` has only the class token within the context.
+    Models that pool in another way, and blocks of other classes, are left as they are. Within the
+    context ``forward_features`` gives the class token alone, and dropout draws fewer numbers. A
+    copy made within it stays as it is there.
 
     Args:
         model: a model, adapted or not.
@@ -38,16 +39,18 @@ def class_token_alone(model: nn.Module) -> Iterator[None]:
 
 def _last_block(model: nn.Module) -> Block | None:
     """The last block of a ViT whose head reads its class token alone, if nobody watches it."""
-    if type(model) is not VisionTransformer:
+    if type(model) is not VisionTransformer or not isinstance(model.blocks, nn.Sequential):
         return None
     if model.global_pool != "token" or model.attn_pool is not None or not len(model.blocks):
         return None
     # A tuner may have wrapped it.
-    for block in model.blocks[-1].modules():
-        if type(block) is Block:
-            watched = block._forward_hooks or "forward" in vars(block)
-            return None if watched else block
-    return None
+    found = [block for block in model.blocks[-1].modules() if type(block) is Block]
+    uses = [block for item in model.blocks for block in item.modules() if block in found]
+    if len(found) != 1 or len(uses) != 1:
+        return None
+    block = found[0]
+    watched = block._forward_hooks or model.blocks[-1]._forward_hooks or "forward" in vars(block)
+    return None if watched else block
 
 
 def _class_token(

@@ -7,10 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from rich.console import Console
 from torch import nn
 
+from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
 from arcvit.core.result import RunResult
 from arcvit.engine.batches import Batches, Prepare
@@ -75,6 +76,7 @@ def execute(
     check_trackers(recipe.engine.track)
     resumed = precision_of(run / CHECKPOINT_FOLDER)
     accelerator = make_accelerator(recipe.engine, recipe.seed, resumed=resumed)
+    _refuse_sharded_projection(recipe, accelerator)
     profile = Profile(accelerator.device, enabled=recipe.engine.profile)
     writes = accelerator.is_main_process
     quiet = quiet or not writes
@@ -119,6 +121,15 @@ def execute(
             shutil.rmtree(run / CHECKPOINT_FOLDER, ignore_errors=True)
     accelerator.wait_for_everyone()
     return result
+
+
+def _refuse_sharded_projection(recipe: Recipe, accelerator: Accelerator) -> None:
+    """FSDP takes a block's parameters away after it; ARC's projection serves every block."""
+    if accelerator.distributed_type == DistributedType.FSDP and recipe.method in ("arc", "arc_att"):
+        raise UserError(
+            f"{recipe.method} shares a projection between blocks, which FSDP can't shard: expected"
+            " one process or plain data parallelism (accelerate launch --multi_gpu)."
+        )
 
 
 def _train(

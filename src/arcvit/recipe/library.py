@@ -92,4 +92,9 @@ def _read_if_mapping(file: Path) -> dict[str, Any]:
         raise UserError(
             f"{file}: the config file isn't YAML ({detail}): expected lines as 'method: arc'."
         ) from error
-    return values if isinstance(values, dict) else {}
+    if not isinstance(values, dict):
+        return {}
+    for key in values:
+        if not isinstance(key, str):
+            raise UserError(f"{file} has the key {key!r}: expected words, as 'method: arc'.")
+    return values

@@ -105,16 +105,7 @@ def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
 
 def open_recipe_task(recipe: Recipe) -> ImageTask:
     """The task a recipe names."""
-    data = recipe.data
-    return open_task(
-        data.path,
-        val_fraction=data.val_fraction,
-        test_fraction=data.test_fraction,
-        seed=data.split_seed,
-        path_column=data.path_column,
-        label_column=data.label_column,
-        split_column=data.split_column,
-    )
+    return open_task(recipe.data.path, **recipe.data.opening())
 
 
 def _split_sizes(task: ImageTask) -> str:

@@ -16,6 +16,7 @@ from arcvit.recipe.run_folder import differing_keys
 from arcvit.sweep.space import Settings, label
 
 CHOICE_FILE = "choice.json"
+RATE = "optim.lr"
 
 
 def choose_settings(
@@ -68,8 +69,12 @@ def choose_settings(
 
 
 def best_settings(tried: Iterable[tuple[Settings, float]]) -> Settings:
-    """The settings with the highest accuracy; of several the lowest, by their first value first."""
-    return min(tried, key=lambda trial: (-trial[1], tuple(trial[0].values())))[0]
+    """The settings with the highest accuracy; of several the lowest: rate, then the others."""
+    return min(tried, key=lambda trial: (-trial[1], _rate_first(trial[0])))[0]
+
+
+def _rate_first(settings: Settings) -> tuple[float, ...]:
+    return tuple(value for _, value in sorted(settings.items(), key=lambda s: s[0] != RATE))
 
 
 def refuse_other_settings(run: Path, recipe: Recipe) -> None:

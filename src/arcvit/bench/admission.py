@@ -1,0 +1,81 @@
+"""Whether a task's data can give a result: looked through by content once, the same ever after.
+
+What was found is left in ``task.json``: the counts, the warnings that the report repeats, and a
+fingerprint, so that runs on other images or labels never stand in the same row.
+"""
+
+import hashlib
+from pathlib import Path
+
+from rich.console import Console
+
+from arcvit.bench.run_files import TASK_FILE
+from arcvit.bench.suite import SuiteTask
+from arcvit.core.errors import UserError
+from arcvit.core.files import read_json, write_json
+from arcvit.core.result import RESULT_FILE
+from arcvit.data.check import check_task
+from arcvit.data.findings import Finding
+from arcvit.data.task import ImageTask
+from arcvit.recipe.prepare import open_recipe_task
+from arcvit.recipe.recipe import Recipe
+
+
+def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> None:
+    """Refuse a task whose result would be wrong, and say loudly what may spoil a comparison.
+
+    Every image is decoded once, before the first run of the task, and not again.
+
+    Args:
+        task: the task.
+        recipe: a recipe of it: where it lies and how it is opened.
+        folder: of its runs.
+        console: where warnings are shown.
+
+    Raises:
+        UserError: something ``arcvit data check`` says would spoil a result, or the data have
+            changed since the earlier runs.
+    """
+    opened = open_recipe_task(recipe)
+    fingerprint = _fingerprint(opened)
+    file = folder / TASK_FILE
+    if file.is_file():
+        if read_json(file).get("fingerprint") == fingerprint:
+            return
+        if any(folder.rglob(RESULT_FILE)):
+            raise UserError(
+                f"{recipe.data.path} isn't what the runs in {folder} were trained and measured on:"
+                " choose another --out, or bring the images and lists of then back."
+            )
+    report = check_task(
+        Path(recipe.data.path), benchmark=task.record, opening=recipe.data.opening()
+    )
+    spoilt = [f for f in report.findings if _spoils(f, recipe)]
+    if spoilt:
+        raise UserError(
+            f"{recipe.data.path} would give a wrong result: {spoilt[0].text} Repair it; arcvit data"
+            " check shows all that is wrong."
+        )
+    warnings = [finding.text for finding in report.findings if finding.severity != "note"]
+    for warning in warnings:
+        line = f"warning: {task.name}: {warning}"
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    counts = {name: len(split) for name, split in opened.splits.items()}
+    record = {"counts": counts, "warnings": warnings, "fingerprint": fingerprint}
+    write_json(file, record)
+
+
+def _spoils(finding: Finding, recipe: Recipe) -> bool:
+    left_out = finding.kind == "unreadable-files" and recipe.data.on_bad == "skip"
+    return finding.severity == "spoils" and not left_out
+
+
+def _fingerprint(task: ImageTask) -> str:
+    """A hash of every split's images, by name and size of the file, and of their labels."""
+    found = hashlib.sha256(repr(task.classes).encode())
+    for name, split in task.splits.items():
+        found.update(name.encode())
+        for path, label in zip(split.paths, split.labels, strict=True):
+            inside = path.relative_to(task.root) if path.is_relative_to(task.root) else path.name
+            found.update(f"{inside} {label} {path.stat().st_size}\n".encode())
+    return found.hexdigest()
