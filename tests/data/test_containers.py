@@ -151,6 +151,44 @@ def test_parquet_and_arrow(tmp_path: Path) -> None:
         open_task(tmp_path / "parquet")
 
 
+# The library leaves metadata.csv open until it is collected.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_imagefolder_with_metadata(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    for split, count in {"train": 8, "test": 4}.items():
+        (tmp_path / split).mkdir()
+        lines = ["file_name,label"]
+        for index, (content, label) in enumerate(images(count)):
+            (tmp_path / split / f"{index}.png").write_bytes(content)
+            lines.append(f"{index}.png,{['owl', 'kite'][label]}")
+        (tmp_path / split / "metadata.csv").write_text("\n".join(lines))
+    task = open_task(tmp_path, val_fraction=0.25)
+    assert (task.layout, task.classes) == ("datasets", ("kite", "owl"))
+    assert {split: len(found) for split, found in task.splits.items()} == {
+        "train": 6,
+        "val": 2,
+        "test": 4,
+    }
+    assert task.split("test").paths[1].read_bytes() == images(4)[1][0]
+    assert task.split("test").labels[:2] == (1, 0)
+
+
+def test_the_config_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    asked: list[object] = []
+
+    def load(*arguments: object) -> None:
+        asked.append(arguments)
+        raise ConnectionError("no network here")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    for name in ("hf:some/birds:rare", "hf:some/birds"):
+        with pytest.raises(UserError, match=r"no network here\): expected a name on the hub"):
+            open_task(name)
+    assert asked == [("some/birds", "rare"), ("some/birds", None)]
+
+
 def write_shard(file: Path, samples: list[dict[str, bytes]]) -> None:
     with tarfile.open(file, "w") as tar:
         for index, sample in enumerate(samples):

@@ -1,4 +1,7 @@
-"""Hugging Face ``datasets``: a name on the hub (``hf:NAME``), or parquet and arrow files here."""
+"""Hugging Face ``datasets``: a name on the hub, or its parquet, arrow and imagefolder forms here.
+
+``hf:NAME``, or ``hf:NAME:CONFIG`` for a data set that has several.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +18,12 @@ _SAVED = ("dataset_dict.json", "dataset_info.json")
 
 
 def is_hub_folder(folder: Path) -> bool:
-    """Whether a folder holds parquet files, or what ``save_to_disk`` of ``datasets`` writes."""
+    """Whether a folder holds parquet files, what ``save_to_disk`` writes, or an imagefolder.
+
+    An imagefolder without ``metadata.csv`` or ``.jsonl`` is a folder of class folders.
+    """
     saved = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
-    return saved or bool(_parquet_files(folder))
+    return saved or bool(_parquet_files(folder)) or _has_metadata(folder)
 
 
 def read_hub(source: str, *, val_fraction: float, test_fraction: float, seed: int) -> ImageTask:
@@ -28,7 +34,7 @@ def read_hub(source: str, *, val_fraction: float, test_fraction: float, seed: in
     out.
 
     Args:
-        source: ``hf:NAME``, or a folder.
+        source: ``hf:NAME``, ``hf:NAME:CONFIG``, or a folder.
         val_fraction: share to hold out where there is no validation split, in [0, 1).
         test_fraction: share to hold out where there is a train split alone, in [0, 1).
         seed: decides which images are held out.
@@ -74,9 +80,12 @@ def _load(source: str) -> dict[str, Any]:
     folder = Path(source)
     try:
         if source.startswith(PREFIX):
-            loaded = datasets.load_dataset(source.removeprefix(PREFIX))
+            name, _, config = source.removeprefix(PREFIX).partition(":")
+            loaded = datasets.load_dataset(name, config or None)
         elif any((folder / name).is_file() for name in _SAVED):
             loaded = datasets.load_from_disk(source)
+        elif _has_metadata(folder):
+            loaded = datasets.load_dataset("imagefolder", data_dir=source)
         else:
             loaded = datasets.load_dataset("parquet", data_files=_files_of_split(folder))
     # What a name that can't be had raises depends on the library, the network and the hub.
@@ -137,6 +146,12 @@ def _images(
         if record[label] is None:
             raise UserError(f"{source} has no label in row {row}: remove that row.")
         yield content, index_of.get(record[label], -1)
+
+
+def _has_metadata(folder: Path) -> bool:
+    names = ("metadata.csv", "metadata.jsonl")
+    places = (folder, *(folder / split for split in SPLIT_OF_FOLDER))
+    return any((place / name).is_file() for place in places for name in names)
 
 
 def _parquet_files(folder: Path) -> list[Path]:
