@@ -47,6 +47,8 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
                 f"{recipe.data.path} isn't what the runs in {folder} were trained and measured on:"
                 " choose another --out, or bring the images and lists of then back."
             )
+    counts = {name: len(split) for name, split in opened.splits.items()}
+    _say(console, f"{task.name}: looking through {sum(counts.values()):,} images")
     report = check_task(
         Path(recipe.data.path), benchmark=task.record, opening=recipe.data.opening()
     )
@@ -58,9 +60,7 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
         )
     warnings = [finding.text for finding in report.findings if finding.severity != "note"]
     for warning in warnings:
-        line = f"warning: {task.name}: {warning}"
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-    counts = {name: len(split) for name, split in opened.splits.items()}
+        _say(console, f"warning: {task.name}: {warning}")
     record = {"counts": counts, "warnings": warnings, "fingerprint": fingerprint}
     write_json(file, record)
 
@@ -79,3 +79,7 @@ def _fingerprint(task: ImageTask) -> str:
             inside = path.relative_to(task.root) if path.is_relative_to(task.root) else path.name
             found.update(f"{inside} {label} {path.stat().st_size}\n".encode())
     return found.hexdigest()
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
