@@ -63,10 +63,18 @@ def test_cub_itself_is_recognised(root: Path) -> None:
     assert "10% of each class of train is held out" in texts
 
 
+def test_one_missing_photo_leaves_the_layout_known(root: Path) -> None:
+    next((root / "images").rglob("*.jpg")).unlink()
+    report = check_task(root)
+    assert (report.layout, report.preset, report.spoilt) == ("cub", "fgvc", True)
+    assert "lists 1 image(s) that are not there" in report.findings[0].text
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "sentence"),
     [
         ("images.txt", None, None, r"has no images\.txt"),
+        ("classes.txt", "7 ", "seven ", "has the class 'seven': expected '<number> <name>'"),
         ("image_class_labels.txt", None, None, r"has no image_class_labels\.txt"),
         (
             "image_class_labels.txt",

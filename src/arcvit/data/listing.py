@@ -11,9 +11,12 @@ from typing import Any
 from arcvit.core.errors import UserError
 from arcvit.data import fgvc, vtab
 from arcvit.data.catalogue import BenchmarkTask
+from arcvit.data.cub import is_cub
+from arcvit.data.dogs import is_dogs
 from arcvit.data.findings import Finding, examples, note, spoils, warning
 from arcvit.data.folders import split_folders
 from arcvit.data.source import open_task
+from arcvit.data.table import DELIMITER_OF_SUFFIX
 from arcvit.data.task import SPLITS, ImageTask, Split
 
 
@@ -51,13 +54,20 @@ def list_task(path: Path, known: BenchmarkTask | None, opening: Mapping[str, Any
         task = open_task(path, **opening)
     except UserError as error:
         return Listing(
-            layout="unknown",
+            layout=_layout(path),
             images=path,
             splits={},
             classes=(),
             findings=(spoils("unreadable-task", str(error)),),
         )
     return _of_task(task, path, opening["val_fraction"])
+
+
+def _layout(path: Path) -> str:
+    """The layout of a task that can't be read."""
+    if path.suffix.lower() in DELIMITER_OF_SUFFIX:
+        return "table"
+    return "cub" if is_cub(path) else "dogs" if is_dogs(path) else "unknown"
 
 
 def _list_vtab(root: Path, known: BenchmarkTask | None) -> Listing:
