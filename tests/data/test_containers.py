@@ -134,6 +134,15 @@ def test_parquet_and_arrow(tmp_path: Path) -> None:
         assert counts == {"train": 6, "val": 2, "test": 4}
         assert task.split("test").paths[1].read_bytes() == png(21)
         assert task.split("test").labels == (0, 1, 0, 1)
+    shard = "00000-of-00001"
+    for file in (f"parquet/data/train-{shard}.parquet", f"arrow/train/data-{shard}.arrow"):
+        alone = open_task(tmp_path / file, val_fraction=0.25, test_fraction=0.25)
+        assert (alone.layout, alone.classes) == ("datasets", ("owl", "kite"))
+        assert {split: len(found) for split, found in alone.splits.items()} == {
+            "train": 4,
+            "val": 2,
+            "test": 2,
+        }
     for lacking, where in (("label", "no label in row 1"), ("image", "no image in row 1")):
         columns = {
             "image": [{"bytes": png(seed), "path": None} for seed in range(3)],
@@ -146,6 +155,12 @@ def test_parquet_and_arrow(tmp_path: Path) -> None:
         parquet.write_table(holed.replace_schema_metadata(metadata), broken)
         with pytest.raises(UserError, match=where):
             open_task(broken.parent)
+    damaged = tmp_path / "damaged.parquet"
+    content = bytearray((folder / "train-00000-of-00001.parquet").read_bytes())
+    content[4:64] = bytes(60)
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged.parquet can't be loaded .*file or folder"):
+        open_task(damaged)
     (tmp_path / "parquet/data/more.parquet").touch()
     with pytest.raises(UserError, match="says no split"):
         open_task(tmp_path / "parquet")

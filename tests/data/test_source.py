@@ -63,7 +63,7 @@ def test_defaults() -> None:
     [
         ({"birds/a": 1}, [], "brids", "brids isn't there: .*Did you mean 'birds'"),
         ({}, [], "no/such/folder", "folder isn't there"),
-        ({}, ["a.zip"], "a.zip", "a.zip is in an unknown layout: .* .csv or .tsv"),
+        ({}, ["a.zip"], "a.zip", "a.zip is in an unknown layout: .* .csv, .tsv, .parquet, .arrow"),
         ({}, ["a.csv", "b.tsv"], ".", "no class folders but table.*: open one of a.csv, b.tsv"),
         ({}, [], ".", "no class folders but 0 image"),
         (

@@ -1,6 +1,6 @@
 """Hugging Face ``datasets``: a name on the hub, or its parquet, arrow and imagefolder forms here.
 
-``hf:NAME``, or ``hf:NAME:CONFIG`` for a data set that has several.
+``hf:NAME``, or ``hf:NAME:CONFIG`` for a data set that has several; a folder; or one file.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from arcvit.data.task import ImageTask
 from arcvit.data.unpack import Container, unpack
 
 PREFIX = "hf:"
+BUILDER_OF_SUFFIX = {".parquet": "parquet", ".arrow": "arrow"}
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 _SAVED = ("dataset_dict.json", "dataset_info.json")
 
@@ -34,7 +35,7 @@ def read_hub(source: str, *, val_fraction: float, test_fraction: float, seed: in
     out.
 
     Args:
-        source: ``hf:NAME``, ``hf:NAME:CONFIG``, or a folder.
+        source: ``hf:NAME``, ``hf:NAME:CONFIG``, a folder, or a file, which has no splits.
         val_fraction: share to hold out where there is no validation split, in [0, 1).
         test_fraction: share to hold out where there is a train split alone, in [0, 1).
         seed: decides which images are held out.
@@ -78,10 +79,13 @@ def _load(source: str) -> dict[str, Any]:
             " pip install 'arcvit[datasets]'."
         ) from error
     folder = Path(source)
+    builder = BUILDER_OF_SUFFIX.get(folder.suffix.lower())
     try:
         if source.startswith(PREFIX):
             name, _, config = source.removeprefix(PREFIX).partition(":")
             loaded = datasets.load_dataset(name, config or None)
+        elif builder and folder.is_file():
+            loaded = datasets.load_dataset(builder, data_files=source)
         elif any((folder / name).is_file() for name in _SAVED):
             loaded = datasets.load_from_disk(source)
         elif _has_metadata(folder):
@@ -89,11 +93,12 @@ def _load(source: str) -> dict[str, Any]:
         else:
             loaded = datasets.load_dataset("parquet", data_files=_files_of_split(folder))
     # What a name that can't be had raises depends on the library, the network and the hub.
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        cause = error.__cause__ or error
         raise UserError(
-            f"{source} can't be loaded ({type(error).__name__}: {' '.join(str(error).split())}):"
-            " expected a name on the hub that can be reached from here, or a folder that datasets"
-            " or save_to_disk wrote."
+            f"{source} can't be loaded ({type(cause).__name__}: {' '.join(str(cause).split())}):"
+            " expected a name on the hub that can be reached from here, or a file or folder that"
+            " datasets or save_to_disk wrote."
         ) from error
     if not isinstance(loaded, dict):
         loaded = {"train": loaded}

@@ -9,7 +9,7 @@ from arcvit.data.dogs import is_dogs, read_dogs
 from arcvit.data.fgvc import is_fgvc, read_fgvc
 from arcvit.data.folders import read_folders, split_folders, subfolders
 from arcvit.data.holdout import check_fraction
-from arcvit.data.hub import PREFIX, is_hub_folder, read_hub
+from arcvit.data.hub import BUILDER_OF_SUFFIX, PREFIX, is_hub_folder, read_hub
 from arcvit.data.shards import is_shards, read_shards
 from arcvit.data.table import DEFAULT_SPLIT_COLUMN, DELIMITER_OF_SUFFIX, read_table
 from arcvit.data.task import ImageTask
@@ -28,13 +28,14 @@ def open_task(
 ) -> ImageTask:
     """Read the task at a path, in whichever layout it is.
 
-    A ``.csv`` or ``.tsv`` file is a table. A folder with ``train800.txt`` is in the VTAB-1k layout,
-    one with ``train.json`` in that of FGVC, one with ``train_test_split.txt`` in that of CUB and
-    NABirds, one with ``train_list.mat`` in that of Stanford Dogs, any other is taken for class
-    folders.
+    A ``.csv`` or ``.tsv`` file is a table, a ``.parquet`` or ``.arrow`` file one of ``datasets``. A
+    folder with ``train800.txt`` is in the VTAB-1k layout, one with ``train.json`` in that of FGVC,
+    one with ``train_test_split.txt`` in that of CUB and NABirds, one with ``train_list.mat`` in
+    that of Stanford Dogs, one that ``datasets`` wrote or that holds shards in theirs; any other is
+    taken for class folders.
 
     Args:
-        path: the task's folder or table, or ``hf:NAME``.
+        path: the task's folder or file, or ``hf:NAME``.
         val_fraction: share of every class to hold out where there is no validation split, [0, 1).
         test_fraction: share of every class to hold out where there are no splits at all, [0, 1).
         seed: decides which images are held out.
@@ -47,10 +48,9 @@ def open_task(
     """
     check_fraction("val_fraction", val_fraction)
     check_fraction("test_fraction", test_fraction)
+    fractions = {"val_fraction": val_fraction, "test_fraction": test_fraction}
     if str(path).startswith(PREFIX):
-        return read_hub(
-            str(path), val_fraction=val_fraction, test_fraction=test_fraction, seed=seed
-        )
+        return read_hub(str(path), **fractions, seed=seed)
     path = Path(path).expanduser()
     if not path.exists():
         beside = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -59,15 +59,17 @@ def open_task(
             f"{nearest(path.name, sorted(beside))}"
         )
     if path.is_file():
+        if path.suffix.lower() in BUILDER_OF_SUFFIX:
+            return read_hub(str(path), **fractions, seed=seed)
         if path.suffix.lower() not in DELIMITER_OF_SUFFIX:
+            known = ", ".join((*DELIMITER_OF_SUFFIX, *BUILDER_OF_SUFFIX))
             raise UserError(
-                f"{path} is in an unknown layout: expected a folder or a table that ends in"
-                f" {' or '.join(DELIMITER_OF_SUFFIX)}."
+                f"{path} is in an unknown layout: expected a folder, or a table that ends in one of"
+                f" {known}."
             )
         return read_table(
             path,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
+            **fractions,
             seed=seed,
             path_column=path_column,
             label_column=label_column,
@@ -82,13 +84,11 @@ def open_task(
     if is_dogs(path):
         return read_dogs(path, val_fraction=val_fraction, seed=seed)
     if is_hub_folder(path):
-        return read_hub(
-            str(path), val_fraction=val_fraction, test_fraction=test_fraction, seed=seed
-        )
+        return read_hub(str(path), **fractions, seed=seed)
     if is_shards(path):
-        return read_shards(path, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+        return read_shards(path, **fractions, seed=seed)
     _refuse_outer_folder(path)
-    return read_folders(path, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+    return read_folders(path, **fractions, seed=seed)
 
 
 def has_splits(folder: Path) -> bool:
