@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from arcvit.core.files import write_json
+from arcvit.core.metrics import write_metrics
 from arcvit.core.result import RunResult
 from arcvit.data.catalogue import suite_tasks
 
@@ -41,6 +42,10 @@ def result(task: str, method: str, seed: int, accuracy: float) -> RunResult:
     )
 
 
+def epoch(number: int, *, loss: float) -> dict[str, float]:
+    return {"epoch": number, "train_loss": loss, "train_accuracy": 0.4 + number / 10}
+
+
 def read_csv(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file.read_text().splitlines()))
 
@@ -60,8 +65,7 @@ def vtab_bench(tmp_path: Path) -> Path:
                 run.mkdir(parents=True)
                 accuracy = (10 + index + 5 * bonus + 2 * seed) / 100
                 result(task, method, seed, accuracy).write(run)
-                epochs = [{"epoch": e, "train_accuracy": 0.4 + e / 10} for e in (1, 2)]
-                (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, epochs)))
+                write_metrics(run, [epoch(1, loss=1.0), epoch(2, loss=0.5)])
     warning = "test has 2,000 images, the benchmark 10,000"
     write_json(tmp_path / "cifar" / "task.json", {"counts": {}, "warnings": [warning]})
     return tmp_path
@@ -147,10 +151,13 @@ def test_what_failed_or_was_left_out_is_told(arcvit: Arcvit, vtab_bench: Path) -
         write_json(vtab_bench / task / "failures.json", {"vpt": "it needs absolute positions."})
     file = vtab_bench / "svhn" / "arc" / "seed-1" / "result.json"
     write_json(file, json.loads(file.read_text()) | {"skipped_images": 3})
+    write_metrics(file.parent, [epoch(1, loss=1.2), epoch(2, loss=1.19)])
     assert arcvit("report", vtab_bench).code == 0
     text = (vtab_bench / "report" / "table.md").read_text()
     assert "vpt on cifar, vpt on dtd failed: it needs absolute positions." in text
     assert "svhn: 3 unreadable images were left out" in text
+    assert "svhn: arc seed 1 learned nothing: the training loss ended at 1.19" in text
+    assert text.count("learned nothing") == 1
     assert "19 of 57 cells have no finished run" in text
     rows = {row["method"]: row for row in read_csv(vtab_bench / "report" / "table.csv")}
     assert rows["vpt"]["cifar"] == rows["vpt"]["adapter"] == ""

@@ -250,3 +250,12 @@ def test_profiling_a_linear_probe_counts_the_features(
     recipe = make("--engine.profile=true", "--method=linear", "--data.augment=none")
     quietly(recipe, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "profile.json").read_text())["forward"] > 0
+
+
+@pytest.mark.parametrize(("lr", "told"), [("1e-9", True), ("1e-2", False)])
+def test_a_run_that_learned_nothing_is_told(
+    make: Callable[..., Recipe], tmp_path: Path, lr: str, told: bool
+) -> None:
+    shown = StringIO()
+    execute(make("--optim.lr", lr), tmp_path / "run", Console(file=shown))
+    assert ("warning: arc learned nothing: the training loss ended at" in shown.getvalue()) == told

@@ -1,21 +1,15 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from arcvit.core.errors import UserError
+from arcvit.core.metrics import write_metrics
 from arcvit.data.config import DataConfig
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.recipe.parser import write_recipe
 from arcvit.recipe.recipe import Recipe
-from arcvit.recipe.run_folder import (
-    check_run_folder,
-    clean_up,
-    differing_keys,
-    flat,
-    write_metrics,
-)
+from arcvit.recipe.run_folder import check_run_folder, clean_up, differing_keys, flat
 
 RECIPE = Recipe(data=DataConfig(path="p")).resolved()
 OTHER = Recipe(
@@ -120,13 +114,3 @@ def test_clean_up_keeps_a_run_with_epochs(tmp_path: Path) -> None:
     run = unfinished(tmp_path / "run")
     clean_up(run)
     assert sorted(path.name for path in run.iterdir()) == ["metrics.jsonl", "recipe.yaml"]
-
-
-def test_metrics_are_written_whole(tmp_path: Path) -> None:
-    write_metrics(tmp_path, [{"epoch": 1}, {"epoch": 2, "val_loss": None}])
-    write_metrics(tmp_path, [{"epoch": 1}])
-    assert [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [
-        {"epoch": 1}
-    ]
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_metrics(tmp_path, [{"epoch": float("nan")}])

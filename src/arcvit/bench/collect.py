@@ -7,6 +7,7 @@ from typing import Any
 from arcvit.bench.run_files import FAILURES_FILE, SUITE_FILE, TASK_FILE
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
+from arcvit.core.metrics import learned_nothing, read_metrics
 from arcvit.core.result import RESULT_FILE, RunResult, read_result
 
 
@@ -33,7 +34,7 @@ class Collected:
         groups: the group of each task, in the order of the table.
         methods: the methods, in the order of the table.
         runs: finished runs by task and method, in the order of their seeds.
-        warnings: what is odd about the data of a task, by task.
+        warnings: what is odd about the data of a task or its runs, by task.
         failures: why a task and method couldn't be finished.
     """
 
@@ -86,6 +87,10 @@ def collect(folder: Path) -> Collected:
         skipped = max((run.result.skipped_images for run in of_task), default=0)
         if skipped:
             warnings[task].append(f"{skipped:,} unreadable images were left out of the runs")
+        for run in of_task:
+            complaint = learned_nothing(read_metrics(run.folder), run.result.classes)
+            if complaint is not None:
+                warnings[task].append(f"{run.result.method} seed {run.result.seed} {complaint}")
     if not runs:
         raise UserError(f"{str(folder)!r} holds no finished run yet: let arcvit bench finish one.")
     return Collected(

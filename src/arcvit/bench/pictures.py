@@ -2,10 +2,7 @@
 
 import io
 import itertools
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +12,7 @@ from matplotlib.figure import Figure
 from arcvit.bench.adapter_views import SiteView
 from arcvit.bench.collect import Collected
 from arcvit.bench.table import Row
-from arcvit.recipe.run_folder import METRICS_FILE
+from arcvit.core.metrics import read_metrics
 
 
 def accuracy_against_size(rows: Sequence[Row]) -> bytes | None:
@@ -85,7 +82,7 @@ def learning_curves(collected: Collected) -> bytes:
     for task, axes in zip(tasks, panels, strict=False):
         for method in collected.methods:
             runs = collected.runs.get((task, method), ())
-            epochs = _epochs(runs[0].folder / METRICS_FILE) if runs else []
+            epochs = read_metrics(runs[0].folder) if runs else []
             if not epochs:
                 continue
             axes.plot(
@@ -162,14 +159,6 @@ def _colours(methods: Sequence[str]) -> dict[str, tuple[float, ...]]:
     pairs = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
     every = [*pairs[::2], *pairs[1::2]]
     return {method: every[index % len(every)] for index, method in enumerate(methods)}
-
-
-def _epochs(file: Path) -> list[dict[str, Any]]:
-    """The records of a run's epochs; none where the file is gone or damaged."""
-    try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError):
-        return []
 
 
 def _difference(row: Row, linear: Row, task: str) -> float:

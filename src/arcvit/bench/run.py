@@ -13,6 +13,7 @@ from arcvit.bench.suite import SuiteTask, locate
 from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
+from arcvit.core.metrics import learned_nothing, read_metrics
 from arcvit.core.result import is_finished, read_result
 from arcvit.recipe.execute import execute
 from arcvit.sweep.choose import choose_settings, refuse_other_settings
@@ -107,6 +108,9 @@ def _run_method(
             f"{task.name} {method} seed {seed} {chosen or f'lr {recipe.optim.lr:g}'}: test {shown},"
             f" {state} ({sum(result.seconds.values()):.0f} s)",
         )
+        complaint = learned_nothing(read_metrics(run), result.classes)
+        if complaint is not None:
+            _say(console, f"warning: {task.name} {method} seed {seed} {complaint}")
 
 
 def _record_failures(failed: dict[str, str], methods: tuple[str, ...], folder: Path) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
+from arcvit.core.metrics import learned_nothing, write_metrics
 from arcvit.core.result import RunResult
 from arcvit.engine.batches import Batches, Prepare
 from arcvit.engine.checkpoint import precision_of
@@ -40,7 +41,6 @@ from arcvit.recipe.run_folder import (
     check_run_folder,
     clean_up,
     flat,
-    write_metrics,
 )
 
 _LIBRARIES = ("torch", "timm", "peft", "accelerate")
@@ -186,6 +186,9 @@ def _train(
             on_epoch=record,
             profile=profile,
         )
+    complaint = learned_nothing(fitted.history, len(work.task.classes))
+    if complaint is not None:
+        say(f"warning: {recipe.method} {complaint}")
     test = None
     if work.images.test is not None:
         with profile("evaluation"):

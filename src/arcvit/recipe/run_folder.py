@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.core.files import settle, write_text
+from arcvit.core.files import settle
+from arcvit.core.metrics import METRICS_FILE
 from arcvit.core.result import is_finished
 from arcvit.engine.tracking import TENSORBOARD_FOLDER
 from arcvit.recipe.adapter import ADAPTER_FOLDER
@@ -16,7 +17,6 @@ from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.recipe import Recipe
 
 RECIPE_FILE = "recipe.yaml"
-METRICS_FILE = "metrics.jsonl"
 PREDICTIONS_FILE = "predictions.json"
 PROFILE_FILE = "profile.json"
 CHECKPOINT_FOLDER = "checkpoint"
@@ -65,12 +65,6 @@ def clean_up(run: Path) -> None:
     shutil.rmtree(run / TENSORBOARD_FOLDER, ignore_errors=True)
     if not any(run.iterdir()):
         run.rmdir()
-
-
-def write_metrics(run: Path, history: list[dict[str, Any]]) -> None:
-    """Write the records of all epochs, whole: a resumed run doesn't hold an epoch twice."""
-    lines = "".join(json.dumps(epoch, allow_nan=False) + "\n" for epoch in history)
-    write_text(run / METRICS_FILE, lines)
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:

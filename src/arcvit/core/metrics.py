@@ -1,0 +1,53 @@
+"""The records of a run's epochs: ``metrics.jsonl``, and whether anything was learned."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from arcvit.core.files import write_text
+
+METRICS_FILE = "metrics.jsonl"
+_NO_LOWER = 0.97
+"""Runs that learn little end at nine tenths of what guessing gives; those that collapse, at it."""
+
+
+def write_metrics(run: Path, epochs: Sequence[dict[str, Any]]) -> None:
+    """Write the records of all epochs, whole: a resumed run doesn't hold an epoch twice."""
+    lines = "".join(json.dumps(epoch, allow_nan=False) + "\n" for epoch in epochs)
+    write_text(run / METRICS_FILE, lines)
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The records of a run's epochs; none where the file is gone or damaged."""
+    try:
+        lines = (run / METRICS_FILE).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError):
+        return []
+
+
+def learned_nothing(epochs: Sequence[dict[str, Any]], classes: int) -> str | None:
+    """What to say of a run whose training loss ended where it began, or at that of guessing.
+
+    Too high a rate can ruin a model within an epoch, for good: the loss then stays at ``ln C``
+    without ever being infinite, and the accuracy alone could be that of a hard task.
+
+    Args:
+        epochs: records of all epochs, with ``train_loss``.
+        classes: number of classes C.
+
+    Returns:
+        The rest of a sentence that begins with the run; None if it learned or has one epoch.
+    """
+    if len(epochs) < 2 or classes < 2:
+        return None
+    first, last = epochs[0]["train_loss"], epochs[-1]["train_loss"]
+    guessing = math.log(classes)
+    if last < _NO_LOWER * min(first, guessing):
+        return None
+    return (
+        f"learned nothing: the training loss ended at {last:.3g}, after {first:.3g} in the first"
+        f" epoch ({guessing:.3g} is guessing); try another --optim.lr"
+    )
