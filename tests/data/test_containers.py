@@ -204,6 +204,17 @@ def test_the_config_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [("some/birds", "rare"), ("some/birds", None)]
 
 
+def test_the_librarys_own_sentence_comes_before_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def load(*_: object) -> None:
+        raise datasets.exceptions.DatasetNotFoundError("no such data set") from OSError("HTTP 401")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(UserError, match=r"\(DatasetNotFoundError: no such data set\)"):
+        open_task("hf:some/birds")
+
+
 def write_shard(file: Path, samples: list[dict[str, bytes]]) -> None:
     with tarfile.open(file, "w") as tar:
         for index, sample in enumerate(samples):

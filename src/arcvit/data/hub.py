@@ -94,7 +94,9 @@ def _load(source: str) -> dict[str, Any]:
             loaded = datasets.load_dataset("parquet", data_files=_files_of_split(folder))
     # What a name that can't be had raises depends on the library, the network and the hub.
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        cause = error.__cause__ or error
+        # Of damage the library says only that there was an error; what it was is the cause.
+        says_nothing = isinstance(error, datasets.exceptions.DatasetGenerationError)
+        cause = (says_nothing and error.__cause__) or error
         raise UserError(
             f"{source} can't be loaded ({type(cause).__name__}: {' '.join(str(cause).split())}):"
             " expected a name on the hub that can be reached from here, or a file or folder that"
