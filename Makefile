@@ -60,7 +60,7 @@ test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
 
 test-extras: $(EXTRAS)/.ready ## Run the tests that need the readers' libraries
-	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/test_containers.py tests/data/test_dogs.py
+	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/readers/test_containers.py tests/data/readers/test_dogs.py
 
 lint: $(READY) ## Style, types, import contract
 	$(BIN)/ruff check .

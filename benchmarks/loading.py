@@ -21,8 +21,8 @@ from PIL import Image
 
 from arcvit import ArcConfig
 from arcvit.backbones.build import build_backbone
-from arcvit.data.images import ImageBank
-from arcvit.data.preset import resolve_preset
+from arcvit.data.pixels.bank import ImageBank
+from arcvit.data.pixels.preset import resolve_preset
 from arcvit.data.task import Split
 
 

@@ -22,7 +22,7 @@ from interleaved import write
 from PIL import Image
 
 from arcvit.data.catalogue import BenchmarkTask, suite_tasks
-from arcvit.data.vtab import LIST_OF_SPLIT
+from arcvit.data.readers.vtab import LIST_OF_SPLIT
 
 DISTINCT = 64
 PHOTO = (500, 375)

@@ -14,7 +14,7 @@ from arcvit.bench import admission
 from arcvit.bench.suite import SuiteTask
 from arcvit.core.errors import UserError
 from arcvit.data.config import DataConfig
-from arcvit.data.vtab_write import write_vtab
+from arcvit.data.make.vtab_write import write_vtab
 from arcvit.recipe.recipe import Recipe
 
 COUNTS = {"train": 9, "val": 3, "test": 6}

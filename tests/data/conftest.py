@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arcvit.data.vtab_write import write_vtab
+from arcvit.data.make.vtab_write import write_vtab
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

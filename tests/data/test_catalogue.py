@@ -9,7 +9,7 @@ from arcvit.data.catalogue import (
     recognise,
     suite_tasks,
 )
-from arcvit.data.preset import PRESETS
+from arcvit.data.pixels.preset import PRESETS
 
 
 def test_the_suites_add_up() -> None:

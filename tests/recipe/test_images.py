@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from arcvit.data.config import DataConfig
-from arcvit.data.decode import UnreadableImages
-from arcvit.data.preset import Preprocessing
-from arcvit.data.source import open_task
+from arcvit.data.pixels.decode import UnreadableImages
+from arcvit.data.pixels.preset import Preprocessing
+from arcvit.data.readers.layouts import open_task
 from arcvit.recipe.images import decode_run
 
 PREP = Preprocessing(

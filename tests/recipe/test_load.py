@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from arcvit.backbones.build import build_backbone
 from arcvit.core.errors import UserError
 from arcvit.core.result import read_result
-from arcvit.data.augment import ToInput
+from arcvit.data.pixels.augment import ToInput
 from arcvit.recipe.adapter import read_card
 from arcvit.recipe.images import decode_split
 from arcvit.recipe.load import LoadedRun, load_run

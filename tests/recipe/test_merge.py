@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from arcvit.core.errors import UserError
-from arcvit.data.augment import ToInput
-from arcvit.data.decode import decode_all
-from arcvit.data.preset import PRESETS, resolve_preset
+from arcvit.data.pixels.augment import ToInput
+from arcvit.data.pixels.decode import decode_all
+from arcvit.data.pixels.preset import PRESETS, resolve_preset
 from arcvit.recipe.load import load_run
 from arcvit.recipe.merge import _timm_data_config, merge_run
 

@@ -14,7 +14,7 @@ from arcvit.bench.suite import SuiteTask
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
 from arcvit.core.result import RESULT_FILE
-from arcvit.data.check import check_task
+from arcvit.data.check.report import check_task
 from arcvit.data.findings import Finding
 from arcvit.data.task import ImageTask
 from arcvit.recipe.prepare import open_recipe_task

@@ -15,9 +15,9 @@ from arcvit.bench.page import data_uri, write_page
 from arcvit.bench.plots import accuracy_against_parameters
 from arcvit.core.errors import UserError
 from arcvit.core.result import RunResult, is_finished, read_result
-from arcvit.data.augment import ToInput
 from arcvit.data.config import DataConfig
-from arcvit.data.images import ImageBank
+from arcvit.data.pixels.augment import ToInput
+from arcvit.data.pixels.bank import ImageBank
 from arcvit.engine.config import EngineConfig
 from arcvit.recipe.execute import execute
 from arcvit.recipe.images import decode_split

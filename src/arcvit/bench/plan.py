@@ -18,7 +18,7 @@ from arcvit.backbones.build import build_backbone
 from arcvit.bench.suite import SuiteTask
 from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
-from arcvit.data.source import open_task
+from arcvit.data.readers.layouts import open_task
 from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.device import choose_device, choose_precision
 from arcvit.engine.groups import count, parameters_by_part

@@ -9,9 +9,9 @@ import yaml
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.catalogue import SUITES, BenchmarkTask, find_task, suite_tasks
-from arcvit.data.hub import PREFIX
-from arcvit.data.preset import PRESETS
-from arcvit.data.roots import find_suite
+from arcvit.data.pixels.preset import PRESETS
+from arcvit.data.readers.hub import PREFIX
+from arcvit.data.readers.roots import find_suite
 
 _KEYS = ("name", "path", "group", "preset")
 

@@ -15,7 +15,7 @@ from arcvit.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from arcvit.data.catalogue import BenchmarkTask
-    from arcvit.data.check import SplitReport, TaskReport
+    from arcvit.data.check.report import SplitReport, TaskReport
     from arcvit.data.findings import Finding
 
 _SPOILT = 1
@@ -48,8 +48,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="Print one JSON list.")
     options = parser.parse_args(argv)
 
-    from arcvit.data.check import check_task
-    from arcvit.data.hub import PREFIX
+    from arcvit.data.check.report import check_task
+    from arcvit.data.readers.hub import PREFIX
 
     path = options.path.expanduser()
     if not path.exists() and not str(path).startswith(PREFIX):
@@ -90,9 +90,9 @@ def run(argv: list[str]) -> int:
 def _which(path: Path, name: str | None) -> "tuple[list[Path], BenchmarkTask | None]":
     """The tasks to check, and which benchmark task it is where that was said."""
     from arcvit.data.catalogue import SUITES, find_task, recognise
-    from arcvit.data.fgvc import is_fgvc
-    from arcvit.data.roots import tasks_in
-    from arcvit.data.vtab import is_vtab
+    from arcvit.data.readers.fgvc import is_fgvc
+    from arcvit.data.readers.roots import tasks_in
+    from arcvit.data.readers.vtab import is_vtab
 
     tasks = tasks_in(path)
     if name is None:
@@ -122,8 +122,8 @@ def _lacking(path: Path, tasks: list[Path], reports: "list[TaskReport]") -> tupl
         Sentences, and whether there are two folders for one task.
     """
     from arcvit.data.catalogue import SUITES
-    from arcvit.data.check import BENCHMARK_LAYOUTS
-    from arcvit.data.roots import find_suite
+    from arcvit.data.check.report import BENCHMARK_LAYOUTS
+    from arcvit.data.readers.roots import find_suite
 
     if tasks == [path]:
         return [], False

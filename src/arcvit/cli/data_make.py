@@ -25,7 +25,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="Which images are drawn (default: 0).")
     options = parser.parse_args(argv)
 
-    from arcvit.data.sprites import make_sprites
+    from arcvit.data.make.sprites import make_sprites
 
     written = make_sprites(options.out, test_size=options.test_size, seed=options.seed)
     for task, counts in written.items():

@@ -26,7 +26,7 @@ def run(argv: list[str]) -> int:
     )
     options = parser.parse_args(argv)
 
-    from arcvit.data.vtab_prepare import prepare_vtab
+    from arcvit.data.make.vtab import prepare_vtab
 
     written = prepare_vtab(options.task, options.source, options.out, seed=options.seed)
     shown = ", ".join(f"{count:,} {split}" for split, count in written.counts.items())

@@ -21,7 +21,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     options = parser.parse_args(argv)
 
-    from arcvit.data.augment import ToInput
+    from arcvit.data.pixels.augment import ToInput
     from arcvit.engine.class_token import class_token_alone
     from arcvit.engine.device import make_accelerator
     from arcvit.engine.evaluate import evaluate

@@ -22,8 +22,8 @@ def run(argv: list[str]) -> int:
 
     import torch
 
-    from arcvit.data.augment import ToInput
-    from arcvit.data.decode import decode_all
+    from arcvit.data.pixels.augment import ToInput
+    from arcvit.data.pixels.decode import decode_all
     from arcvit.engine.device import choose_device
     from arcvit.recipe.load import load_run
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.settings import Range, check_settings
-from arcvit.data.preset import PRESETS
+from arcvit.data.pixels.preset import PRESETS
 
 SEEDS = Range(at_least=0, below=2**32)
 """Seeds that every random generator takes."""

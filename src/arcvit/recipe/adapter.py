@@ -23,7 +23,7 @@ from arcvit.backbones.build import Backbone, load_weights
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_json
 from arcvit.core.result import RunResult
-from arcvit.data.preset import Preprocessing
+from arcvit.data.pixels.preset import Preprocessing
 
 ADAPTER_FOLDER = "adapter"
 CONFIG_FILE = "adapter_config.json"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from arcvit.core.errors import UserError
 from arcvit.data.config import DataConfig
-from arcvit.data.decode import UnreadableImages
-from arcvit.data.images import ImageBank
-from arcvit.data.preset import Preprocessing
+from arcvit.data.pixels.bank import ImageBank
+from arcvit.data.pixels.decode import UnreadableImages
+from arcvit.data.pixels.preset import Preprocessing
 from arcvit.data.task import ImageTask, Split
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 
-from arcvit.data.preset import Preprocessing
+from arcvit.data.pixels.preset import Preprocessing
 from arcvit.export.timm_checkpoint import export_timm
 from arcvit.recipe.load import LoadedRun
 

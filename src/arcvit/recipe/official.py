@@ -18,7 +18,7 @@ from arcvit.backbones.checkpoint import read_checkpoint
 from arcvit.backbones.official import OfficialCheckpoint, convert_official
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
-from arcvit.data.preset import resolve_preset
+from arcvit.data.pixels.preset import resolve_preset
 from arcvit.recipe.adapter import TaskCard, save_adapter
 
 _ARCHITECTURES = {

@@ -8,9 +8,9 @@ from torch import nn
 
 from arcvit.arc.fingerprint import fingerprint
 from arcvit.backbones.build import Backbone, build_backbone
-from arcvit.data.augment import ToInput
-from arcvit.data.preset import Preprocessing, resolve_preset, training_preprocessing
-from arcvit.data.source import open_task
+from arcvit.data.pixels.augment import ToInput
+from arcvit.data.pixels.preset import Preprocessing, resolve_preset, training_preprocessing
+from arcvit.data.readers.layouts import open_task
 from arcvit.data.task import ImageTask
 from arcvit.recipe.adapter import TaskCard
 from arcvit.recipe.images import RunImages, decode_run

@@ -1,0 +1,1 @@
+"""Look a task through for what would spoil a result."""

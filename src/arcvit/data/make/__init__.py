@@ -1,0 +1,1 @@
+"""Make tasks: generated sprites, and VTAB-1k from its sources."""

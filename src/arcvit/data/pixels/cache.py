@@ -1,0 +1,104 @@
+"""Decoded images on disk, for splits that don't fit in memory.
+
+One folder for each set of files and way to decode them: ``images.npy``, a ``uint8`` array
+(N, 3, H, W), and ``unreadable.json``. Entries are found again by a hash of what made them.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import atomic_path, write_json
+from arcvit.data.pixels.preset import Preprocessing
+
+Decode = Callable[[Tensor], dict[int, str]]
+"""Fills a tensor and returns the reason for each row that it could not fill."""
+
+
+def cached_images(
+    folder: Path, paths: Sequence[Path], prep: Preprocessing, decode: Decode
+) -> tuple[Tensor, dict[int, str]]:
+    """Decoded images from the cache, decoded now if they are not in it.
+
+    Args:
+        folder: holds the cache; entries in it are never removed by us.
+        paths: image files.
+        prep: how they are resized and cropped.
+        decode: fills the tensor. An error it raises leaves no entry behind.
+
+    Returns:
+        What ``decode`` made: images ``uint8`` (N, 3, *prep.stored), mapped from the file (changes
+        stay in memory), and the reasons.
+
+    Raises:
+        UserError: the disk has too little room.
+    """
+    shape = (len(paths), 3, *prep.stored)
+    entry = folder / _key(paths, prep)
+    found = _open(entry, shape)
+    if found is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        needed, free = math.prod(shape), shutil.disk_usage(folder).free
+        # A memory map that runs out of disk ends the process without an error.
+        if needed > free:
+            raise UserError(
+                f"{folder} has {free / 2**30:.1f} GiB free: expected {needed / 2**30:.1f} GiB for"
+                " the decoded images, make room or choose another cache folder."
+            )
+        try:
+            with atomic_path(entry) as partial:
+                _write(partial, shape, decode)
+        except OSError:
+            # Another process that put the same entry there at the same moment is no error.
+            if _open(entry, shape) is None:
+                raise
+        found = _open(entry, shape)
+        if found is None:
+            raise UserError(f"{entry} can't be read back: choose another cache folder.")
+    return found
+
+
+def _write(entry: Path, shape: tuple[int, ...], decode: Decode) -> None:
+    entry.mkdir()
+    array = np.lib.format.open_memmap(entry / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    bad = decode(torch.from_numpy(array))
+    array.flush()
+    write_json(entry / "unreadable.json", [[row, why] for row, why in bad.items()])
+
+
+def _open(entry: Path, shape: tuple[int, ...]) -> tuple[Tensor, dict[int, str]] | None:
+    """What an entry holds, or None where it is missing or damaged."""
+    try:
+        # Copy on write: torch has no read-only tensors, and the file must stay as it is.
+        array = np.load(entry / "images.npy", mmap_mode="c")
+        listed = json.loads((entry / "unreadable.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, EOFError):
+        return None
+    if array.shape != shape or array.dtype != np.uint8:
+        return None
+    return torch.from_numpy(array), {int(row): str(reason) for row, reason in listed}
+
+
+def _key(paths: Sequence[Path], prep: Preprocessing) -> str:
+    # Mean, std and flip act after the cache: presets that differ in them alone share an entry.
+    # Another Pillow may decode to other pixels.
+    how = [prep.stored, prep.resized, prep.resize, prep.interpolation, PIL.__version__]
+    digest = hashlib.sha256(json.dumps(how).encode())
+    for path in paths:
+        try:
+            stat = path.stat()
+            state = f"{stat.st_mtime_ns} {stat.st_size}"
+        except OSError:
+            state = "missing"
+        digest.update(f"\n{os.path.abspath(path)}\0{state}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]

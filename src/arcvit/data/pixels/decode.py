@@ -1,0 +1,132 @@
+"""From image files to pixels of one size.
+
+Shapes: N images, C = 3 channels, H = height and W = width in pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from arcvit.core.errors import UserError
+from arcvit.data.pixels.preset import Preprocessing, center_start
+from arcvit.data.pixels.rgb import cores, why_unreadable
+from arcvit.data.readers.checks import list_some
+
+RESAMPLE = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+}
+
+Progress = Callable[[int], None]
+"""Told, in the calling thread, how many images are done so far."""
+
+
+class UnreadableImages(UserError):
+    """Images that can't be decoded: all of them, not the first one met."""
+
+    def __init__(self, bad: Sequence[tuple[Path, str]]) -> None:
+        self.bad = tuple(bad)
+        """Each unreadable file with the reason."""
+        self.paths = tuple(path for path, _ in bad)
+        """The unreadable files."""
+        named = list_some([f"{path} ({reason})" for path, reason in bad])
+        super().__init__(
+            f"{len(bad)} image(s) can't be read, replace or remove them or choose to skip them:"
+            f" {named}."
+        )
+
+    def __reduce__(self) -> tuple[type["UnreadableImages"], tuple[tuple[tuple[Path, str], ...]]]:
+        # Exceptions are pickled by their message unless told otherwise.
+        return type(self), (self.bad,)
+
+
+def to_array(image: Image.Image, prep: Preprocessing) -> Tensor:
+    """Resize and crop an RGB image to the size that is kept, ``uint8`` (3, *prep.stored)."""
+    width, height = image.size
+    target_height, target_width = prep.resized
+    if prep.resize == "shortest":
+        target_height, target_width = _covering(height, width, prep.resized)
+    resized = image.resize((target_width, target_height), RESAMPLE[prep.interpolation])
+    crop_height, crop_width = prep.stored
+    top, left = center_start(target_height, crop_height), center_start(target_width, crop_width)
+    # Pillow fills what lies outside the image with black.
+    cropped = resized.crop((left, top, left + crop_width, top + crop_height))
+    return torch.from_numpy(np.array(cropped)).permute(2, 0, 1).contiguous()
+
+
+def decode_all(
+    paths: Sequence[Path],
+    prep: Preprocessing,
+    *,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> Tensor:
+    """Decode images in a pool of threads: Pillow works outside Python's global lock.
+
+    Args:
+        paths: image files.
+        prep: how to resize and crop.
+        workers: number of threads; None takes one for each processor core.
+        on_progress: told how many images are done.
+
+    Returns:
+        Images in the order of ``paths``, ``uint8`` (N, 3, *prep.stored).
+
+    Raises:
+        UnreadableImages: lists every file that can't be decoded.
+    """
+    images = torch.empty((len(paths), 3, *prep.stored), dtype=torch.uint8)
+    bad = decode_into(images, paths, prep, workers=workers, on_progress=on_progress)
+    if bad:
+        raise UnreadableImages([(paths[row], reason) for row, reason in bad.items()])
+    return images
+
+
+def decode_into(
+    images: Tensor,
+    paths: Sequence[Path],
+    prep: Preprocessing,
+    *,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> dict[int, str]:
+    """Decode images into the rows of a tensor, ``uint8`` (N, 3, *prep.stored).
+
+    Returns:
+        For each row that can't be decoded, in order, the reason. Those rows are left as they are.
+    """
+
+    def decode(row: int) -> str | None:
+        def keep(image: Image.Image) -> None:
+            images[row] = to_array(image, prep)
+
+        return why_unreadable(paths[row], keep)
+
+    bad: dict[int, str] = {}
+    with ThreadPoolExecutor(workers or cores()) as pool:
+        for row, reason in enumerate(pool.map(decode, range(len(paths)))):
+            if reason is not None:
+                bad[row] = reason
+            if on_progress is not None:
+                on_progress(row + 1)
+    return bad
+
+
+def _covering(height: int, width: int, box: tuple[int, int]) -> tuple[int, int]:
+    """Size with the proportions of an image that just covers a box.
+
+    For a square box this is ``torchvision.transforms.Resize(edge)``, otherwise timm's
+    ``ResizeKeepRatio``. The two round in their own ways.
+    """
+    if box[0] == box[1]:
+        long = int(box[0] * max(height, width) / min(height, width))
+        return (box[0], long) if height <= width else (long, box[0])
+    ratio = min(height / box[0], width / box[1])
+    return round(height / ratio), round(width / ratio)

@@ -1,0 +1,180 @@
+"""Hugging Face ``datasets``: a name on the hub, or its parquet, arrow and imagefolder forms here.
+
+``hf:NAME``, or ``hf:NAME:CONFIG`` for a data set that has several; a folder; or one file.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from arcvit.core.errors import UserError
+from arcvit.data.readers.folders import SPLIT_OF_FOLDER
+from arcvit.data.readers.unpack import Container, unpack
+from arcvit.data.task import ImageTask
+
+PREFIX = "hf:"
+BUILDER_OF_SUFFIX = {".parquet": "parquet", ".arrow": "arrow"}
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
+_SAVED = ("dataset_dict.json", "dataset_info.json")
+
+
+def is_hub_folder(folder: Path) -> bool:
+    """Whether a folder holds parquet files, what ``save_to_disk`` writes, or an imagefolder.
+
+    An imagefolder without ``metadata.csv`` or ``.jsonl`` is a folder of class folders.
+    """
+    saved = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+    return saved or bool(_parquet_files(folder)) or _has_metadata(folder)
+
+
+def read_hub(source: str, *, val_fraction: float, test_fraction: float, seed: int) -> ImageTask:
+    """Read a data set with the library ``datasets`` and unpack it into the cache.
+
+    The image column is the one of that kind; the label column is the only ``ClassLabel``, or one
+    of ``LABEL_COLUMNS``. Splits are called train, validation (valid, val) and test; others are left
+    out.
+
+    Args:
+        source: ``hf:NAME``, ``hf:NAME:CONFIG``, a folder, or a file, which has no splits.
+        val_fraction: share to hold out where there is no validation split, in [0, 1).
+        test_fraction: share to hold out where there is a train split alone, in [0, 1).
+        seed: decides which images are held out.
+
+    Raises:
+        UserError: the library isn't installed, the name can't be had, no image or label column, and
+            what ``unpack`` refuses.
+    """
+    tables = _load(source)
+    first = next(iter(tables.values()))
+    image, label = _columns(source, first.features)
+    classes, index_of = _classes(tables, label)
+    key = [source, str(classes)]
+    for split, table in tables.items():
+        files = [Path(file["filename"]) for file in table.cache_files]
+        stamps = [f"{f}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files if f.is_file()]
+        key += [split, str(len(table)), *stamps]
+    return unpack(
+        Container(
+            name=source.removeprefix(PREFIX),
+            layout="datasets",
+            key="\n".join(key),
+            classes=classes,
+            splits={
+                split: _images(source, table, image, label, index_of)
+                for split, table in tables.items()
+            },
+        ),
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+    )
+
+
+def _load(source: str) -> dict[str, Any]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(
+            f"{source} is read with the library datasets, which isn't installed: run"
+            " pip install 'arcvit[datasets]'."
+        ) from error
+    folder = Path(source)
+    builder = BUILDER_OF_SUFFIX.get(folder.suffix.lower())
+    try:
+        if source.startswith(PREFIX):
+            name, _, config = source.removeprefix(PREFIX).partition(":")
+            loaded = datasets.load_dataset(name, config or None)
+        elif builder and folder.is_file():
+            loaded = datasets.load_dataset(builder, data_files=source)
+        elif any((folder / name).is_file() for name in _SAVED):
+            loaded = datasets.load_from_disk(source)
+        elif _has_metadata(folder):
+            loaded = datasets.load_dataset("imagefolder", data_dir=source)
+        else:
+            loaded = datasets.load_dataset("parquet", data_files=_files_of_split(folder))
+    # What a name that can't be had raises depends on the library, the network and the hub.
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        # Of damage the library says only that there was an error; what it was is the cause.
+        says_nothing = isinstance(error, datasets.exceptions.DatasetGenerationError)
+        cause = (says_nothing and error.__cause__) or error
+        raise UserError(
+            f"{source} can't be loaded ({type(cause).__name__}: {' '.join(str(cause).split())}):"
+            " expected a name on the hub that can be reached from here, or a file or folder that"
+            " datasets or save_to_disk wrote."
+        ) from error
+    if not isinstance(loaded, dict):
+        loaded = {"train": loaded}
+    named = {SPLIT_OF_FOLDER.get(str(split).casefold()): table for split, table in loaded.items()}
+    return {split: named[split] for split in ("train", "val", "test") if split in named} or {
+        "train": next(iter(loaded.values()))
+    }
+
+
+def _columns(source: str, features: Any) -> tuple[str, str]:
+    import datasets
+
+    images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
+    if not images and "image" in features:
+        images = ["image"]
+    labels = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    if len(labels) != 1:
+        labels = [name for name in LABEL_COLUMNS if name in features][:1]
+    if len(images) != 1 or not labels:
+        raise UserError(
+            f"{source} has the columns {', '.join(features)}: expected one of images and one of"
+            f" labels, called one of {', '.join(LABEL_COLUMNS)}."
+        )
+    return images[0], labels[0]
+
+
+def _classes(tables: dict[str, Any], label: str) -> tuple[tuple[str, ...], dict[Any, int]]:
+    """Class names, and the index of each value of the label column."""
+    kind = next(iter(tables.values())).features[label]
+    names = getattr(kind, "names", None)
+    if names:
+        return tuple(names), {index: index for index in range(len(names))}
+    values = sorted({v for t in tables.values() for v in t.unique(label) if v is not None})
+    return tuple(map(str, values)), {value: index for index, value in enumerate(values)}
+
+
+def _images(
+    source: str, table: Any, image: str, label: str, index_of: dict[Any, int]
+) -> Iterator[tuple[bytes, int]]:
+    import datasets
+
+    raw = table.cast_column(image, datasets.Image(decode=False))
+    for row, record in enumerate(raw.select_columns([image, label])):
+        cell = record[image] or {"bytes": None, "path": None}
+        content = cell["bytes"]
+        if content is None and cell["path"] and Path(cell["path"]).is_file():
+            content = Path(cell["path"]).read_bytes()
+        if not content:
+            raise UserError(f"{source} has no image in row {row}: remove that row.")
+        if record[label] is None:
+            raise UserError(f"{source} has no label in row {row}: remove that row.")
+        yield content, index_of.get(record[label], -1)
+
+
+def _has_metadata(folder: Path) -> bool:
+    names = ("metadata.csv", "metadata.jsonl")
+    places = (folder, *(folder / split for split in SPLIT_OF_FOLDER))
+    return any((place / name).is_file() for place in places for name in names)
+
+
+def _parquet_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
+
+
+def _files_of_split(folder: Path) -> dict[str, list[str]]:
+    """Parquet files by split, told from the start of their names: ``train-00000-of-00002``."""
+    found: dict[str, list[str]] = {}
+    for file in _parquet_files(folder):
+        word = file.stem.replace("_", "-").split("-")[0].casefold()
+        split = SPLIT_OF_FOLDER.get(word)
+        if split is None:
+            raise UserError(
+                f"{file} has a name that says no split: expected one that begins with one of"
+                f" {', '.join(SPLIT_OF_FOLDER)}."
+            )
+        found.setdefault(split, []).append(str(file))
+    return found

@@ -1,0 +1,102 @@
+"""WebDataset shards: ``train-000000.tar`` with ``KEY.png`` (or jpg, ...) and ``KEY.cls``."""
+
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from arcvit.core.errors import UserError
+from arcvit.data.readers.checks import is_label, list_some, read_text
+from arcvit.data.readers.folders import IMAGE_SUFFIXES, SPLIT_OF_FOLDER
+from arcvit.data.readers.unpack import Container, unpack
+from arcvit.data.task import ImageTask
+
+_SHARD = re.compile(r"([a-z]+)[-_]\d+\.tar", re.IGNORECASE)
+
+
+def is_shards(folder: Path) -> bool:
+    """Whether a folder holds shards."""
+    return bool(_shards(folder))
+
+
+def read_shards(folder: Path, *, val_fraction: float, test_fraction: float, seed: int) -> ImageTask:
+    """Read shards with the library ``webdataset`` and unpack them into the cache.
+
+    Labels are whole numbers from 0; class names are the lines of ``classes.txt``, or the numbers.
+
+    Args:
+        folder: holds the shards, named by split and number.
+        val_fraction: share to hold out where there are no shards of val, in [0, 1).
+        test_fraction: share to hold out where there are shards of train alone, in [0, 1).
+        seed: decides which images are held out.
+
+    Raises:
+        UserError: the library isn't installed, a sample without image or label, and what
+            ``unpack`` refuses.
+    """
+    shards = _shards(folder)
+    stamps = [
+        f"{file}:{file.stat().st_size}:{file.stat().st_mtime_ns}"
+        for files in shards.values()
+        for file in files
+    ]
+    file = folder / "classes.txt"
+    if file.is_file():
+        classes = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    else:
+        # Labels have to be known before images are numbered, so the shards are read twice.
+        labels = {label for split in shards for _, label in _samples(shards[split])}
+        classes = [str(label) for label in range(max(labels, default=-1) + 1)]
+    return unpack(
+        Container(
+            name=str(folder.resolve()),
+            layout="webdataset",
+            key="\n".join([*stamps, *classes]),
+            classes=classes,
+            splits={split: _samples(files) for split, files in shards.items()},
+        ),
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+    )
+
+
+def _shards(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for file in sorted(folder.glob("*.tar")):
+        match = _SHARD.fullmatch(file.name)
+        split = SPLIT_OF_FOLDER.get(match[1].casefold()) if match else None
+        if split is not None:
+            found.setdefault(split, []).append(file)
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+
+def _samples(files: list[Path]) -> Iterator[tuple[bytes, int]]:
+    try:
+        import webdataset
+    except ImportError as error:
+        raise UserError(
+            f"{files[0]} is read with the library webdataset, which isn't installed: run"
+            " pip install 'arcvit[webdataset]'."
+        ) from error
+    urls = [str(file) for file in files]
+    for sample in _whole(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False), files):
+        where = f"{sample['__url__']} sample {sample['__key__']}"
+        images = [key for key in sample if f".{key.casefold()}" in IMAGE_SUFFIXES]
+        label = sample.get("cls", b"").decode("ascii", "replace").strip()
+        if len(images) != 1 or not is_label(label):
+            keys = ", ".join(key for key in sample if not key.startswith("__"))
+            raise UserError(f"{where} holds {keys}: expected one image and a whole number in .cls.")
+        yield sample[images[0]], int(label)
+
+
+def _whole(samples: Iterable[dict[str, Any]], files: list[Path]) -> Iterator[dict[str, Any]]:
+    """The samples of shards, with a sentence where one of them is cut off or no tar file."""
+    try:
+        yield from samples
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(
+            f"one of the shards {list_some(files, most=5)} can't be read ({error}): expected whole"
+            " tar files, copy them again."
+        ) from error

@@ -1,0 +1,131 @@
+"""What a check says of made tasks that are sound, odd or a benchmark's."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from arcvit.data.catalogue import find_task
+from arcvit.data.check.report import TaskReport, check_task
+
+COUNTS = {"train": 9, "val": 3, "test": 6}
+
+
+def kinds(report: TaskReport, severity: str) -> list[str]:
+    return [finding.kind for finding in report.findings if finding.severity == severity]
+
+
+def text(report: TaskReport) -> str:
+    return " ".join(finding.text for finding in report.findings)
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    content = file.read_text()
+    assert old in content
+    file.write_text(content.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("layout", ["vtab", "fgvc", "folders"])
+def test_a_sound_task(layout: str, request: pytest.FixtureRequest) -> None:
+    report = check_task(request.getfixturevalue(layout))
+    assert (report.layout, report.benchmark, report.classes) == (layout, None, 3)
+    assert report.findings == ()
+    assert not report.spoilt
+    assert report.preset == {"folders": "model"}.get(layout, layout)
+    images = {split: found.images for split, found in report.splits.items()}
+    images.pop("trainval", None)
+    assert images == COUNTS
+    assert set(report.formats) == {"PNG"}
+    assert set(report.sizes) == {"32x32"}
+    assert json.loads(json.dumps(report.to_dict()))["spoilt"] is False
+
+
+def test_a_known_task_is_held_against_the_catalogue(vtab: Path) -> None:
+    cifar = vtab.rename(vtab.with_name("cifar100"))
+    report = check_task(cifar)
+    assert report.benchmark == "cifar"
+    assert report.splits["test"].expected == 10_000
+    assert "THE TEST SPLIT HAS 6 IMAGES, cifar has 10,000" in text(report)
+    assert kinds(report, "warning").count("split-size") == 3
+    assert "class-coverage" not in kinds(report, "spoils")
+    # classes.txt names 3 classes where the task has 100.
+    assert not report.spoilt
+
+
+@pytest.mark.parametrize(("label", "said"), [("99", False), ("100", True)])
+def test_labels_of_a_known_task(vtab: Path, label: str, said: bool) -> None:
+    (vtab / "classes.txt").unlink()
+    edit(vtab / "test.txt", "000003.png 0", f"000003.png {label}")
+    report = check_task(vtab, benchmark=find_task("cifar"))
+    assert ("label-range" in kinds(report, "spoils")) is said
+    assert ("such as 100: 100 classes have the labels 0 to 99" in text(report)) is said
+
+
+def test_labels_that_count_from_one(vtab: Path) -> None:
+    (vtab / "classes.txt").unlink()
+    for name in ("train800", "val200", "train800val200", "test"):
+        lines = (vtab / f"{name}.txt").read_text().splitlines()
+        moved = [f"{line.split()[0]} {int(line.split()[1]) + 1}\n" for line in lines]
+        (vtab / f"{name}.txt").write_text("".join(moved))
+    report = check_task(vtab, benchmark=find_task("kitti"))
+    assert "classes have no image in train: 0" in text(report)
+    assert not report.spoilt
+    edit(vtab / "test.txt", "000003.png 1", "000003.png 4")
+    assert "labels count from 1" in text(check_task(vtab, benchmark=find_task("kitti")))
+
+
+def test_jpeg_of_a_lossless_source(vtab: Path) -> None:
+    for path in (vtab / "images").rglob("*.png"):
+        Image.open(path).save(path.with_suffix(".jpg"))
+    for path in vtab.glob("*[0t].txt"):
+        path.write_text(path.read_text().replace(".png", ".jpg"))
+    report = check_task(vtab)
+    assert kinds(report, "warning") == ["lossy"]
+    assert "30 images of at most 32 pixels a side are JPEG" in text(report)
+    report = check_task(vtab, benchmark=find_task("svhn"))
+    assert "30 of 30 images are JPEG, but svhn's source is lossless" in text(report)
+
+
+def test_images_that_were_resized(vtab: Path) -> None:
+    report = check_task(vtab, benchmark=find_task("eurosat"))
+    assert "30 images are not 64x64 pixels as eurosat's source, but 32x32" in text(report)
+
+
+def test_the_same_image_with_two_labels(folders: Path) -> None:
+    shutil.copy(folders / "train/a/0.png", folders / "train/b/twin.png")
+    report = check_task(folders)
+    assert kinds(report, "warning") == ["conflicting-labels"]
+    assert not report.spoilt
+
+
+def test_train_image_in_val_is_a_warning(folders: Path) -> None:
+    shutil.copy(folders / "train/a/0.png", folders / "val/a/twin.png")
+    report = check_task(folders)
+    assert kinds(report, "warning") == ["overlap-val"]
+    assert not report.spoilt
+
+
+@pytest.mark.parametrize("layout", ["fgvc", "folders"])
+def test_a_validation_split_that_is_held_out(layout: str, request: pytest.FixtureRequest) -> None:
+    root = request.getfixturevalue(layout)
+    shutil.rmtree(root / "val", ignore_errors=True)
+    (root / "val.json").unlink(missing_ok=True)
+    report = check_task(root)
+    assert not report.spoilt
+    assert report.splits["val"].held_out
+    assert "held-out" in kinds(report, "warning")
+
+
+def test_a_class_without_validation_images_is_a_warning(folders: Path) -> None:
+    shutil.rmtree(folders / "val/b")
+    report = check_task(folders)
+    assert not report.spoilt
+    assert "1 of 3 classes have no image in val: b" in text(report)
+
+
+def test_progress_reaches_the_end(vtab: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    check_task(vtab, start=lambda total: lambda done: seen.append((done, total)))
+    assert seen[-1] == (30, 30)

@@ -1,0 +1,250 @@
+"""Parquet, arrow and tar: what needs a library is skipped without it."""
+
+import gc
+import io
+import json
+import sys
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arcvit.core.errors import UserError
+from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.unpack import Container, unpack
+
+Plant = Callable[[Mapping[str, int]], Path]
+FRACTIONS = {"val_fraction": 0.25, "test_fraction": 0.25, "seed": 0}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+def png(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def images(count: int, *, start: int = 0) -> list[tuple[bytes, int]]:
+    return [(png(start + index), index % 2) for index in range(count)]
+
+
+def container(**splits: list[tuple[bytes, int]]) -> Container:
+    return Container(
+        name="some/birds", layout="datasets", key="1", classes=("owl", "kite"), splits=splits
+    )
+
+
+def test_unpacked_bytes_are_the_source_s(home: Path) -> None:
+    held = {"train": images(8), "val": images(4, start=20), "test": images(2, start=40)}
+    task = unpack(container(**held), **FRACTIONS)
+    assert (task.name, task.classes) == ("birds", ("owl", "kite"))
+    assert task.root.is_relative_to(home)
+    for split, content in held.items():
+        assert [path.read_bytes() for path in task.split(split).paths] == [b for b, _ in content]
+        assert task.split(split).labels == tuple(label for _, label in content)
+        assert {path.suffix for path in task.split(split).paths} == {".png"}
+
+
+def test_they_are_unpacked_once() -> None:
+    first = unpack(container(train=images(8)), **FRACTIONS)
+    assert first == unpack(container(train=[(b"never read", 99)]), **FRACTIONS)
+    assert {name: len(split) for name, split in first.splits.items()} == {
+        "train": 4,
+        "val": 2,
+        "test": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("splits", "sentence"),
+    [
+        ({"test": images(2)}, "no split 'train': its splits are test"),
+        ({"train": [(png(0), 2)]}, "the label 2 in train: expected labels from 0 to 1"),
+        ({"train": [(png(0), -1)]}, "the label -1"),
+        ({"train": [(png(0), 0)]}, "no image in train.*'kite'"),
+    ],
+)
+def test_wrong_containers(
+    home: Path, splits: dict[str, list[tuple[bytes, int]]], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        unpack(container(**splits), **FRACTIONS)
+    assert "label" not in sentence or not list(home.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [
+        ("data/train-00000-of-00001.parquet", "datasets", "datasets"),
+        ("dataset_dict.json", "datasets", "datasets"),
+        ("train-000000.tar", "webdataset", "webdataset"),
+    ],
+)
+def test_without_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, library: str, extra: str
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UserError, match=rf"pip install 'arcvit\[{extra}\]'"):
+        open_task(tmp_path)
+
+
+def test_the_hub_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r"hf:some/birds .*arcvit\[datasets\]"):
+        open_task("hf:some/birds")
+
+
+def test_parquet_and_arrow(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["owl", "kite"])}
+    )
+    # As the hub's own files are: the kinds of the columns are told in the metadata.
+    metadata = {"huggingface": json.dumps({"info": {"features": features.to_dict()}})}
+    folder = tmp_path / "parquet" / "data"
+    folder.mkdir(parents=True)
+    for split, held in {"train": images(8), "test": images(4, start=20)}.items():
+        columns = {
+            "image": [{"bytes": content, "path": None} for content, _ in held],
+            "label": [label for _, label in held],
+        }
+        table = pyarrow.table(columns, features.arrow_schema)
+        file = folder / f"{split}-00000-of-00001.parquet"
+        parquet.write_table(table.replace_schema_metadata(metadata), file)
+    files = {split: str(folder / f"{split}-*.parquet") for split in ("train", "test")}
+    datasets.load_dataset("parquet", data_files=files).save_to_disk(tmp_path / "arrow")
+    for name in ("parquet", "arrow"):
+        task = open_task(tmp_path / name, val_fraction=0.25)
+        assert (task.layout, task.classes) == ("datasets", ("owl", "kite"))
+        counts = {split: len(found) for split, found in task.splits.items()}
+        assert counts == {"train": 6, "val": 2, "test": 4}
+        assert task.split("test").paths[1].read_bytes() == png(21)
+        assert task.split("test").labels == (0, 1, 0, 1)
+    shard = "00000-of-00001"
+    for file in (f"parquet/data/train-{shard}.parquet", f"arrow/train/data-{shard}.arrow"):
+        alone = open_task(tmp_path / file, val_fraction=0.25, test_fraction=0.25)
+        assert (alone.layout, alone.classes) == ("datasets", ("owl", "kite"))
+        assert {split: len(found) for split, found in alone.splits.items()} == {
+            "train": 4,
+            "val": 2,
+            "test": 2,
+        }
+    for lacking, where in (("label", "no label in row 1"), ("image", "no image in row 1")):
+        columns = {
+            "image": [{"bytes": png(seed), "path": None} for seed in range(3)],
+            "label": [0, 1, 0],
+        }
+        columns[lacking][1] = None  # type: ignore[call-overload]
+        holed = pyarrow.table(columns, features.arrow_schema)
+        broken = tmp_path / lacking / "train-00000-of-00001.parquet"
+        broken.parent.mkdir()
+        parquet.write_table(holed.replace_schema_metadata(metadata), broken)
+        with pytest.raises(UserError, match=where):
+            open_task(broken.parent)
+    damaged = tmp_path / "damaged.parquet"
+    content = bytearray((folder / "train-00000-of-00001.parquet").read_bytes())
+    content[4:64] = bytes(60)
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match=r"damaged.parquet can't be loaded .*file or folder"):
+        open_task(damaged)
+    (tmp_path / "parquet/data/more.parquet").touch()
+    with pytest.raises(UserError, match="says no split"):
+        open_task(tmp_path / "parquet")
+
+
+# The library leaves metadata.csv open until it is collected.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_imagefolder_with_metadata(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    for split, count in {"train": 8, "test": 4}.items():
+        (tmp_path / split).mkdir()
+        lines = ["file_name,label"]
+        for index, (content, label) in enumerate(images(count)):
+            (tmp_path / split / f"{index}.png").write_bytes(content)
+            lines.append(f"{index}.png,{['owl', 'kite'][label]}")
+        (tmp_path / split / "metadata.csv").write_text("\n".join(lines))
+    task = open_task(tmp_path, val_fraction=0.25)
+    assert (task.layout, task.classes) == ("datasets", ("kite", "owl"))
+    assert {split: len(found) for split, found in task.splits.items()} == {
+        "train": 6,
+        "val": 2,
+        "test": 4,
+    }
+    assert task.split("test").paths[1].read_bytes() == images(4)[1][0]
+    assert task.split("test").labels[:2] == (1, 0)
+
+
+def test_the_config_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    asked: list[object] = []
+
+    def load(*arguments: object) -> None:
+        asked.append(arguments)
+        raise ConnectionError("no network here")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    for name in ("hf:some/birds:rare", "hf:some/birds"):
+        with pytest.raises(UserError, match=r"no network here\): expected a name on the hub"):
+            open_task(name)
+    assert asked == [("some/birds", "rare"), ("some/birds", None)]
+
+
+def test_the_librarys_own_sentence_comes_before_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def load(*_: object) -> None:
+        raise datasets.exceptions.DatasetNotFoundError("no such data set") from OSError("HTTP 401")
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    with pytest.raises(UserError, match=r"\(DatasetNotFoundError: no such data set\)"):
+        open_task("hf:some/birds")
+
+
+def write_shard(file: Path, samples: list[dict[str, bytes]]) -> None:
+    with tarfile.open(file, "w") as tar:
+        for index, sample in enumerate(samples):
+            for key, content in sample.items():
+                entry = tarfile.TarInfo(f"{index:04d}.{key}")
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+
+
+# The library leaves the last shard of a reading open until it is collected.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_shards(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    for shard, start in (("train-000000", 0), ("train-000001", 10), ("val-000000", 20)):
+        samples = [
+            {"png": content, "cls": str(label).encode()}
+            for content, label in images(4, start=start)
+        ]
+        write_shard(tmp_path / f"{shard}.tar", samples)
+    task = open_task(tmp_path)
+    assert (task.layout, task.classes) == ("webdataset", ("0", "1"))
+    assert {split: len(found) for split, found in task.splits.items()} == {"train": 8, "val": 4}
+    assert task.split("train").paths[5].read_bytes() == png(11)
+    (tmp_path / "classes.txt").write_text("owl\nkite\n")
+    assert open_task(tmp_path).classes == ("owl", "kite")
+    write_shard(tmp_path / "test-000000.tar", [{"png": png(0), "txt": b"a"}])
+    with pytest.raises(UserError, match=r"sample 0000 holds png, txt: expected one image and"):
+        open_task(tmp_path)
+    (tmp_path / "test-000000.tar").write_bytes(b"no tar" * 1000)
+    with pytest.raises(UserError, match=r"one of the shards .*test-000000.tar can't be read"):
+        open_task(tmp_path)
+    gc.collect()
