@@ -1,6 +1,6 @@
 """Adapt one pretrained vision transformer to many small image tasks with ARC adapters.
 
-``import arcvit`` makes ARC known to PEFT (at once where PEFT is loaded, else when it is):
+Any name imported from here makes ARC known to PEFT:
 
     >>> from arcvit import ArcConfig
     >>> from peft import PeftModel, get_peft_model
@@ -9,8 +9,6 @@
 
 import importlib
 from typing import TYPE_CHECKING, Any
-
-from arcvit import _peft_hook
 
 if TYPE_CHECKING:
     from arcvit.arc.config import ArcConfig
@@ -24,13 +22,14 @@ _LAZY = {
     "ArcLayer": "arcvit.arc.layer",
     "ArcModel": "arcvit.arc.model",
 }
+_REGISTERS = ("arcvit.arc.register", "arcvit.baselines.register")
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported when they are first asked for: torch takes seconds to import."""
     if name in _LAZY:
-        # PEFT first: it registers ARC, whose modules import one another, when it has been loaded.
-        importlib.import_module("peft")
+        for module in _REGISTERS:
+            importlib.import_module(module)
         return getattr(importlib.import_module(_LAZY[name]), name)
     if name == "__version__":
         from importlib.metadata import version
@@ -41,6 +40,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-_peft_hook.install()

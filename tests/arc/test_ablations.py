@@ -49,7 +49,7 @@ ABLATIONS = {
         {"up_projection": "separate", "share": "none"},
         2 * L * (2 * D * R + R + D),
     ),
-    "no bias": ({"bias": "none"}, 2 * (D * R + L * R)),
+    "no bias": ({"adapter_bias": False}, 2 * (D * R + L * R)),
     "last layers": ({"layers_to_transform": [1, 2]}, 2 * (D * R + 2 * (R + D))),
     "first layer": ({"layers_to_transform": 0}, 2 * (D * R + R + D)),
     "before the norm": ({"placement": "before_norm"}, 2 * (D * R + L * (R + D))),

@@ -28,16 +28,17 @@ def swin() -> nn.Module:
 
 def with_tasks(backbone: nn.Module, head: str) -> nn.Module:
     def config(name: str, **settings) -> ArcConfig:
-        classes = [str(i) for i in range(CLASSES[name])] if name in CLASSES else None
         saved = [head] if name in CLASSES else None
-        return ArcConfig(**{"r": 4, "modules_to_save": saved, "classes": classes, **settings})
+        return ArcConfig(
+            **{"r": 4, "modules_to_save": saved, "num_classes": CLASSES.get(name), **settings}
+        )
 
     torch.manual_seed(0)
     model = get_peft_model(backbone, config("first"), adapter_name="first")
     model.add_adapter("wide", config("wide", r=7))
     model.add_adapter("borrower", config("borrower", projection="first"))
     model.add_adapter("att-only", config("att-only", variant="arc_att", up_projection="separate"))
-    model.add_adapter("no-bias", config("no-bias", bias="none", share="all"))
+    model.add_adapter("no-bias", config("no-bias", adapter_bias=False, share="all"))
     model.add_adapter("headless", config("headless", layers_to_transform=[1]))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -187,7 +188,7 @@ def test_a_borrower_learns_coefficients_and_bias_alone() -> None:
     backbone = timm.create_model("vit_base_patch16_224", num_classes=0)
     model = get_peft_model(backbone, ArcConfig(), adapter_name="task-a")
     model.add_adapter("task-b", ArcConfig(projection="task-a"))
-    model.add_adapter("task-c", ArcConfig(projection="task-a", bias="none"))
+    model.add_adapter("task-c", ArcConfig(projection="task-a", adapter_bias=False))
     for name, expected in (("task-a", 96_432), ("task-b", 19_632), ("task-c", 1_200)):
         model.set_adapter(name)
         assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected

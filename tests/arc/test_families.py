@@ -292,7 +292,7 @@ def test_families_two_adapters_of_different_heads(family: Family, plain: nn.Modu
     model = adapted(family, plain)
     model.add_adapter(
         "second",
-        ArcConfig(r=2, modules_to_save=[family.head], classes=["one", "two", "three"]),
+        ArcConfig(r=2, modules_to_save=[family.head], num_classes=3),
     )
     model.set_adapter("second")
     assert logits(model, family).shape == (2, 3)

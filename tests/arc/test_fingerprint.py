@@ -47,16 +47,16 @@ def test_values_are_not_compared_where_they_were_cast_or_are_not_there(change) -
     assert mark(change(vit())) == mark(vit()).partition("-")[0] + "-"
 
 
-def test_an_adapter_refuses_another_backbone_and_names_both(tmp_path) -> None:
+def test_an_adapter_refuses_another_backbone(tmp_path) -> None:
     model = get_peft_model(vit(), ArcConfig(r=4, modules_to_save=["head"]))
     config = model.peft_config["default"]
-    config.backbone, config.backbone_fingerprint = "first", mark(vit())
+    config.backbone_fingerprint = mark(vit())
     model.save_pretrained(tmp_path)
     PeftModel.from_pretrained(vit(), str(tmp_path))
     PeftModel.from_pretrained(vit(seed=1).bfloat16(), str(tmp_path))
-    with pytest.raises(ValueError, match=r"trained on 'first' .* but VisionTransformer has"):
+    with pytest.raises(ValueError, match=r"trained on a backbone .* but VisionTransformer has"):
         PeftModel.from_pretrained(vit(seed=1), str(tmp_path))
-    with pytest.raises(ValueError, match="force"):
+    with pytest.raises(ValueError, match="backbone_fingerprint=None"):
         PeftModel.from_pretrained(vit(depth=1), str(tmp_path))
     forced = ArcConfig.from_pretrained(str(tmp_path))
     forced.backbone_fingerprint = None

@@ -47,7 +47,7 @@ def _pair(variant: str, dropout: float = 0.0):
         num_classes=5,
     ).double()
     model.load_state_dict({**converted.backbone, **converted.head})
-    config = ArcConfig(r=converted.r, variant=variant, dropout=dropout)
+    config = ArcConfig(r=converted.r, variant=variant, arc_dropout=dropout)
     ours = get_peft_model(model, config).double()
     outcome = set_peft_model_state_dict(ours, converted.adapter)
     assert not outcome.unexpected_keys

@@ -17,7 +17,9 @@ def _adapted(method, **backbone):
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", num_classes=3, **TINY, **backbone)
     if method == "arc":
-        config = ArcConfig(r=4, dropout=0.2, coefficients_init="xavier", modules_to_save=["head"])
+        config = ArcConfig(
+            r=4, arc_dropout=0.2, coefficients_init="xavier", modules_to_save=["head"]
+        )
         return get_peft_model(model, config).train()
     if method == "lora":
         targets = ["qkv", "fc1"]

@@ -38,15 +38,12 @@ def fingerprint(model: nn.Module, *, exclude: list[str] | None = None) -> str:
     return f"{structure.hexdigest()[:8]}-{weights.hexdigest()[:16] if comparable else ''}"
 
 
-def check_fingerprint(
-    model: nn.Module, expected: str | None, *, backbone: str | None, exclude: list[str] | None
-) -> None:
+def check_fingerprint(model: nn.Module, expected: str | None, *, exclude: list[str] | None) -> None:
     """Refuse a model whose weights aren't those an adapter was trained on.
 
     Args:
         model: the backbone at hand.
         expected: fingerprint of the backbone it was trained on; None: anything goes.
-        backbone: name of that backbone, for the message.
         exclude: modules that don't belong to the backbone: the head.
 
     Raises:
@@ -62,9 +59,9 @@ def check_fingerprint(
     )
     if not same:
         raise UserError(
-            f"this adapter was trained on {backbone or 'a backbone'!r} with fingerprint {expected},"
-            f" but {type(model).__name__} has {found}: load that backbone, or force it (--force; in"
-            " Python, backbone_fingerprint=None in the adapter's config)."
+            f"this adapter was trained on a backbone with fingerprint {expected}, but"
+            f" {type(model).__name__} has {found}: load that backbone, or set"
+            " backbone_fingerprint=None in the adapter's config to load it all the same."
         )
 
 

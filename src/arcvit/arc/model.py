@@ -11,17 +11,18 @@ from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
 from arcvit.arc.batch import check_batch, mixed_batch, split_logits
-from arcvit.arc.config import VARIANTS, ArcConfig
+from arcvit.arc.config import ArcConfig
 from arcvit.arc.fingerprint import check_fingerprint
 from arcvit.arc.fold import Consumer
 from arcvit.arc.heads import activate_heads, fit_heads, resize_heads
 from arcvit.arc.layer import AdapterShape, ArcLayer, ArcLinear
 from arcvit.arc.matching import match_target
 from arcvit.arc.merging import all_or_none, folded_adapters
+from arcvit.arc.options import VARIANTS
 from arcvit.arc.placement import placement_of, sharing_group
 from arcvit.arc.sites import Site, find_sites, linear_site, named_site, unknown_family
 from arcvit.arc.state import check_state
-from arcvit.arc.trainable import adapter_parameters, keep_frozen
+from arcvit.arc.trainable import keep_frozen
 from arcvit.arc.weighted import check_shared, combined_config, fill_combined
 from arcvit.core.errors import UserError
 
@@ -42,10 +43,7 @@ class ArcModel(BaseTuner):
     def _prepare_model(self, peft_config: ArcConfig, model: nn.Module) -> None:
         """Find the sites before PEFT asks for target names, and check what the config demands."""
         check_fingerprint(
-            model,
-            peft_config.backbone_fingerprint,
-            backbone=peft_config.backbone,
-            exclude=peft_config.modules_to_save,
+            model, peft_config.backbone_fingerprint, exclude=peft_config.modules_to_save
         )
         if peft_config.projection is not None and peft_config.projection not in self.peft_config:
             others = [name for name in self.peft_config if self.peft_config[name] != peft_config]
@@ -93,8 +91,8 @@ class ArcModel(BaseTuner):
             adapter_name,
             AdapterShape(
                 r=r,
-                dropout=peft_config.dropout,
-                bias=peft_config.bias == "arc",
+                dropout=peft_config.arc_dropout,
+                bias=peft_config.adapter_bias,
                 zero_coefficients=start == "zeros" or (start == "paper" and site.role == "att"),
                 separate_up=peft_config.up_projection == "separate",
             ),
@@ -166,7 +164,7 @@ class ArcModel(BaseTuner):
         low_cpu_mem_usage: bool = False,
         state_dict: dict[str, Tensor] | None = None,
     ) -> None:
-        """As PEFT does; a head gets one output for each of the config's classes.
+        """As PEFT does; heads get ``num_classes`` outputs.
 
         Where a site can't carry the adapter, the model is left as it was.
         """
@@ -178,9 +176,9 @@ class ArcModel(BaseTuner):
         except Exception:
             self._withdraw(adapter_name, earlier)
             raise
-        classes = self.peft_config[adapter_name].classes
+        classes = self.peft_config[adapter_name].num_classes
         if classes is not None:
-            resize_heads(model, adapter_name, len(classes))
+            resize_heads(model, adapter_name, classes)
 
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
@@ -190,25 +188,9 @@ class ArcModel(BaseTuner):
         if isinstance(child, ArcLayer):
             child.release()
 
-    def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
-        """Freeze all but the adapters. PEFT's own takes ``bias`` for the backbone's biases."""
-        kept = {
-            id(parameter) for module in model.modules() for parameter in adapter_parameters(module)
-        }
-        for parameter in model.parameters():
-            if id(parameter) not in kept:
-                parameter.requires_grad = False
-
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         with keep_frozen(self._layers(), adapter_name):
             super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
-
-    def _check_new_adapter_config(self, config: ArcConfig) -> None:
-        """Any number of adapters may have a bias: it is theirs, not the backbone's."""
-
-    def disable_adapter_layers(self) -> None:
-        """Run the backbone alone."""
-        self._enable_adapter_layers(enabled=False)
 
     def delete_adapter(self, adapter_name: str) -> None:
         """Delete an adapter with its projections.

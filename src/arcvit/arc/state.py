@@ -55,7 +55,7 @@ def check_state(model: nn.Module, adapter_name: str, state: Mapping[str, Tensor]
         raise UserError(
             f"the weights don't fit adapter {adapter_name!r}, and none of them were loaded"
             f" ({'; '.join(faults)}): load the file with the config it was saved with (r, variant,"
-            " share, up_projection, bias), onto the backbone it was trained on."
+            " share, up_projection, adapter_bias), onto the backbone it was trained on."
         )
 
 

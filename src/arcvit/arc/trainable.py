@@ -1,20 +1,9 @@
-"""What trains: decided by ownership, and kept where PEFT makes new parameters of old ones."""
+"""What is frozen stays so where PEFT makes new parameters of old ones."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import ModulesToSaveWrapper
-from torch import nn
-
-
-def adapter_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
-    """What the adapters or saved modules that a module itself holds train."""
-    if isinstance(module, BaseTunerLayer):
-        for attribute in module.adapter_layer_names:
-            yield from getattr(module, attribute).values()
-    elif isinstance(module, ModulesToSaveWrapper):
-        yield from module.modules_to_save.parameters()
 
 
 @contextmanager

@@ -73,8 +73,9 @@ def combined_config(
         else {f"^{re.escape(name)}": rank for name, rank in ranks.items() if rank != r},
         projection=names[0] if linear else None,
         modules_to_save=None,
-        classes=None,
-        bias="arc" if any(config.bias == "arc" for config in chosen) else "none",
+        num_classes=None,
+        bias="none",
+        adapter_bias=any(config.adapter_bias for config in chosen),
     )
 
 

@@ -49,7 +49,7 @@ def _facts(path: Path) -> dict[str, Any]:
     config = _read(config_file) | _read(card_file)
     facts: dict[str, Any] = {"kind": _kind(config)}
     if facts["kind"] == "ARC":
-        facts |= {key: config[key] for key in ("variant", "r", "dropout", "bias")}
+        facts |= {key: config[key] for key in ("variant", "r", "arc_dropout", "adapter_bias")}
     facts |= {key: config.get(key) for key in ("backbone", "backbone_fingerprint", "preprocessing")}
     if is_finished(path):
         result = read_result(path)

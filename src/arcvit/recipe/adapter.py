@@ -1,7 +1,6 @@
 """The adapter folder: what was learned, and what prediction needs to know beside it.
 
-ARC keeps classes, preprocessing and fingerprint in its own ``adapter_config.json``; the other
-methods' PEFT configs have no room for them, and a ``task.json`` beside holds them. Full fine-tuning
+A ``task.json`` beside PEFT's files holds classes, preprocessing and the backbone. Full fine-tuning
 has no adapter; its folder holds the whole model in timm's format.
 """
 
@@ -17,13 +16,15 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict
 from safetensors import SafetensorError
 from torch import nn
 
-from arcvit.arc.config import PEFT_TYPE, ArcConfig
+import arcvit.baselines.register  # noqa: F401  PEFT knows them
 from arcvit.arc.fingerprint import check_fingerprint, fingerprint
+from arcvit.arc.register import PEFT_TYPE, ArcConfig
 from arcvit.backbones.build import Backbone, load_weights
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_json
 from arcvit.core.result import RunResult
 from arcvit.data.pixels.preset import Preprocessing
+from arcvit.recipe.model_card import write_model_card
 
 ADAPTER_FOLDER = "adapter"
 CONFIG_FILE = "adapter_config.json"
@@ -66,25 +67,19 @@ def save_adapter(
     """
     with atomic_path(folder) as partial:
         partial.mkdir()
+        write_json(partial / CARD_FILE, dataclasses.asdict(card))
         if not isinstance(model, PeftModel):
             safetensors.torch.save_file(
                 {n: t.contiguous() for n, t in model.state_dict().items()}, partial / _FULL
             )
-            write_json(partial / CARD_FILE, dataclasses.asdict(card))
             return
         config = model.peft_config["default"]
         if isinstance(config, ArcConfig):
-            for name, value in dataclasses.asdict(card).items():
-                setattr(config, name, value)
-            if result is not None:
-                config.results = {
-                    "task": result.task,
-                    "test_accuracy": result.test_accuracy,
-                    "val_accuracy": result.val_accuracy,
-                }
-        else:
-            write_json(partial / CARD_FILE, dataclasses.asdict(card))
+            config.num_classes = len(card.classes)
+            config.backbone_fingerprint = card.backbone_fingerprint
         model.save_pretrained(partial)
+        if isinstance(config, ArcConfig):
+            write_model_card(partial, config, card, result)
 
 
 def adapter_size(model: nn.Module, head: str) -> int:
@@ -152,15 +147,14 @@ def read_card(folder: Path) -> TaskCard:
         UserError: the folder isn't an adapter with classes and preprocessing.
     """
     names = [field.name for field in dataclasses.fields(TaskCard)]
-    for file in (folder / CARD_FILE, folder / CONFIG_FILE):
-        if file.is_file():
-            record = read_json(file)
-            if all(record.get(name) is not None for name in names):
-                return TaskCard(**{name: record[name] for name in names})
-    raise UserError(
-        f"{str(folder)!r} is not an adapter that arcvit trained: expected {CONFIG_FILE} or"
-        f" {CARD_FILE} with {', '.join(names)}."
-    )
+    file = folder / CARD_FILE
+    record = read_json(file) if file.is_file() else {}
+    if any(record.get(name) is None for name in names):
+        raise UserError(
+            f"{str(folder)!r} is not an adapter that arcvit trained: expected {CARD_FILE} with"
+            f" {', '.join(names)}."
+        )
+    return TaskCard(**{name: record[name] for name in names})
 
 
 def _peft_type(folder: Path) -> str:
@@ -171,9 +165,7 @@ def _check_backbone(backbone: Backbone, card: TaskCard) -> None:
     """Name both backbones where the weights aren't those the adapter was trained on."""
     exclude = [backbone.head]
     try:
-        check_fingerprint(
-            backbone.model, card.backbone_fingerprint, backbone=card.backbone, exclude=exclude
-        )
+        check_fingerprint(backbone.model, card.backbone_fingerprint, exclude=exclude)
     except UserError as error:
         found = fingerprint(backbone.model, exclude=exclude)
         raise UserError(

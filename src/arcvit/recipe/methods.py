@@ -7,7 +7,8 @@ from peft import LNTuningConfig, LoraConfig, PeftConfig, VeraConfig, get_peft_mo
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
-from arcvit.arc.config import ArcConfig
+import arcvit.baselines.register  # noqa: F401  PEFT knows them
+from arcvit.arc.register import ArcConfig
 from arcvit.baselines.adaptformer import AdaptFormerConfig
 from arcvit.baselines.ssf import SsfConfig
 from arcvit.baselines.vpt import VptConfig
@@ -20,8 +21,8 @@ def arc_config(options: ArcOptions, *, variant: str, head: str) -> ArcConfig:
     return ArcConfig(
         r=options.r,
         variant=variant,  # type: ignore[arg-type]
-        dropout=options.dropout,
-        bias=options.bias,
+        arc_dropout=options.dropout,
+        adapter_bias=options.bias == "arc",
         modules_to_save=[head],
     )
 

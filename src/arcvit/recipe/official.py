@@ -12,8 +12,8 @@ from peft import get_peft_model
 from peft.utils import set_peft_model_state_dict
 from torch import nn
 
-from arcvit.arc.config import ArcConfig
 from arcvit.arc.fingerprint import fingerprint
+from arcvit.arc.register import ArcConfig
 from arcvit.backbones.checkpoint import read_checkpoint
 from arcvit.backbones.official import OfficialCheckpoint, convert_official
 from arcvit.core.errors import UserError

@@ -39,7 +39,7 @@ SPOILT = {
 ANOTHER = {
     "rank": {"r": 5},
     "variant with less": {"variant": "arc_att"},
-    "without bias": {"bias": "none"},
+    "without bias": {"adapter_bias": False},
     "own projections": {"share": "none"},
     "own up-projections": {"up_projection": "separate"},
 }

@@ -19,9 +19,9 @@ from arcvit.core.errors import UserError
         ({"r": 2.0}, "r=2.0"),
         ({"r": True}, "r=True"),
         ({"rank_pattern": {"norm1": 0}}, "norm1=0"),
-        ({"dropout": 1.0}, "0 <= dropout < 1"),
-        ({"dropout": -0.1}, "0 <= dropout < 1"),
-        ({"bias": "all"}, "expected one of arc, none"),
+        ({"arc_dropout": 1.0}, "0 <= arc_dropout < 1"),
+        ({"arc_dropout": -0.1}, "0 <= arc_dropout < 1"),
+        ({"bias": "arc"}, "expected one of none, all, arc_only"),
         ({"variant": "arc-att"}, "Did you mean 'arc_att'"),
         ({"share": "roles"}, "Did you mean 'role'"),
         ({"up_projection": "seperate"}, "Did you mean 'separate'"),
@@ -39,7 +39,7 @@ def test_bad_settings_are_refused_by_name(settings, message):
 
 
 def test_config_survives_saving_in_every_case(every, tmp_path):
-    config = every.config(classes=["a", "b"], backbone="demo")
+    config = every.config(num_classes=2)
     config.save_pretrained(tmp_path)
     assert ArcConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
     assert PeftConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()

@@ -141,7 +141,7 @@ def test_a_lender_of_projections_is_deleted_after_its_borrowers(cases, run):
 def test_a_deleted_name_can_be_used_again(case, run, stir):
     model = case.wrapped("default", "other")
     model.delete_adapter("other")
-    model.add_adapter("other", case.config(r=1, bias="none"))
+    model.add_adapter("other", case.config(r=1, adapter_bias=False))
     stir(model, "other")
     model.set_adapter("other")
     shapes = {p.shape[-1] for n, p in model.named_parameters() if "arc_coef" in n and "other" in n}

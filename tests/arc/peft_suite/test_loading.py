@@ -86,8 +86,7 @@ def test_device_map_is_accepted(few, tmp_path, run):
 
 def test_two_heads_of_different_sizes_are_loaded(vit, tmp_path, run):
     for count in (3, 7):
-        names = [f"class {index}" for index in range(count)]
-        config = ArcConfig(r=2, modules_to_save=["head"], classes=names)
+        config = ArcConfig(r=2, modules_to_save=["head"], num_classes=count)
         get_peft_model(vit(), config).save_pretrained(tmp_path / str(count))
     model = PeftModel.from_pretrained(vit(), tmp_path / "3", adapter_name="three")
     model.load_adapter(tmp_path / "7", "seven", low_cpu_mem_usage=True)

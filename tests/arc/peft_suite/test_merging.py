@@ -53,7 +53,7 @@ def test_a_folded_state_fits_the_plain_backbone(foldable, run):
 
 
 def test_folding_has_no_part_in_training(foldable):
-    model = foldable.wrapped(dropout=0.5).train()
+    model = foldable.wrapped(arc_dropout=0.5).train()
     one, two = copy.deepcopy(model), copy.deepcopy(model)
     one.merge_adapter()
     two.merge_adapter()
@@ -115,7 +115,7 @@ def test_a_broken_adapter_is_not_folded_safely(some, run, own, part, value):
     model = some.wrapped()
     broken = [p for name, p in own(model).items() if part in name]
     if not broken:
-        assert some.settings["bias"] == "none"
+        assert some.settings["adapter_bias"] is False
         return
     healthy = [parameter.detach().clone() for parameter in broken]
     expected, weights = run(model, some.x), _weights(model)

@@ -138,7 +138,7 @@ def test_adapters_of_different_kinds_are_folded_together(cases, run, stir):
     model = case.wrapped("one")
     kinds = [
         {"r": 5, "up_projection": "separate"},
-        {"variant": "arc_att", "bias": "none"},
+        {"variant": "arc_att", "adapter_bias": False},
         {"share": "none"},
         {"projection": "one"},
     ]

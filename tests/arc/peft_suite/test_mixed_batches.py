@@ -38,7 +38,7 @@ def test_every_row_gets_the_outputs_of_its_adapter(case, run):
         {"target_modules": ["lin0"]},
         {"target_modules": ["lin1"]},
         {"r": 2},
-        {"bias": "none"},
+        {"adapter_bias": False},
         {"up_projection": "separate"},
     ],
 )

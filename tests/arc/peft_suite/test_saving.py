@@ -8,8 +8,6 @@ import yaml
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
 
-from arcvit import ArcConfig
-
 
 def _projections(keys):
     return [key for key in keys if key.endswith((".arc_projection", ".arc_up"))]
@@ -115,12 +113,3 @@ def test_an_existing_model_card_is_kept(few, tmp_path):
     few.wrapped().save_pretrained(tmp_path)
     card = (tmp_path / "README.md").read_text()
     assert "library_name: peft" in card and "meta: hello" in card and "Written by hand" in card
-
-
-def test_classes_and_preprocessing_travel_in_the_config(few, tmp_path):
-    count = 2 if few.backbone == "mlp" else 5
-    names = [f"class {index}" for index in range(count)]
-    few.wrapped(classes=names, preprocessing={"size": [32, 32]}).save_pretrained(tmp_path)
-    config = ArcConfig.from_pretrained(tmp_path)
-    assert config.classes == names
-    assert config.preprocessing == {"size": [32, 32]}

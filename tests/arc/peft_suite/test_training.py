@@ -62,21 +62,21 @@ def test_a_trained_adapter_is_disabled_and_enabled(case, run):
 def test_dropout_acts_in_training_alone(cases, run):
     for name in ("mlp", "vit"):
         case = cases[name]
-        model = case.wrapped(dropout=0.9)
+        model = case.wrapped(arc_dropout=0.9)
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
         assert torch.equal(run(model.eval(), case.x), run(model, case.x))
         assert not torch.equal(run(model.train(), case.x), run(model, case.x))
-        plain = case.wrapped(dropout=0.0)
+        plain = case.wrapped(arc_dropout=0.0)
         assert torch.equal(run(plain, case.x), run(model.eval(), case.x))
 
 
 @pytest.mark.parametrize("name", ["vit", "vit-share-all", "vit-att", "vit-separate"])
 def test_a_shared_projection_gets_the_gradients_of_all_its_sites(cases, layers, name):
     case = cases[name]
-    shared = case.wrapped(dropout=0.0)
-    alone = case.wrapped(dropout=0.0, share="none")
+    shared = case.wrapped(arc_dropout=0.0)
+    alone = case.wrapped(arc_dropout=0.0, share="none")
     with torch.no_grad():
         for one, other in zip(layers(alone), layers(shared), strict=True):
             one.arc_projection["default"].copy_(other.down("default"))
@@ -123,7 +123,7 @@ def test_checkpointing_gives_the_same_gradients(cases, layers, reentrant, monkey
     for name, case in cases.items():
         if case.backbone != "vit":
             continue
-        model = case.wrapped(dropout=0.0).train()
+        model = case.wrapped(arc_dropout=0.0).train()
         x = case.x.requires_grad_()
         expected = _gradients(model, x)
         model.base_model.model.set_grad_checkpointing(True)
@@ -144,7 +144,7 @@ def test_checkpointing_of_transformers_gives_the_same_gradients(stir, reentrant)
     torch.manual_seed(0)
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_labels": 5}
     config = ViTConfig(**size, intermediate_size=64, image_size=32, patch_size=8)
-    arc = ArcConfig(r=3, dropout=0.0, modules_to_save=["classifier"])
+    arc = ArcConfig(r=3, arc_dropout=0.0, modules_to_save=["classifier"])
     model = get_peft_model(ViTForImageClassification(config), arc).train()
     stir(model)
 
@@ -170,7 +170,7 @@ COMPILED = ["mlp-head", "vit-head", "vit-before-norm"]
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_without_a_graph_break(cases, name, run):
     case = cases[name]
-    model = case.wrapped(dropout=0.0)
+    model = case.wrapped(arc_dropout=0.0)
     expected, gradients = run(model, case.x), _gradients(model, case.x)
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")

@@ -1,0 +1,95 @@
+"""The settings of ARC that don't depend on a model: the command line shows them without torch."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from arcvit.core.errors import UserError, nearest
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "arc": ("att", "ffn"),
+    "arc_att": ("att",),
+    "arc_ffn": ("ffn",),
+}
+"""Roles that carry an adapter in each variant: before MHA, before the FFN."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "variant": tuple(VARIANTS),
+    "share": ("role", "all", "none"),
+    "up_projection": ("symmetric", "separate"),
+    "coefficients_init": ("paper", "zeros", "xavier"),
+    "placement": ("after_norm", "before_norm"),
+    "ffn_placement": ("paper", "residual"),
+}
+
+
+@dataclass
+class ArcOptions:
+    """What an ARC adapter is, on any backbone.
+
+    Attributes:
+        r: width of the bottleneck; 1 to the width of the layers adapted.
+        variant: adapters before MHA and FFN (arc), before MHA only (arc_att) or before the FFN
+            only (arc_ffn).
+        arc_dropout: dropout in the bottleneck, after the re-scaling.
+        adapter_bias: whether each adapter learns its bias b.
+        init_weights: start as the paper does; false: at random and far from the identity, for
+            tests.
+        share: ablation: one projection for all adapters of a role (role, as in the paper), one for
+            all (all), or one for each site (none).
+        up_projection: ablation: the transposed down-projection (symmetric, as in the paper) or a
+            matrix of its own, shared alike (separate).
+        placement: ablation: after the norm (after_norm, as in the paper) or before it
+            (before_norm), which can't be folded.
+        ffn_placement: before the FFN (paper) or, as in the authors' Swin code, on the residual
+            stream before the norm (residual), which can't be folded.
+        coefficients_init: ablation: zeros before MHA and Xavier-uniform before the FFN (paper), or
+            one of them for both (zeros, xavier).
+        rank_pattern: another r for the sites whose name ends in the key (regular expressions).
+        layers_to_transform: indices of the blocks to adapt; null: all.
+
+    Raises:
+        UserError: a value is out of range, or not one of those expected.
+    """
+
+    r: int = 50
+    variant: Literal["arc", "arc_att", "arc_ffn"] = "arc"
+    arc_dropout: float = 0.1
+    adapter_bias: bool = True
+    init_weights: bool = True
+    share: Literal["role", "all", "none"] = "role"
+    up_projection: Literal["symmetric", "separate"] = "symmetric"
+    placement: Literal["after_norm", "before_norm"] = "after_norm"
+    ffn_placement: Literal["paper", "residual"] = "paper"
+    coefficients_init: Literal["paper", "zeros", "xavier"] = "paper"
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    layers_to_transform: list[int] | int | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            check_choice(name, getattr(self, name), known)
+        for name in ("adapter_bias", "init_weights"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"{name}={getattr(self, name)!r}: expected true or false.")
+        for name, rank in {"r": self.r, **self.rank_pattern}.items():
+            if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+                raise UserError(
+                    f"{name}={rank!r} is not a bottleneck width: expected an integer from 1 to the"
+                    " width of the layers adapted."
+                )
+        if not 0.0 <= self.arc_dropout < 1.0:
+            raise UserError(
+                f"arc_dropout={self.arc_dropout} is out of range: expected 0 <= arc_dropout < 1."
+            )
+
+
+def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse a value that isn't among those known.
+
+    Raises:
+        UserError: it isn't; the sentence names the nearest.
+    """
+    if value not in known:
+        raise UserError(
+            f"{name}={value!r} is not known: expected one of {', '.join(known)}."
+            + nearest(str(value), known)
+        )
