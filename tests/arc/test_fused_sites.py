@@ -7,8 +7,7 @@ from peft import get_peft_model
 from torch import nn
 
 from arcvit import ArcConfig
-from arcvit.arc.fused import computed_again
-from arcvit.arc.fused_sites import is_plain_norm
+from arcvit.arc.fused import computed_again, is_plain_norm
 from arcvit.arc.layer import ArcLayer
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}

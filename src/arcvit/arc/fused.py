@@ -1,32 +1,56 @@
-"""LayerNorm and adapter as one operation that keeps next to nothing for the backward pass.
+"""LayerNorm and adapter as one operation.
 
-M  rows (B·N), d  width, r  bottleneck rank
+M  rows (B·N), d  width, r  bottleneck rank, w  columns of the bottleneck, at least r + 1
 
-    n = LayerNorm(x)    u = dropout(n (D * c))    y = n + [u 1] [U; b]  x, n, y: (M, d)   u: (M, r)
+    n = LayerNorm(x)    u = dropout(n (D * c))    y = n + [u 1 0] [U; b; 0]    x, n, y: (M, d)
 
-Separate modules keep n for the gradient of D, beside x for that of the norm. Here x, [u 1] and the
-norm's statistics are kept, and a byte an element of u for its dropout, whose factor 1 / (1 - p)
-rides in c. In one precision throughout the backward pass takes n^T g from x and the statistics;
-else it computes n again. Differentiating twice goes through the plain equations.
+The bias rides in the products as a row that a column of ones selects, so that neither it nor its
+gradient costs a pass over memory. Zeros fill the bottleneck up to a multiple of 16 columns where
+that decides which kernels run: everywhere but on the CPU.
 
-PyTorch's operations do it (``arc.fused_torch``). On CUDA, ``ARCVIT_TRITON=1`` in the environment
-takes the kernels of ``arc.kernels``: off by default, since where they pay has not been measured.
+Two ways lead to y. Compiled (and under function transforms) plain operations do, which a compiler
+fuses better than kernels of one's own were measured to be. Eager, an autograd function does: plain
+operations would keep n for the gradient of D beside x for that of the norm, it keeps x, the
+bottleneck, the norm's statistics and a byte an element for dropout.
 """
 
-import os
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arcvit.arc import fused_torch
-
 _EXACT = (torch.float32, torch.float64)
 """Where differences of sums over rows are as good as sums of differences."""
+
+_PLAIN_NORMS = {"torch.nn.modules.normalization.LayerNorm", "timm.layers.norm.LayerNorm"}
+"""Classes whose forward is ``F.layer_norm``; others compute in another precision or layout."""
+
+
+class Projections(NamedTuple):
+    """An adapter as the products take it.
+
+    Attributes:
+        into: ``(D * c)^T`` and rows of zeros, (w, d), in the dtype of the products; c holds the
+            factor of dropout. CPUs multiply with (w, d) a third faster than with (d, w).
+        out_of: ``[U; b; 0]``, (w, d), in the same dtype.
+        ones: the column of the bottleneck that is one, for b; None: there is no b.
+    """
+
+    into: Tensor
+    out_of: Tensor
+    ones: int | None
+
+
+class _How(NamedTuple):
+    """What is no tensor: a site's column of ones, the norm's eps, dropout, dtypes of n and y."""
+
+    ones: int | None
+    eps: float
+    dropout: float
+    normed: torch.dtype
+    out: torch.dtype
 
 
 def norm_adapter(
@@ -51,14 +75,76 @@ def norm_adapter(
         dropout: probability of dropping an element of the bottleneck; 0 in evaluation.
 
     Returns:
-        (..., d), in the dtype of the norm's output.
+        (..., d), in autocast's dtype where it is on, as that is what linear layers take; else in
+        the dtype of the norm's output.
     """
-    adapter = (down, coefficients, up, bias)
-    given = (x, norm.weight, norm.bias, *adapter)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given):
-        adapted: Tensor = NormAdapter.apply(*given, norm.eps, dropout)
+    work = _work_dtype(x, down)
+    into, out_of, ones = prepare(
+        down, coefficients, up, bias, dropout=dropout, dtype=work, multiple=_multiple(x)
+    )
+    normed = _norm_dtype(x, norm)
+    out = work if _autocasts(x) and work != torch.float64 else normed
+    how = _How(ones, norm.eps, dropout, normed, out)
+    tensors = (x, norm.weight, norm.bias, into, out_of)
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return _plain(*tensors, how)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        adapted: Tensor = NormAdapter.apply(*tensors, how)
         return adapted
-    return _forward(*given, norm.eps, dropout)[0]
+    return _forward(*tensors, how)[0]
+
+
+def prepare(
+    down: Tensor,
+    coefficients: Tensor,
+    up: Tensor | None,
+    bias: Tensor | None,
+    *,
+    dropout: float,
+    dtype: torch.dtype,
+    multiple: int,
+) -> Projections:
+    """An adapter made ready for the products.
+
+    Args:
+        down: down-projection D, (d, r).
+        coefficients: re-scaling coefficients c, (r,).
+        up: up-projection U, (r, d); None: ``D^T``.
+        bias: b, (d,), or None.
+        dropout: probability of dropping an element of the bottleneck.
+        dtype: of the products.
+        multiple: what the number of columns is a multiple of.
+    """
+    d, r = down.shape
+    ones = None if bias is None else r
+    zeros = -(r + (bias is not None)) % multiple
+    scaled = coefficients * (1.0 / (1.0 - dropout)) if dropout > 0.0 else coefficients
+    into = [(down * scaled).mT, down.new_zeros(zeros + (bias is not None), d)]
+    out_of = [down.mT if up is None else up]
+    if bias is not None:
+        out_of.append(bias.unsqueeze(0).to(down.dtype))
+    out_of.append(down.new_zeros(zeros, d))
+    return Projections(torch.cat(into).to(dtype), torch.cat(out_of).to(dtype), ones)
+
+
+def is_plain_norm(module: nn.Module) -> TypeGuard[nn.LayerNorm]:
+    """Whether a module is a LayerNorm over the last dimension that nobody has changed or watches.
+
+    A hook on it, a forward of its own or a parametrization must see its output, so it is called.
+    """
+    kind = type(module)
+    return (
+        isinstance(module, nn.LayerNorm)
+        and f"{kind.__module__}.{kind.__qualname__}" in _PLAIN_NORMS
+        and not getattr(module, "_fast_norm", False)
+        and len(module.normalized_shape) == 1
+        and "forward" not in vars(module)
+        and not module._forward_hooks
+        and not module._forward_pre_hooks
+        and not module._backward_hooks
+        and not module._backward_pre_hooks
+        and not torch.nn.modules.module._has_any_global_hook()
+    )
 
 
 def computed_again(adapted: Tensor) -> Any:
@@ -69,249 +155,212 @@ def computed_again(adapted: Tensor) -> Any:
 
 def output_again(node: Any) -> Tensor:
     """The output of a fused site, computed from what the site keeps, before its backward pass."""
-    x, weight, norm_bias, down, _, up, bias, bottleneck, *_ = node.saved_tensors
-    normed, _, _ = fused_torch.normalize(
-        x.reshape(-1, x.shape[-1]), weight, norm_bias, node.eps, node.norm_dtype
-    )
-    out_of = _out_of(down, up, bias, bottleneck.dtype)
-    return fused_torch.add_update(normed, bottleneck, out_of).view(x.shape)
+    x, weight, norm_bias, _, out_of, bottleneck, *_ = node.saved_tensors
+    rows = x.reshape(-1, x.shape[-1])
+    normed, _, _ = _normalize(rows, weight, norm_bias, node.how)
+    return _add_update(normed, bottleneck, out_of, node.how.out).view(x.shape)
+
+
+def _plain(
+    x: Tensor,
+    weight: Tensor | None,
+    norm_bias: Tensor | None,
+    into: Tensor,
+    out_of: Tensor,
+    how: _How,
+    kept: Tensor | None = None,
+) -> Tensor:
+    """The adapted tensor, (..., d), in operations that can be compiled and differentiated twice.
+
+    ``kept``: which elements of the bottleneck dropout keeps, (M, w); None: they are drawn here.
+    """
+    width, d = into.shape
+    cast = (_cast(weight, how.normed), _cast(norm_bias, how.normed))
+    n = F.layer_norm(x.to(how.normed), (d,), *cast, how.eps).reshape(-1, d)
+    n = n.to(torch.promote_types(how.out, into.dtype))
+    u = n.to(into.dtype) @ into.mT
+    if kept is None and how.dropout > 0.0:
+        kept = torch.rand(u.shape, device=u.device) >= how.dropout
+    if kept is not None:
+        u = u * kept
+    if how.ones is not None:
+        u = u + (torch.arange(width, device=u.device) == how.ones).to(u.dtype)
+    return (n + u @ out_of).to(how.out).view(x.shape)
 
 
 class NormAdapter(torch.autograd.Function):
-    """The autograd function of ``norm_adapter``."""
+    """The autograd function of ``norm_adapter``; its arguments are those of ``_plain``."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor | None,
-        norm_bias: Tensor | None,
-        down: Tensor,
-        coefficients: Tensor,
-        up: Tensor | None,
-        bias: Tensor | None,
-        eps: float,
-        dropout: float,
-    ) -> Tensor:
+    def forward(ctx: Any, *given: Any) -> Tensor:
         """See ``norm_adapter``."""
-        adapter = (down, coefficients, up, bias)
-        adapted, *for_backward = _forward(x, weight, norm_bias, *adapter, eps, dropout)
-        ctx.save_for_backward(x, weight, norm_bias, *adapter, *for_backward)
-        ctx.eps = eps
-        ctx.scale = _factor(dropout)
-        ctx.norm_dtype = adapted.dtype
+        adapted, *for_backward = _forward(*given)
+        *tensors, ctx.how = given
+        ctx.save_for_backward(*tensors, *for_backward)
         return adapted
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of all tensors that need one."""
-        if torch.is_grad_enabled():  # create_graph: the gradient is differentiated again
-            return _differentiable_gradients(ctx, grad)
-        with _autocast_off(grad.device.type):
-            return _gradients(ctx, grad)
+        with _autocast_off(grad):
+            if torch.is_grad_enabled():  # create_graph: the gradient is differentiated again
+                found = _differentiable_gradients(ctx, grad)
+            else:
+                found = _gradients(ctx, grad)
+        return *found, None
 
 
 def _forward(
     x: Tensor,
     weight: Tensor | None,
     norm_bias: Tensor | None,
-    down: Tensor,
-    coefficients: Tensor,
-    up: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    dropout: float,
+    into: Tensor,
+    out_of: Tensor,
+    how: _How,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
-    """The adapted tensor (..., d), and for the backward pass: [u 1] (M, r + 1), which elements
-    dropout kept (M, r), mean and 1 / deviation of each row.
+    """The adapted tensor (..., d), and for the backward pass: the bottleneck (M, w), which elements
+    dropout kept (M, w), mean and 1 / deviation of each row.
     """
-    d, r = down.shape
-    rows = x.reshape(-1, d)
-    dtype, work = _norm_dtype(x, weight, norm_bias), _work_dtype(x, down)
-    with _autocast_off(x.device.type):
-        kept = _kept(len(rows), r, dropout, x.device) if dropout > 0.0 else None
-        into, out_of = _projections(down, coefficients * _factor(dropout), up, bias, work)
-        adapted, bottleneck, mean, rstd = (_kernels(x) or fused_torch).forward(
-            rows, weight, norm_bias, into, out_of, kept, eps=eps, dtype=dtype
-        )
+    rows = x.reshape(-1, x.shape[-1])
+    with _autocast_off(x):
+        n, mean, rstd = _normalize(rows, weight, norm_bias, how)
+        if how.out == into.dtype:
+            n = n.to(how.out)
+        bottleneck = n.to(into.dtype) @ into.mT
+        kept = _kept(bottleneck, how.dropout) if how.dropout > 0.0 else None
+        if kept is not None:
+            bottleneck.mul_(kept)
+        if how.ones is not None:
+            bottleneck[:, how.ones] = 1.0
+        adapted = _add_update(n, bottleneck, out_of, how.out)
     return adapted.view(x.shape), bottleneck, kept, mean, rstd
 
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, norm_bias, down, coefficients, up, bias, bottleneck, kept, mean, rstd = (
-        ctx.saved_tensors
-    )
-    needs_x, needs_weight, needs_norm_bias, *needs_of_adapter = ctx.needs_input_grad[:7]
-    needs = (needs_x, needs_weight, needs_norm_bias)
-    d, work = x.shape[-1], bottleneck.dtype
-    grad, rows = grad.reshape(-1, d), x.reshape(-1, d)
-    into, out_of = _projections(down, coefficients * ctx.scale, up, None, work)
-    grad_x = grad_weight = grad_norm_bias = None
-    kernels = _kernels(x)
-    if kernels is not None and needs == (True, False, False):
-        grad_x, inner = kernels.backward(grad, rows, weight, mean, rstd, into, out_of, kept)
-    else:
-        inner = fused_torch.backward_of_bottleneck(grad, out_of, kept)
-        if any(needs):
-            norm = (rows, weight, norm_bias, mean, rstd)
-            grad_x, grad_weight, grad_norm_bias = fused_torch.backward_of_norm(
-                grad, inner, into, *norm, dtype=ctx.norm_dtype, needs=needs
-            )
-
-    def inner_times_normed() -> Tensor:
-        if x.dtype == work == ctx.norm_dtype and work in _EXACT:
-            statistics = (mean, rstd, weight, norm_bias)
-            return fused_torch.transposed_times_normed(inner, rows, *statistics)
-        normed, _, _ = fused_torch.normalize(rows, weight, norm_bias, ctx.eps, ctx.norm_dtype)
-        return (inner.mT @ normed.to(work)).to(down.dtype)
-
-    adapter = (down, coefficients, up, bias)
-    of_adapter = _adapter_gradients(
-        grad, bottleneck, inner_times_normed, adapter, needs_of_adapter, ctx.scale
-    )
-    if grad_x is not None:
-        grad_x = grad_x.view(x.shape)
-    return grad_x, grad_weight, grad_norm_bias, *of_adapter, None, None
-
-
-def _adapter_gradients(
-    grad: Tensor,
-    bottleneck: Tensor,
-    inner_times_normed: Callable[[], Tensor],
-    adapter: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
-    needs: Sequence[bool],
-    scale: float,
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """Gradients of D, c, U and b, where they are needed.
-
-    Args:
-        grad: gradient of y, (M, d).
-        bottleneck: [u 1], (M, r + 1).
-        inner_times_normed: gives the gradient of ``(D * c)^T``, (r, d), c with dropout's factor.
-        adapter: D, c, U and b.
-        needs: which are needed.
-        scale: dropout's factor.
-    """
-    down, coefficients, up, bias = adapter
-    needs_down, needs_c, needs_up, needs_bias = needs
-    grad_down = grad_c = grad_up = grad_bias = None
-    if needs_down or needs_c:
-        grad_into = inner_times_normed()
-        grad_c = (grad_into * down.mT).sum(1) * scale if needs_c else None
-        scaled = (coefficients * scale).unsqueeze(1)
-        grad_down = (grad_into * scaled).mT if needs_down else None
-    if needs_up or (needs_down and up is None):
-        grad_out = (bottleneck.mT @ grad.to(bottleneck.dtype)).to(down.dtype)
-        of_up = grad_out[: len(coefficients)]
-        if up is not None:
-            grad_up = of_up
-        elif grad_down is not None:
-            grad_down += of_up.mT
-        if bias is not None and needs_bias:
-            grad_bias = grad_out[-1].to(bias.dtype)
-    elif bias is not None and needs_bias:
-        grad_bias = grad.sum(0, dtype=bias.dtype)
-    return grad_down, grad_c, grad_up, grad_bias
-
-
-def _kernels(x: Tensor) -> ModuleType | None:
-    """The Triton kernels, where they are asked for."""
-    if not x.is_cuda or x.dtype == torch.float64 or os.environ.get("ARCVIT_TRITON") != "1":
-        return None
-    from arcvit.arc import kernels
-
-    return kernels
-
-
-def _projections(
-    down: Tensor, coefficients: Tensor, up: Tensor | None, bias: Tensor | None, work: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """``(D * c)^T``, (r, d), and ``[U; b]``, (r + 1, d), or U where there is no bias.
-
-    Both row by row in memory; fp32 parameters are rounded once where the work is in less.
-    """
-    out_of = _out_of(down, up, bias, work)
-    of_down = out_of[: len(coefficients)] if up is None and work == down.dtype else down.mT
-    into = down.new_empty(down.shape[::-1])
-    torch.mul(of_down, coefficients.unsqueeze(1), out=into)
-    return into.to(work), out_of
-
-
-def _out_of(down: Tensor, up: Tensor | None, bias: Tensor | None, work: torch.dtype) -> Tensor:
-    out_of = (down.mT if up is None else up).to(work)
-    if bias is None:
-        return out_of.contiguous()
-    return torch.cat([out_of, bias.to(work).unsqueeze(0)])
-
-
-def _factor(dropout: float) -> float:
-    """What the elements that dropout keeps are multiplied by."""
-    return 1.0 / (1.0 - dropout)
-
-
-def _kept(rows: int, r: int, dropout: float, device: torch.device) -> Tensor:
-    """Which elements of u dropout keeps, (M, r) of 0 and 1, in int8: CPUs multiply slowly by bool.
-
-    A CPU draws 16 bits an element, four elements a number: a quarter of the time of ``bernoulli_``,
-    with the probability rounded to 1 / 65,536.
-    """
-    if device.type != "cpu":
-        return torch.empty(rows, r, dtype=torch.int8, device=device).bernoulli_(1.0 - dropout)
-    words = torch.empty(-(-rows * r // 4), dtype=torch.int64).random_(-(2**63), None)
-    draws = words.view(torch.int16)[: rows * r].view(rows, r)
-    return (draws >= min(round(dropout * 2**16), 2**16 - 1) - 2**15).view(torch.int8)
-
-
-def _norm_dtype(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> torch.dtype:
-    """The dtype of n: autocast decides in which precision a norm is taken, so it is asked."""
-    if not _autocasts(x.device.type):
-        return x.dtype
-    return F.layer_norm(x.new_empty(0, x.shape[-1]), x.shape[-1:], weight, bias).dtype
-
-
-def _work_dtype(x: Tensor, down: Tensor) -> torch.dtype:
-    """The dtype of the bottleneck: that of the adapter, or of autocast."""
-    if _autocasts(x.device.type) and down.dtype != torch.float64:
-        return torch.get_autocast_dtype(x.device.type)
-    return down.dtype
-
-
-def _autocasts(device: str) -> bool:
-    """Whether autocast is on; some devices (meta) have none."""
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-
-
-def _autocast_off(device: str) -> AbstractContextManager[Any]:
-    """Within it, the dtypes are ours."""
-    return torch.autocast(device, enabled=False) if _autocasts(device) else nullcontext()
+    """Gradients of x, the norm's weight and bias, ``into`` and ``out_of``."""
+    x, weight, norm_bias, into, out_of, bottleneck, kept, mean, rstd = ctx.saved_tensors
+    *needs_of_norm, needs_into, needs_out_of = ctx.needs_input_grad[:5]
+    rows, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, x.shape[-1])
+    grad_into = grad_out_of = None
+    of_norm: list[Tensor | None] = [None, None, None]
+    work = into.dtype
+    if needs_out_of:
+        grad_out_of = bottleneck.mT @ grad.to(work)
+    if any(needs_of_norm) or needs_into:
+        inner = grad.to(work) @ out_of.mT
+        if kept is not None:
+            inner.mul_(kept)
+    if needs_into:
+        if x.dtype == work == ctx.how.normed and work in _EXACT:
+            grad_into = _transposed_times_normed(inner, rows, mean, rstd, weight, norm_bias)
+        else:
+            n, _, _ = _normalize(rows, weight, norm_bias, ctx.how)
+            grad_into = inner.mT @ n.to(work)
+    if any(needs_of_norm):
+        wide = torch.promote_types(work, grad.dtype)
+        if work == wide:
+            grad_n = torch.addmm(grad.to(work), inner, into)
+        else:
+            grad_n = (inner @ into).to(wide).add_(grad)
+        cast = [t if t is None else t.to(ctx.how.normed) for t in (rows, weight, norm_bias)]
+        found = torch.ops.aten.native_layer_norm_backward(
+            grad_n.to(ctx.how.normed), cast[0], x.shape[-1:], mean, rstd, *cast[1:], needs_of_norm
+        )
+        of_norm = [
+            None if gradient is None or to is None else gradient.to(to.dtype).view(to.shape)
+            for gradient, to in zip(found, (x, weight, norm_bias), strict=True)
+        ]
+    return *of_norm, grad_into, grad_out_of
 
 
 def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    """The gradients by plain autograd, so that they can be differentiated in turn."""
-    x, weight, norm_bias, down, coefficients, up, bias, bottleneck, kept, *_ = ctx.saved_tensors
-    work = bottleneck.dtype
-    with _autocast_off(x.device.type):
-        dtype = ctx.norm_dtype
-        normed = F.layer_norm(
-            x.to(dtype), x.shape[-1:], _cast(weight, x, dtype), _cast(norm_bias, x, dtype), ctx.eps
-        )
-        inner = normed.to(work) @ (down * coefficients).to(work)
-        if kept is not None:
-            inner = inner * kept.view(inner.shape) * ctx.scale
-        adapted = normed + inner @ (down.mT if up is None else up).to(work)
-        if bias is not None:
-            adapted = adapted + bias
-        inputs = (x, weight, norm_bias, down, coefficients, up, bias)
-        needed = [i for i, needs in enumerate(ctx.needs_input_grad[:7]) if needs]
-        found = torch.autograd.grad(
-            adapted.to(dtype), [inputs[i] for i in needed], grad, create_graph=True
-        )
-    gradients: list[Tensor | None] = [None] * 9
+    """What ``_gradients`` gives, by plain autograd, so that it can be differentiated in turn."""
+    x, weight, norm_bias, into, out_of, _, kept, *_ = ctx.saved_tensors
+    inputs = (x, weight, norm_bias, into, out_of)
+    adapted = _plain(*inputs, ctx.how, kept)
+    needed = [i for i, needs in enumerate(ctx.needs_input_grad[:5]) if needs]
+    found = torch.autograd.grad(adapted, [inputs[i] for i in needed], grad, create_graph=True)
+    gradients: list[Tensor | None] = [None] * 5
     for place, gradient in zip(needed, found, strict=True):
         gradients[place] = gradient
     return tuple(gradients)
 
 
-def _cast(parameter: Tensor | None, x: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """A norm's parameter as it goes with x, which may be cast to another dtype for it."""
-    return parameter if parameter is None or x.dtype == dtype else parameter.to(dtype)
+def _normalize(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, how: _How
+) -> tuple[Tensor, Tensor, Tensor]:
+    """LayerNorm over the last dimension, and the statistics its backward pass takes."""
+    cast = (_cast(weight, how.normed), _cast(bias, how.normed))
+    return torch.native_layer_norm(x.to(how.normed), x.shape[-1:], *cast, how.eps)
+
+
+def _add_update(n: Tensor, bottleneck: Tensor, out_of: Tensor, out: torch.dtype) -> Tensor:
+    """``n + [u 1 0] [U; b; 0]`` in the dtype ``out``, (M, d); n is overwritten where it can be."""
+    work = bottleneck.dtype
+    if work == torch.promote_types(work, out):
+        return n.to(work).addmm_(bottleneck, out_of).to(out)
+    return n.add_(bottleneck @ out_of)
+
+
+def _transposed_times_normed(
+    g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """``g^T n``, (w, d), for g (M, w) and n = LayerNorm(x), without making n.
+
+    With ``n = v (x - mean) rstd + b`` it is ``v (h^T x - h^T mean 1) + g^T 1 b``, h = rstd g.
+    """
+    h = g * rstd
+    found = (h.mT @ x).sub_(h.mT @ mean)
+    if weight is not None:
+        found *= weight
+    if bias is not None:
+        found.addr_(g.sum(0), bias)
+    return found
+
+
+def _kept(bottleneck: Tensor, dropout: float) -> Tensor:
+    """Which elements dropout keeps, (M, w) of 0 and 1, in int8: CPUs multiply slowly by bool.
+
+    A CPU draws 16 bits an element, four elements a number: a quarter of the time of ``bernoulli_``,
+    with the probability rounded to 1 / 65,536.
+    """
+    if bottleneck.device.type != "cpu":
+        return torch.empty_like(bottleneck, dtype=torch.int8).bernoulli_(1.0 - dropout)
+    size = bottleneck.numel()
+    words = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None)
+    draws = words.view(torch.int16)[:size].view(bottleneck.shape)
+    return (draws >= min(round(dropout * 2**16), 2**16 - 1) - 2**15).view(torch.int8)
+
+
+def _multiple(x: Tensor) -> int:
+    """What the columns of the bottleneck are a multiple of: CUDA's fast kernels are aligned."""
+    return 1 if x.device.type == "cpu" and not torch.compiler.is_compiling() else 16
+
+
+def _norm_dtype(x: Tensor, norm: nn.LayerNorm) -> torch.dtype:
+    """The dtype of n: autocast decides in which precision a norm is taken, so it is asked."""
+    if not _autocasts(x):
+        return x.dtype
+    return F.layer_norm(x.new_empty(0, x.shape[-1]), x.shape[-1:], norm.weight, norm.bias).dtype
+
+
+def _work_dtype(x: Tensor, down: Tensor) -> torch.dtype:
+    """The dtype of the bottleneck: that of the adapter, or of autocast."""
+    if _autocasts(x) and down.dtype != torch.float64:
+        return torch.get_autocast_dtype(x.device.type)
+    return down.dtype
+
+
+def _autocasts(x: Tensor) -> bool:
+    """Whether autocast is on; some devices (meta) have none."""
+    device = x.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def _autocast_off(x: Tensor) -> AbstractContextManager[Any]:
+    """Within it, the dtypes are ours."""
+    return torch.autocast(x.device.type, enabled=False) if _autocasts(x) else nullcontext()
+
+
+def _cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return None if tensor is None else tensor.to(dtype)

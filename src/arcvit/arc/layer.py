@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from arcvit.arc.fold import Consumer
 from arcvit.arc.functional import adapter_update
-from arcvit.arc.fused import norm_adapter
-from arcvit.arc.fused_sites import is_plain_norm, transformed
+from arcvit.arc.fused import is_plain_norm, norm_adapter
 from arcvit.arc.mixture import Mixture
 from arcvit.arc.trainable import keep_frozen
 from arcvit.core.errors import UserError
@@ -297,7 +296,6 @@ class ArcLayer(nn.Module, BaseTunerLayer):
             len(present) == 1
             and self.mixture is None
             and (self.cast_input_dtype_enabled or x.dtype == self.down(present[0]).dtype)
-            and not transformed()
         )
 
     def _adapted_norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
