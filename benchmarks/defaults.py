@@ -20,6 +20,7 @@ from rich.table import Table
 from arcvit.core.result import is_finished
 from arcvit.recipe.execute import execute
 from arcvit.recipe.parser import recipe_of, recipe_parser
+from arcvit.recipe.run import Run
 
 
 def main() -> None:
@@ -64,7 +65,7 @@ def _val_accuracy(
         # Without a checkpoint nothing of an unfinished run is worth keeping.
         given += ["--engine.checkpoint_every=0", "--engine.track=[]", "--engine.validate_every=0"]
         recipe = recipe_of(parser, parser.parse_args(given + flags))
-        execute(recipe, run, Console(), quiet=True)
+        execute(Run(recipe, run), Console(), quiet=True)
     record = json.loads((run / "result.json").read_text(encoding="utf-8"))
     return float(record["val_accuracy"])
 

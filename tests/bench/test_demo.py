@@ -17,6 +17,7 @@ from arcvit.core.result import read_result
 from arcvit.data.config import DataConfig
 from arcvit.recipe.execute import execute
 from arcvit.recipe.recipe import ArcOptions, Method, Recipe
+from arcvit.recipe.run import Run
 
 Arcvit = Callable[..., object]
 
@@ -83,14 +84,14 @@ def test_again_it_takes_what_is_there(out: Path, arcvit: Arcvit) -> None:
 def test_with_other_settings_it_refuses(out: Path, arcvit: Arcvit) -> None:
     answer = arcvit("demo", f"--out={out}", "--epochs=3", "--seed=1")
     assert answer.code == 2  # type: ignore[attr-defined]
-    sentence = "a demo with other settings (they differ in engine.epochs, seed): choose another"
+    sentence = "finished run with other settings (they differ in engine.epochs, seed): choose"
     assert sentence in answer.err  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
 def test_the_bundled_photos_and_backbone(tmp_path: Path) -> None:
     recipe = demo_recipe("linear", seed=0, epochs=3)
-    result = execute(recipe, tmp_path / "linear", Console(), quiet=True)
+    result = execute(Run(recipe, tmp_path / "linear"), Console(), quiet=True)
     assert (result.backbone, result.task) == ("demo", "grocery")
     assert result.classes == 20
     assert result.test_accuracy is not None

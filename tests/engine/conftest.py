@@ -1,19 +1,18 @@
 """A toy model on made features: the loop without images or backbone."""
 
 from collections.abc import Callable
-from io import StringIO
+from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.engine.device import make_accelerator
 from arcvit.engine.features import FeatureBank
-from arcvit.engine.loop import Fit, fit
+from arcvit.engine.learner import Learner
+from arcvit.engine.loop import Record, Trainer
 from arcvit.engine.profile import Profile
-from arcvit.engine.progress import TrainingDisplay
 
 WIDTH, CLASSES = 6, 3
 
@@ -58,41 +57,45 @@ def features() -> Callable[..., FeatureBank]:
 
 
 @pytest.fixture
-def train(toy: Callable[..., Toy]) -> Callable[..., Fit]:
-    """Fit a toy model: ``train(model, features, lr=..., epochs=..., validate=...)``."""
+def trainer(toy: Callable[..., Toy]) -> Callable[..., Trainer]:
+    """A trainer of a toy model: ``trainer(model, features, optim=..., epochs=..., val=...)``."""
 
-    def run(
+    def make(
         model: Toy,
         bank: FeatureBank,
         *,
         optim: OptimConfig | None = None,
         seed: int = 0,
-        validate: Callable[..., dict[str, float]] | None = None,
-        on_epoch: Callable[..., None] | None = None,
-        checkpoint_folder: object = None,
+        val: FeatureBank | None = None,
+        checkpoint: Path | None = None,
         prepare: Callable[[Tensor], Tensor] = lambda stored: stored,
         profiler: Profile | None = None,
         **engine: object,
-    ) -> Fit:
-        config = EngineConfig(**{"precision": "fp32", "device": "cpu", "track": [], **engine})  # type: ignore[arg-type]
+    ) -> Trainer:
+        config = EngineConfig(**{"precision": "fp32", "device": "cpu", **engine})  # type: ignore[arg-type]
         accelerator = make_accelerator(config, seed)
-        display = TrainingDisplay(
-            Console(file=StringIO()), "toy", epochs=config.epochs, steps=1, quiet=True
-        )
         torch.manual_seed(seed)
-        return fit(
-            model,
-            model.head,
-            bank,
-            prepare,
+        learner = Learner(
+            model=model,
+            head=model.head,
+            train=bank,
+            training_input=prepare,
+            val=val,
+            evaluation_input=lambda stored: stored,
+        )
+        return Trainer(
+            learner,
             accelerator,
             optim=optim or OptimConfig(lr=0.01),
             engine=config,
-            display=display,
-            checkpoint_folder=checkpoint_folder,  # type: ignore[arg-type]
-            validate=validate,
-            on_epoch=on_epoch,
+            checkpoint=checkpoint,
             profile=profiler,
         )
 
-    return run
+    return make
+
+
+@pytest.fixture
+def train(trainer: Callable[..., Trainer]) -> Callable[..., list[Record]]:
+    """Fit a toy model, as ``trainer`` makes it; the records of its epochs."""
+    return lambda *args, **settings: trainer(*args, **settings).fit()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from arcvit.engine.accumulation import batch_sizes, batch_weights
+from arcvit.engine.loop import Record
 
 SIZES = [
     (10, 4, 3, 1, [4, 4, 2]),
@@ -39,7 +40,7 @@ def test_batch_weights(sizes: list[int], accumulate: int, weights: list[float]) 
 @pytest.mark.parametrize("images", [96, 90, 50, 33, 7])
 @pytest.mark.parametrize(("size", "accumulate"), [(16, 2), (8, 4)])
 def test_accumulation_is_a_larger_batch(
-    train: Callable[..., object],
+    train: Callable[..., list[Record]],
     toy: Callable[..., torch.nn.Module],
     features: Callable[..., object],
     images: int,
@@ -52,6 +53,6 @@ def test_accumulation_is_a_larger_batch(
     other = train(parts, bank, epochs=3, batch_size=size, accumulate=accumulate)
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    for a, b in zip(one.history, other.history, strict=True):  # type: ignore[attr-defined]
+    for a, b in zip(one, other, strict=True):
         assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
         assert a["lr"] == b["lr"]

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -98,3 +99,8 @@ def test_one_after_the_other_in_one_process() -> None:
 
 def test_memory_is_counted() -> None:
     assert peak_memory_mb(torch.device("cpu")) > 10
+
+
+def test_windows_doesnt_tell_the_memory_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert peak_memory_mb(torch.device("cpu")) is None

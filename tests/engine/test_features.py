@@ -104,6 +104,6 @@ def test_drop_path_trains_the_whole_model(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("features would be without drop path")
 
-    monkeypatch.setattr("arcvit.recipe.learner.head_features", refuse)
+    monkeypatch.setattr("arcvit.engine.features.head_features", refuse)
     flags = ("--method=linear", "--drop_path=0.2", f"--out={tmp_path / 'run'}")
     assert arcvit("train", *short_run, *flags).code == 0  # type: ignore[attr-defined]

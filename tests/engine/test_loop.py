@@ -13,11 +13,11 @@ from arcvit.engine import loop
 from arcvit.engine.checkpoint import precision_of
 from arcvit.engine.config import OptimConfig
 from arcvit.engine.features import FeatureBank
-from arcvit.engine.loop import Fit, NonFiniteLoss
+from arcvit.engine.loop import NonFiniteLoss, Record, Trainer
 
 Toy = Callable[..., nn.Module]
 Features = Callable[..., FeatureBank]
-Train = Callable[..., Fit]
+Train = Callable[..., list[Record]]
 
 
 @pytest.fixture
@@ -68,17 +68,15 @@ def test_no_warm_up_and_nothing_but_warm_up(
 
 
 def test_it_learns(train: Train, toy: Toy, features: Features) -> None:
-    fitted = train(toy(), features(90), epochs=15, batch_size=16)
-    assert fitted.history[-1]["train_loss"] < 0.7 * fitted.history[0]["train_loss"]
-    assert fitted.history[-1]["train_accuracy"] > 0.8
-    assert fitted.images == 15 * 90
-    assert fitted.seconds == pytest.approx(sum(r["seconds"] for r in fitted.history))
+    history = train(toy(), features(90), epochs=15, batch_size=16)
+    assert history[-1]["train_loss"] < 0.7 * history[0]["train_loss"]
+    assert history[-1]["train_accuracy"] > 0.8
 
 
 def test_metrics_are_means_over_images(train: Train, toy: Toy, features: Features) -> None:
     bank = features(20)
     optim = OptimConfig(lr=1e-20)
-    (record,) = train(toy(), bank, optim=optim, epochs=1, batch_size=16).history
+    (record,) = train(toy(), bank, optim=optim, epochs=1, batch_size=16)
     logits = toy()(bank.features)
     assert record["train_loss"] == pytest.approx(F.cross_entropy(logits, bank.labels).item())
     hits = (logits.argmax(-1) == bank.labels).double().mean().item()
@@ -88,9 +86,7 @@ def test_metrics_are_means_over_images(train: Train, toy: Toy, features: Feature
 def test_label_smoothing(train: Train, toy: Toy, features: Features) -> None:
     bank = features(32)
     optim = OptimConfig(lr=1e-20)
-    (record,) = train(
-        toy(), bank, optim=optim, epochs=1, batch_size=32, label_smoothing=0.3
-    ).history
+    (record,) = train(toy(), bank, optim=optim, epochs=1, batch_size=32, label_smoothing=0.3)
     expected = F.cross_entropy(toy()(bank.features), bank.labels, label_smoothing=0.3).item()
     assert record["train_loss"] == pytest.approx(expected)
 
@@ -125,34 +121,29 @@ def test_seeds_dont_share_orders(train: Train, toy: Toy, features: Features) -> 
 
 
 @pytest.mark.parametrize(
-    ("every", "expected"),
-    [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (0, [5]), (9, [5]), (None, [1, 2, 3, 4, 5])],
+    ("epochs", "every", "expected"),
+    [
+        (5, 1, [1, 2, 3, 4, 5]),
+        (5, 2, [2, 4, 5]),
+        (5, 0, [5]),
+        (5, 9, [5]),
+        (5, None, [1, 2, 3, 4, 5]),
+        (35, None, [*range(3, 34, 3), 35]),  # about ten
+    ],
 )
 def test_validation_is_due(
-    train: Train, toy: Toy, features: Features, every: int, expected: list[int]
+    train: Train, toy: Toy, features: Features, epochs: int, every: int, expected: list[int]
 ) -> None:
-    fitted = train(
+    history = train(
         toy(),
-        features(16),
-        validate=lambda model: {"val_accuracy": 0.5, "val_loss": 1.0},
-        epochs=5,
+        features(8),
+        val=features(5, seed=1),
+        epochs=epochs,
         batch_size=8,
         validate_every=every,
     )
-    measured = [r["epoch"] for r in fitted.history if r["val_accuracy"] is not None]
-    assert measured == expected
-
-
-def test_about_ten_validations_by_default(train: Train, toy: Toy, features: Features) -> None:
-    fitted = train(
-        toy(),
-        features(8),
-        validate=lambda model: {"val_accuracy": 0.5, "val_loss": 1.0},
-        epochs=35,
-        batch_size=8,
-    )
-    measured = [r["epoch"] for r in fitted.history if r["val_accuracy"] is not None]
-    assert measured == [*range(3, 34, 3), 35]
+    for key in ("val_accuracy", "val_loss", "val_seconds"):
+        assert [r["epoch"] for r in history if r[key] is not None] == expected
 
 
 class Reads(TorchDispatchMode):
@@ -180,16 +171,21 @@ def test_a_step_reads_nothing(train: Train, toy: Toy, features: Features) -> Non
     assert reads(32) == reads(4)
 
 
-def test_records_so_far_after_each_epoch(train: Train, toy: Toy, features: Features) -> None:
-    seen: list[list[int]] = []
-    train(
-        toy(),
-        features(16),
-        epochs=3,
-        batch_size=8,
-        on_epoch=lambda history: seen.append([record["epoch"] for record in history]),
-    )
-    assert seen == [[1], [1, 2], [1, 2, 3]]
+def test_who_listens_hears_of_steps_and_epochs(
+    trainer: Callable[..., Trainer], toy: Toy, features: Features, tmp_path: Path
+) -> None:
+    def heard() -> tuple[list[int], list[int]]:
+        steps: list[int] = []
+        epochs: list[int] = []
+        made = trainer(toy(), features(16), epochs=3, batch_size=8, checkpoint=tmp_path / "c")
+        made.on_step.append(lambda done, left: steps.append(done))
+        made.on_epoch.append(lambda history: epochs.append(len(history)))
+        made.fit()
+        return steps, epochs
+
+    assert heard() == ([1, 2, 3, 4, 5, 6], [1, 2, 3])
+    # Resumed after the last epoch, it tells what was done and trains no more.
+    assert heard() == ([], [3])
 
 
 def frozen_body(model: nn.Module) -> nn.Module:
@@ -237,12 +233,12 @@ def test_nan_keeps_the_last_good_state(
             prepare=broken_after(10),
             epochs=9,
             batch_size=8,
-            checkpoint_folder=folder,
+            checkpoint=folder,
         )
     assert precision_of(folder) == "no"
     # With the cause gone it goes on after epoch 2, and ends where it would have.
     model, straight = toy(), toy()
-    train(model, features(32), epochs=9, batch_size=8, checkpoint_folder=folder)
+    train(model, features(32), epochs=9, batch_size=8, checkpoint=folder)
     train(straight, features(32), epochs=9, batch_size=8)
     for a, b in zip(model.parameters(), straight.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -260,21 +256,22 @@ def test_a_step_that_breaks_after_its_loss_was_read(
             optim=optim,
             epochs=3,
             batch_size=8,
-            checkpoint_folder=tmp_path / "checkpoint",
+            checkpoint=tmp_path / "checkpoint",
         )
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_an_infinite_validation_loss(
+def test_a_broken_validation_loss(
     train: Train, toy: Toy, features: Features, tmp_path: Path
 ) -> None:
-    with pytest.raises(NonFiniteLoss, match="the validation loss became inf after epoch 1"):
+    broken = FeatureBank(torch.full((4, 6), math.nan), torch.zeros(4, dtype=torch.long))
+    with pytest.raises(NonFiniteLoss, match="the validation loss became nan after epoch 1"):
         train(
             toy(),
             features(8),
             epochs=3,
             batch_size=8,
-            validate=lambda model: {"val_accuracy": 0.1, "val_loss": math.inf},
-            checkpoint_folder=tmp_path / "checkpoint",
+            val=broken,
+            checkpoint=tmp_path / "checkpoint",
         )
     assert not (tmp_path / "checkpoint").exists()

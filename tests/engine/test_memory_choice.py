@@ -9,6 +9,7 @@ from arcvit.core.errors import UserError
 from arcvit.engine.config import EngineConfig
 from arcvit.engine.device import make_accelerator
 from arcvit.engine.features import FeatureBank
+from arcvit.engine.learner import Learner
 from arcvit.engine.memory import recomputing
 from arcvit.engine.memory_choice import fastest_that_fits
 
@@ -46,7 +47,16 @@ def chosen():
     accelerator = make_accelerator(EngineConfig(precision="fp32", device="cpu"), 0)
     images = FeatureBank(torch.randn(6, 3, 32, 32), torch.tensor([0, 1, 2, 0, 1, 2]))
     return lambda model, batch_size=4: fastest_that_fits(
-        model, images, lambda stored: stored, accelerator, batch_size=batch_size
+        Learner(
+            model=model,
+            head=model,
+            train=images,
+            training_input=lambda stored: stored,
+            val=None,
+            evaluation_input=lambda stored: stored,
+        ),
+        accelerator,
+        batch_size=batch_size,
     )
 
 

@@ -25,8 +25,8 @@ def shown(epochs: int, *, quiet: bool = False, terminal: bool = False) -> str:
     console = Console(file=out, force_terminal=terminal, width=100)
     with TrainingDisplay(console, "arc", epochs=epochs, steps=2, quiet=quiet) as display:
         for epoch in range(1, epochs + 1):
-            display.step(2 * epoch)
-            display.epoch(metrics(epoch))
+            display.step(2 * epoch, 75.4)
+            display.epoch([metrics(epoch)])
     return out.getvalue()
 
 
@@ -37,7 +37,7 @@ def test_a_line() -> None:
 def test_validation_is_in_the_line() -> None:
     out = StringIO()
     with TrainingDisplay(Console(file=out), "arc", epochs=1, steps=1) as display:
-        display.epoch(metrics(1, val_accuracy=0.5))
+        display.epoch([metrics(1, val_accuracy=0.5)])
     assert "train 25.0%  val 50.0%  123 images/s" in out.getvalue()
 
 
@@ -63,9 +63,8 @@ def test_quiet_shows_nothing() -> None:
 
 def test_a_terminal_shows_a_bar_and_leaves_nothing() -> None:
     out = shown(3, terminal=True)
-    assert "3/3 loss 1.5 train 25.0% 123 images/s" in out
+    assert "1:15 3/3 loss 1.5 train 25.0% 123 images/s" in out
     assert "epoch" not in out
-    assert "s left" not in out
 
 
 def test_the_bar_stops_on_an_error() -> None:

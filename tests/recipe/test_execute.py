@@ -17,6 +17,7 @@ from arcvit.core.result import read_result
 from arcvit.recipe.execute import execute
 from arcvit.recipe.parser import read_recipe, recipe_of, recipe_parser
 from arcvit.recipe.recipe import Recipe
+from arcvit.recipe.run import Run
 
 METHODS = ("arc", "arc_att", "linear", "full", "bitfit", "lora")
 
@@ -46,7 +47,7 @@ def make(short_run: tuple[str, ...]) -> Callable[..., Recipe]:
 
 def quietly(recipe: Recipe, run: Path) -> dict[str, torch.Tensor]:
     """Execute, and what was learned."""
-    execute(recipe, run, Console(file=StringIO()), quiet=True)
+    execute(Run(recipe, run), Console(file=StringIO()), quiet=True)
     return learned(run)
 
 
@@ -144,7 +145,7 @@ def test_the_head_alone_learns_the_same_on_features(
 ) -> None:
     recipe = make("--method=linear")
     on_features = quietly(recipe, tmp_path / "features")
-    monkeypatch.setattr("arcvit.recipe.learner.only_head_learns", lambda *_: False)
+    monkeypatch.setattr("arcvit.engine.features.only_head_learns", lambda *_: False)
     on_images = quietly(recipe, tmp_path / "images")
     assert list(on_features) == list(on_images)
     for name, value in on_features.items():
@@ -203,7 +204,7 @@ def test_the_checkpoint_stays_if_asked_for(make: Callable[..., Recipe], tmp_path
 
 def test_a_run_tells_what_it_does(make: Callable[..., Recipe], tmp_path: Path) -> None:
     told = StringIO()
-    execute(make(), tmp_path / "run", Console(file=told, width=40))
+    execute(Run(make(), tmp_path / "run"), Console(file=told, width=40))
     lines = told.getvalue().splitlines()
     assert lines[0] == "colours: 4 classes, 48 train, 24 val, 32 test"
     assert "672 adapter and 132 head parameters train, " in lines[1]
@@ -216,9 +217,9 @@ def test_an_error_while_training_leaves_nothing_before_the_first_epoch(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("arcvit.recipe.execute.fit", broken)
+    monkeypatch.setattr("arcvit.recipe.execute.Trainer.fit", broken)
     with pytest.raises(RuntimeError, match="broken"):
-        execute(make("--engine.track=[tensorboard]"), tmp_path / "run", Console(), quiet=True)
+        execute(Run(make("--engine.track=[tensorboard]"), tmp_path / "run"), Console(), quiet=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -229,13 +230,13 @@ def test_a_tracker_that_is_not_installed(
     with pytest.raises(
         UserError, match=r"engine\.track asks for wandb, which isn't installed: pip"
     ):
-        execute(make("--engine.track=[wandb]"), tmp_path / "run", Console(), quiet=True)
+        execute(Run(make("--engine.track=[wandb]"), tmp_path / "run"), Console(), quiet=True)
     assert not (tmp_path / "run").exists()
 
 
 def test_the_profile(make: Callable[..., Recipe], tmp_path: Path) -> None:
     text = StringIO()
-    execute(make("--engine.profile=true"), tmp_path / "run", Console(file=text))
+    execute(Run(make("--engine.profile=true"), tmp_path / "run"), Console(file=text))
     record = json.loads((tmp_path / "run" / "profile.json").read_text())
     parts = ("data", "forward", "backward", "optimizer", "evaluation", "other")
     assert sum(record[part] for part in parts) == pytest.approx(record["wall"])
@@ -257,5 +258,5 @@ def test_a_run_that_learned_nothing_is_told(
     make: Callable[..., Recipe], tmp_path: Path, lr: str, told: bool
 ) -> None:
     shown = StringIO()
-    execute(make("--optim.lr", lr), tmp_path / "run", Console(file=shown))
+    execute(Run(make("--optim.lr", lr), tmp_path / "run"), Console(file=shown))
     assert ("warning: arc learned nothing: the training loss ended at" in shown.getvalue()) == told

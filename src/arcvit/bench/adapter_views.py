@@ -10,7 +10,7 @@ import torch
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
 
-from arcvit.recipe.adapter import ADAPTER_FOLDER
+from arcvit.recipe.run import ADAPTER_FOLDER
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from arcvit.bench.page import data_uri, write_page
 from arcvit.bench.plots import accuracy_against_parameters
-from arcvit.core.errors import UserError
-from arcvit.core.result import RunResult, is_finished, read_result
+from arcvit.core.result import RunResult, read_result
 from arcvit.data.config import DataConfig
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.bank import ImageBank
@@ -24,7 +23,7 @@ from arcvit.recipe.images import decode_split
 from arcvit.recipe.load import LoadedRun, load_run
 from arcvit.recipe.prepare import open_recipe_task
 from arcvit.recipe.recipe import Method, Recipe
-from arcvit.recipe.run_folder import differing_keys
+from arcvit.recipe.run import Run
 
 METHODS: tuple[Method, ...] = ("linear", "arc_att", "arc")
 EPOCHS = 20
@@ -58,13 +57,15 @@ def run_demo(
         UserError: a method has finished before with other settings.
     """
     recipes = {method: demo_recipe(method, seed=seed, epochs=epochs) for method in METHODS}
-    for method, recipe in recipes.items():
-        _refuse_other_settings(out / method, recipe)
-    for method, recipe in recipes.items():
-        if is_finished(out / method):
-            console.print(f"{method}: finished before", highlight=False, soft_wrap=True)
+    planned = [Run(recipe, out / method) for method, recipe in recipes.items()]
+    for run in planned:
+        run.check_same()
+    for run in planned:
+        if run.is_finished:
+            said = f"{run.recipe.method}: finished before"
+            console.print(said, highlight=False, soft_wrap=True)
         else:
-            execute(recipe, out / method, console, quiet=quiet)
+            execute(run, console, quiet=quiet)
     results = tuple(read_result(out / method) for method in METHODS)
     runs = {method: load_run(out / method) for method in METHODS}
     test = _test_photos(runs["arc"])
@@ -111,15 +112,6 @@ def demo_recipe(method: Method, *, seed: int, epochs: int) -> Recipe:
         engine=EngineConfig(epochs=epochs, track=[], checkpoint_every=5),
         seed=seed,
     ).resolved()
-
-
-def _refuse_other_settings(run: Path, recipe: Recipe) -> None:
-    differing = differing_keys(run, recipe) if is_finished(run) else []
-    if differing:
-        raise UserError(
-            f"{str(run)!r} holds a demo with other settings (they differ in"
-            f" {', '.join(differing)}): choose another --out or remove it."
-        )
 
 
 def table_row(result: RunResult) -> tuple[str, ...]:

@@ -14,9 +14,10 @@ from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
 from arcvit.core.metrics import learned_nothing, read_metrics
-from arcvit.core.result import is_finished, read_result
+from arcvit.core.result import read_result
 from arcvit.recipe.execute import execute
-from arcvit.sweep.choose import choose_settings, refuse_other_settings
+from arcvit.recipe.run import Run
+from arcvit.sweep.choose import choose_settings
 from arcvit.sweep.space import Settings, label
 
 
@@ -92,23 +93,23 @@ def _run_method(
     chosen = label(settings)
     for seed in bench.seeds:
         recipe = bench.recipe_for(task, path, method, seed, settings)
-        run = folder / f"seed-{recipe.seed}"
-        if is_finished(run):
-            refuse_other_settings(run, recipe)
+        run = Run(recipe, folder / f"seed-{recipe.seed}", keep_predictions=True)
+        if run.is_finished:
+            run.check_same()
             state = "finished before"
         else:
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
-            execute(recipe, run, console, quiet=True, keep_predictions=True)
+            execute(run, console, quiet=True)
             state = "done"
-        result = read_result(run)
+        result = read_result(run.folder)
         shown = "-" if result.test_accuracy is None else f"{result.test_accuracy:.1%}"
         _say(
             console,
             f"{task.name} {method} seed {seed} {chosen or f'lr {recipe.optim.lr:g}'}: test {shown},"
             f" {state} ({sum(result.seconds.values()):.0f} s)",
         )
-        complaint = learned_nothing(read_metrics(run), result.classes)
+        complaint = learned_nothing(read_metrics(run.folder), result.classes)
         if complaint is not None:
             _say(console, f"warning: {task.name} {method} seed {seed} {complaint}")
 

@@ -88,7 +88,7 @@ def _our_row(collected: Collected, method: str) -> Row:
         adapter=_mean_or_none([run.result.params["adapter"] for run in every]),
         total=_mean_or_none([run.result.params["total"] for run in every]),
         seconds=_mean_or_none([sum(run.result.seconds.values()) for run in every]),
-        memory=max((run.result.peak_memory_mb for run in every), default=None),
+        memory=max(filter(None, (run.result.peak_memory_mb for run in every)), default=None),
         seeds=min((len(found) for found in runs.values() if found), default=0),
     )
 

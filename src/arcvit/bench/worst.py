@@ -10,10 +10,10 @@ from PIL import Image
 from arcvit.bench.collect import Collected, FinishedRun
 from arcvit.bench.page import data_uri
 from arcvit.core.files import read_json
-from arcvit.recipe.adapter import ADAPTER_FOLDER, read_card
+from arcvit.recipe.adapter import read_card
 from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.prepare import open_recipe_task
-from arcvit.recipe.run_folder import PREDICTIONS_FILE, RECIPE_FILE
+from arcvit.recipe.run import ADAPTER_FOLDER, PREDICTIONS_FILE, RECIPE_FILE
 
 _PHOTOS = 12
 

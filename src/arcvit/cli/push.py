@@ -15,7 +15,7 @@ def run(argv: list[str]) -> int:
 
     from arcvit.core.result import read_result
     from arcvit.export.hub import push_folder
-    from arcvit.recipe.adapter import ADAPTER_FOLDER
+    from arcvit.recipe.run import ADAPTER_FOLDER
 
     read_result(options.run)
     print(push_folder(options.run / ADAPTER_FOLDER, options.repo, private=options.private))

@@ -24,9 +24,10 @@ def run(argv: list[str]) -> int:
     from accelerate import PartialState
 
     from arcvit.recipe.execute import execute
+    from arcvit.recipe.run import Run
 
     console = Console()
-    result = execute(recipe, out, console, quiet=namespace.quiet)
+    result = execute(Run(recipe, out), console, quiet=namespace.quiet)
     summary = _summary(result.val_accuracy, result.test_accuracy, out)
     if PartialState().is_main_process:
         console.print(summary, highlight=False, soft_wrap=True)

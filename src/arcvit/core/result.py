@@ -31,7 +31,8 @@ class RunResult:
         epochs: epochs trained.
         seconds: time in seconds: train, eval.
         images_per_second: training images a second.
-        peak_memory_mb: largest memory of the device (of the process on a CPU) in MB.
+        peak_memory_mb: largest memory of the device (of the process on a CPU) in MB; null
+            where the system doesn't tell.
         adapter_bytes: size of what was learned without the head, as a file.
         versions: versions of the libraries that matter.
         arcvit_version: version of arcvit.
@@ -53,7 +54,7 @@ class RunResult:
     epochs: int
     seconds: dict[str, float]
     images_per_second: float
-    peak_memory_mb: float
+    peak_memory_mb: float | None
     adapter_bytes: int
     versions: dict[str, str]
     arcvit_version: str

@@ -62,7 +62,7 @@ class EngineConfig:
         checkpoint_every: epochs between checkpoints to resume from; 0: none.
         keep_checkpoint: leave the checkpoint when the run has finished.
         device: cpu, cuda or mps; auto takes the best there is.
-        track: experiment trackers of accelerate: tensorboard, wandb, mlflow.
+        track: experiment trackers of accelerate: tensorboard, wandb, mlflow; none by default.
         memory: what the backward pass computes again instead of keeping: nothing of size (fast),
             the MLPs' hidden activations (lean) or whole blocks (min); all train the same. auto
             takes the fastest that fits a GPU, and fast elsewhere.
@@ -79,7 +79,7 @@ class EngineConfig:
     checkpoint_every: int = 1
     keep_checkpoint: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    track: list[Tracker] = field(default_factory=lambda: ["tensorboard"])
+    track: list[Tracker] = field(default_factory=list)
     memory: Memory = "auto"
     profile: bool = False
 

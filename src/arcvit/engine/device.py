@@ -2,7 +2,6 @@
 
 import functools
 import os
-import resource
 import sys
 import time
 
@@ -118,10 +117,17 @@ def evaluation_batch(device: torch.device) -> int:
     return 512 if device.type == "cuda" else 128
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """Largest memory allocated on a CUDA device, or resident in the process elsewhere, in MB."""
+def peak_memory_mb(device: torch.device) -> float | None:
+    """Largest memory allocated on a CUDA device, or resident in the process elsewhere, in MB.
+
+    None on Windows, which has no ``resource`` module to ask.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
+    if sys.platform == "win32":
+        return None
+    import resource
+
     # Linux counts in KiB, macOS in bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

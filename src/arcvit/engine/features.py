@@ -1,11 +1,15 @@
 """Features computed once, where only the head learns and the images don't change."""
 
+import dataclasses
+import time
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from arcvit.engine.batches import Batches, Prepare, loader, widest_that_fits
 from arcvit.engine.device import evaluation_batch
+from arcvit.engine.learner import Learner
 
 
 class FeatureBank:
@@ -29,6 +33,36 @@ class FeatureBank:
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         chosen = torch.as_tensor(indices)
         return self.features[chosen], self.labels[chosen]
+
+
+def on_features(learner: Learner, accelerator: Accelerator) -> Learner:
+    """The head alone, on features of images that are the same in every epoch.
+
+    Where more than the head learns, or the backbone draws at random, the learner stays as it is.
+    """
+    if differs_in_training(learner.model) or not only_head_learns(learner.model, learner.head):
+        return learner
+
+    def features(images: Batches) -> Batches:
+        prepare = learner.evaluation_input
+        return head_features(learner.model, learner.head, images, prepare, accelerator)
+
+    start = time.perf_counter()
+    train = features(learner.train)
+    val = None if learner.val is None else features(learner.val)
+    return dataclasses.replace(
+        learner,
+        model=learner.head,
+        train=train,
+        training_input=_as_it_is,
+        val=val,
+        evaluation_input=_as_it_is,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _as_it_is(stored: Tensor) -> Tensor:
+    return stored
 
 
 def only_head_learns(model: nn.Module, head: nn.Module) -> bool:

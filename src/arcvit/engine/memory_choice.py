@@ -9,42 +9,34 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from arcvit.core.errors import UserError
-from arcvit.engine.batches import Batches, Prepare
 from arcvit.engine.config import MemoryMode
+from arcvit.engine.learner import Learner
 from arcvit.engine.memory import recomputing
 
 MODES: tuple[MemoryMode, ...] = ("fast", "lean", "min")
 """From the fastest to the one that keeps least."""
 
 
-def fastest_that_fits(
-    model: nn.Module,
-    train: Batches,
-    prepare: Prepare,
-    accelerator: Accelerator,
-    *,
-    batch_size: int,
-) -> MemoryMode:
+def fastest_that_fits(learner: Learner, accelerator: Accelerator, *, batch_size: int) -> MemoryMode:
     """Try a training step of a whole batch in each mode, the fastest first.
 
     Nothing is learned, and the random state is as before, so that a run trains the same whichever
     mode it takes. Several processes take the mode that fits all of them.
 
     Args:
-        model: what is trained, on the accelerator's device, not yet prepared.
-        train: training images as stored, and labels.
-        prepare: turns a stored batch on the device into the model's input.
+        learner: what is trained, on the accelerator's device, not yet prepared.
         accelerator: device, precision, processes.
         batch_size: images in a forward pass.
 
     Raises:
         UserError: not even the mode that keeps least fits.
     """
+    model, train = learner.model, learner.train
     stored, labels = train.__getitems__(list(range(min(batch_size, len(train)))))
     device = accelerator.device
 
     def step() -> None:
-        pixels = prepare(stored.to(device))
+        pixels = learner.training_input(stored.to(device))
         with accelerator.autocast():
             logits = model(pixels)
         F.cross_entropy(logits.float(), labels.to(device)).backward()

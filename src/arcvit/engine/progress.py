@@ -5,12 +5,7 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn
 
 _LINES = 20
 """Lines of a run where there is no terminal, beside the first and the last."""
@@ -43,7 +38,7 @@ class TrainingDisplay:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=8),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}"),
                 TextColumn("{task.fields[status]}"),
                 console=console,
                 transient=True,
@@ -55,7 +50,7 @@ class TrainingDisplay:
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task(
-                self._label, total=self._epochs * self._steps, status=""
+                self._label, total=self._epochs * self._steps, status="", left=""
             )
         return self
 
@@ -68,13 +63,15 @@ class TrainingDisplay:
         if self._bar is not None:
             self._bar.stop()
 
-    def step(self, done: int) -> None:
-        """After a batch: how many are done in all."""
+    def step(self, done: int, seconds_left: float) -> None:
+        """After a batch: how many are done in all, and the time that the rest will take."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done)
+            minutes, seconds = divmod(round(seconds_left), 60)
+            self._bar.update(self._task, completed=done, left=f"{minutes}:{seconds:02d}")
 
-    def epoch(self, metrics: dict[str, Any]) -> None:
-        """After an epoch: its record, as in metrics.jsonl."""
+    def epoch(self, history: list[dict[str, Any]]) -> None:
+        """After an epoch: the records so far, as in metrics.jsonl."""
+        metrics = history[-1]
         narrow = self._bar is not None
         shown = [
             f"{'' if narrow else 'epoch '}{metrics['epoch']}/{self._epochs}",

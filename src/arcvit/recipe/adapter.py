@@ -26,7 +26,6 @@ from arcvit.core.result import RunResult
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.recipe.model_card import write_model_card
 
-ADAPTER_FOLDER = "adapter"
 CONFIG_FILE = "adapter_config.json"
 CARD_FILE = "task.json"
 _FULL = "model.safetensors"

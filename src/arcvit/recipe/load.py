@@ -9,7 +9,6 @@ from arcvit.backbones.build import Backbone, build_backbone
 from arcvit.core.errors import UserError
 from arcvit.core.result import RunResult, read_result
 from arcvit.recipe.adapter import (
-    ADAPTER_FOLDER,
     CARD_FILE,
     CONFIG_FILE,
     TaskCard,
@@ -19,7 +18,7 @@ from arcvit.recipe.adapter import (
 )
 from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.recipe import Recipe
-from arcvit.recipe.run_folder import RECIPE_FILE
+from arcvit.recipe.run import ADAPTER_FOLDER, RECIPE_FILE
 
 
 @dataclass(frozen=True, kw_only=True)

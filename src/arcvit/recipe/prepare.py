@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from accelerate.utils import set_seed
 from torch import nn
 
@@ -12,6 +13,7 @@ from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.preset import Preprocessing, resolve_preset, training_preprocessing
 from arcvit.data.readers.layouts import open_task
 from arcvit.data.task import ImageTask
+from arcvit.engine.learner import Learner
 from arcvit.recipe.adapter import TaskCard
 from arcvit.recipe.images import RunImages, decode_run
 from arcvit.recipe.methods import adapt
@@ -54,6 +56,23 @@ class Workplace:
         root = self.model if inner is None else inner.model
         head: nn.Module = root.get_submodule(self.backbone.head)
         return head
+
+    @property
+    def learner(self) -> Learner:
+        """The whole model, learning from images."""
+        return Learner(
+            model=self.model,
+            head=self.head,
+            train=self.images.train,
+            training_input=self.training_input,
+            val=self.images.val,
+            evaluation_input=self.to_input,
+        )
+
+    def to(self, device: torch.device) -> None:
+        """Move the model, and what prepares its input, to a device."""
+        for module in (self.model, self.to_input, self.training_input):
+            module.to(device)
 
 
 def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
-from arcvit.core.result import is_finished, read_result
+from arcvit.core.result import read_result
 from arcvit.engine.loop import NonFiniteLoss
 from arcvit.recipe.execute import execute
 from arcvit.recipe.recipe import Recipe
-from arcvit.recipe.run_folder import differing_keys
+from arcvit.recipe.run import Run
 from arcvit.sweep.space import Settings, label
 
 CHOICE_FILE = "choice.json"
@@ -42,17 +42,18 @@ def choose_settings(
             data=dataclasses.replace(recipe.data, fit_on="train"),
             engine=dataclasses.replace(recipe.engine, validate_every=0),
         )
-        run = folder / ",".join(f"{key}={value!r}" for key, value in settings.items())
-        if is_finished(run):
-            refuse_other_settings(run, trial)
+        name = ",".join(f"{key}={value!r}" for key, value in settings.items())
+        run = Run(trial, folder / name, read_test=False)
+        if run.is_finished:
+            run.check_same()
         else:
             try:
-                execute(trial, run, console, quiet=True, read_test=False)
+                execute(run, console, quiet=True)
             except NonFiniteLoss as error:
                 console.print(f"  {label(settings)}: {error}", highlight=False, soft_wrap=True)
                 failed = error
                 continue
-        accuracy = read_result(run).val_accuracy
+        accuracy = read_result(run.folder).val_accuracy
         if accuracy is None:
             raise UserError(
                 f"{recipe.data.path} has no validation split to choose on: give --search none, or"
@@ -75,17 +76,3 @@ def best_settings(tried: Iterable[tuple[Settings, float]]) -> Settings:
 
 def _rate_first(settings: Settings) -> tuple[float, ...]:
     return tuple(value for _, value in sorted(settings.items(), key=lambda s: s[0] != RATE))
-
-
-def refuse_other_settings(run: Path, recipe: Recipe) -> None:
-    """Refuse a finished run of another recipe: its figures would be mixed with these.
-
-    Raises:
-        UserError: names the settings that differ.
-    """
-    differing = differing_keys(run, recipe)
-    if differing:
-        raise UserError(
-            f"{str(run)!r} holds a finished run with other settings (they differ in"
-            f" {', '.join(differing)}): choose another --out, or give the same settings."
-        )

@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +10,13 @@ from arcvit.data.config import DataConfig
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.recipe.parser import write_recipe
 from arcvit.recipe.recipe import Recipe
-from arcvit.recipe.run_folder import check_run_folder, clean_up, differing_keys, flat
+from arcvit.recipe.run import Run, flat
 
 RECIPE = Recipe(data=DataConfig(path="p")).resolved()
 OTHER = Recipe(
     data=DataConfig(path="p", preset="vtab"),
     optim=OptimConfig(lr=0.5),
-    engine=EngineConfig(track=[]),
+    engine=EngineConfig(track=["wandb"]),
     seed=3,
 )
 
@@ -59,7 +60,7 @@ def empty(run: Path) -> Path:
 
 @pytest.mark.parametrize("make", [Path, empty, unfinished, started_only])
 def test_folders_that_are_free(tmp_path: Path, make: Callable[[Path], Path]) -> None:
-    check_run_folder(make(tmp_path / "run"), RECIPE)
+    Run(RECIPE, make(tmp_path / "run")).check_free()
 
 
 @pytest.mark.parametrize(
@@ -75,42 +76,55 @@ def test_folders_that_are_taken(
     tmp_path: Path, make: Callable[[Path], Path], sentence: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        check_run_folder(make(tmp_path / "run"), RECIPE)
+        Run(RECIPE, make(tmp_path / "run")).check_free()
     assert sentence in str(caught.value)
 
 
 def test_another_recipe_is_refused_with_the_keys_that_differ(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        check_run_folder(unfinished(tmp_path / "run"), OTHER)
+        Run(OTHER, unfinished(tmp_path / "run")).check_free()
     assert "it differs in data.preset, optim.lr, engine.track, seed)" in str(caught.value)
 
 
 def test_differing_keys_of_the_same_recipe(tmp_path: Path) -> None:
-    assert differing_keys(unfinished(tmp_path / "run"), RECIPE) == []
+    assert Run(RECIPE, unfinished(tmp_path / "run")).differing_keys() == []
 
 
 def test_flat_keys() -> None:
     keys = flat(RECIPE)
     assert keys["data.path"] == "p"
     assert keys["seed"] == 0
-    assert keys["engine.track"] == '["tensorboard"]'
+    assert keys["engine.track"] == "[]"
     assert keys["data.workers"] is None
 
 
 def test_clean_up_leaves_nothing_of_a_run_without_an_epoch(tmp_path: Path) -> None:
     run = started_only(tmp_path / "run")
     (run / "tensorboard").mkdir()
-    clean_up(run)
+    Run(RECIPE, run).clean_up()
     assert not run.exists()
-    clean_up(run)
+    Run(RECIPE, run).clean_up()
 
 
 def test_clean_up_keeps_what_is_not_ours(tmp_path: Path) -> None:
-    clean_up(with_other_files(tmp_path / "run"))
+    Run(RECIPE, with_other_files(tmp_path / "run")).clean_up()
     assert (tmp_path / "run" / "notes.txt").exists()
 
 
 def test_clean_up_keeps_a_run_with_epochs(tmp_path: Path) -> None:
     run = unfinished(tmp_path / "run")
-    clean_up(run)
+    Run(RECIPE, run).clean_up()
     assert sorted(path.name for path in run.iterdir()) == ["metrics.jsonl", "recipe.yaml"]
+
+
+def test_a_finished_run_of_other_settings_is_not_counted_with_these(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "run")
+    Run(RECIPE, folder).check_same()
+    with pytest.raises(UserError, match=r"they differ in data\.preset, optim\.lr,"):
+        Run(OTHER, folder).check_same()
+
+
+def test_a_run_is_a_value_that_pickles() -> None:
+    run = Run(Recipe(data=DataConfig(path="p")), Path("runs/p"), read_test=False)
+    assert run.recipe == RECIPE
+    assert pickle.loads(pickle.dumps(run)) == run

@@ -1,0 +1,30 @@
+"""What the loop trains: the model on images, or its head alone on features computed once."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from arcvit.engine.batches import Batches, Prepare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learner:
+    """What the loop gets.
+
+    Attributes:
+        model: the adapted model on the device, or its head.
+        head: its head.
+        train: images as stored, or features, with their labels.
+        training_input: turns a batch of them on the device into the model's input while training.
+        val: the same of the validation split; None: nothing is measured on the way.
+        evaluation_input: turns a batch into the model's input otherwise.
+        seconds: time it took to compute features.
+    """
+
+    model: nn.Module
+    head: nn.Module
+    train: Batches
+    training_input: Prepare
+    val: Batches | None
+    evaluation_input: Prepare
+    seconds: float = 0.0

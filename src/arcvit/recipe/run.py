@@ -1,0 +1,142 @@
+"""A run: a recipe and the folder it leaves, and what lies in that folder."""
+
+import dataclasses
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import settle
+from arcvit.core.metrics import METRICS_FILE
+from arcvit.core.result import is_finished
+from arcvit.engine.tracking import TENSORBOARD_FOLDER
+from arcvit.recipe.parser import read_recipe
+from arcvit.recipe.recipe import Recipe
+
+RECIPE_FILE = "recipe.yaml"
+PREDICTIONS_FILE = "predictions.json"
+PROFILE_FILE = "profile.json"
+ADAPTER_FOLDER = "adapter"
+CHECKPOINT_FOLDER = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be done, and where it is left. A value: it pickles, and nothing is opened.
+
+    Attributes:
+        recipe: what to do; defaults are filled in.
+        folder: the run folder; new, empty, or that of an unfinished run of the same recipe.
+        read_test: measure on the test split after training; a search for settings must not.
+        keep_predictions: leave the test split's predictions and labels in ``predictions.json``.
+    """
+
+    recipe: Recipe
+    folder: Path
+    read_test: bool = True
+    keep_predictions: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "recipe", self.recipe.resolved())
+
+    @property
+    def adapter(self) -> Path:
+        """Where what was learned is left."""
+        return self.folder / ADAPTER_FOLDER
+
+    @property
+    def checkpoint(self) -> Path:
+        """What an unfinished run is resumed from."""
+        return self.folder / CHECKPOINT_FOLDER
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the folder holds a finished run."""
+        return is_finished(self.folder)
+
+    def check_free(self) -> None:
+        """Refuse a folder that isn't free for this recipe. Nothing is changed.
+
+        Raises:
+            UserError: it holds a finished run, an unfinished run of another recipe, or other
+                files; or it can't be written.
+        """
+        folder = self.folder
+        if self.is_finished:
+            raise UserError(
+                f"{str(folder)!r} already holds a finished run: choose another --out or remove it."
+            )
+        _check_writable(folder)
+        if not folder.is_dir() or not any(folder.iterdir()):
+            return
+        if not (folder / RECIPE_FILE).is_file():
+            raise UserError(
+                f"--out {str(folder)!r} holds other files: expected a new folder or an unfinished"
+                " run."
+            )
+        differing = self.differing_keys() if self._has_epochs() else []
+        if differing:
+            raise UserError(
+                f"{str(folder)!r} holds an unfinished run of another recipe (it differs in"
+                f" {', '.join(differing)}): choose another --out, remove it, or give the same"
+                " settings to resume it."
+            )
+
+    def check_same(self) -> None:
+        """Refuse a finished run of another recipe: its figures would be mixed with these.
+
+        Raises:
+            UserError: names the settings that differ.
+        """
+        differing = self.differing_keys() if self.is_finished else []
+        if differing:
+            raise UserError(
+                f"{str(self.folder)!r} holds a finished run with other settings (they differ in"
+                f" {', '.join(differing)}): choose another --out, or give the same settings."
+            )
+
+    def differing_keys(self) -> list[str]:
+        """Keys in which the recipe differs from that in the folder."""
+        earlier, now = flat(read_recipe(self.folder / RECIPE_FILE)), flat(self.recipe)
+        return [key for key in now if now[key] != earlier.get(key)]
+
+    def clean_up(self) -> None:
+        """Make a killed run ready to be resumed; one that finished no epoch leaves nothing."""
+        folder = self.folder
+        for name in (RECIPE_FILE, METRICS_FILE, CHECKPOINT_FOLDER, ADAPTER_FOLDER):
+            settle(folder / name)
+        if self._has_epochs() or not folder.is_dir():
+            return
+        (folder / RECIPE_FILE).unlink(missing_ok=True)
+        shutil.rmtree(folder / TENSORBOARD_FOLDER, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+    def _has_epochs(self) -> bool:
+        return (self.folder / METRICS_FILE).is_file() or self.checkpoint.is_dir()
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as ``{"optim.lr": 0.01}``, lists as JSON."""
+    values: dict[str, Any] = {}
+    for key, value in dataclasses.asdict(recipe).items():
+        inner = value if isinstance(value, dict) else {"": value}
+        for name, leaf in inner.items():
+            plain = leaf is None or isinstance(leaf, (int, float, str))
+            values[f"{key}.{name}".rstrip(".")] = leaf if plain else json.dumps(leaf)
+    return values
+
+
+def _check_writable(folder: Path) -> None:
+    nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise UserError(
+            f"--out {str(folder)!r}: {nearest} is a file, expected a folder or a new name."
+        )
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(
+            f"--out {str(folder)!r}: {nearest} can't be written: choose another folder."
+        )
