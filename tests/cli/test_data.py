@@ -9,9 +9,6 @@ import pytest
 
 Arcvit = Callable[..., object]
 Paint = Callable[..., Path]
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
-
-real = pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
 
 
 @pytest.fixture
@@ -102,7 +99,7 @@ def test_check_as_a_benchmark_task(arcvit: Arcvit, photos: Path) -> None:
     [
         (["chek"], "no command 'data chek': expected check, list, make"),
         (["check"], "the following arguments are required: PATH"),
-        (["check", "nowhere"], "nowhere isn't there: expected a task or a folder of tasks"),
+        (["check", "nowhere"], "nowhere isn't there: expected a folder or a table of images"),
         (["check", ".", "--task=cifer"], "Did you mean 'cifar'"),
         (["list", "--suite=vtb"], "invalid choice: 'vtb'"),
         (["make", "sprites"], "the following arguments are required: --out"),
@@ -139,19 +136,3 @@ def test_the_catalogue(arcvit: Arcvit) -> None:
 
 def test_help_of_data(arcvit: Arcvit) -> None:
     assert "  check " in arcvit("data").out
-
-
-@real
-def test_real_tasks(arcvit: Arcvit) -> None:
-    cases = [
-        ("vtab-1k", "vtab", "cifar", {"train": 800, "val": 200, "trainval": 1000, "test": 10_000}),
-        ("fgvc", "fgvc", None, {"train": 1200, "val": 300, "test": 1500}),
-        ("grocery", "folders", None, {"train": 2640, "val": 296, "test": 2485}),
-    ]
-    for name, layout, benchmark, counts in cases:
-        answer = arcvit("data", "check", SHARED / name, "--json")
-        assert answer.code == 0
-        (report,) = json.loads(answer.out)
-        assert (report["layout"], report["benchmark"]) == (layout, benchmark)
-        assert {split: r["images"] for split, r in report["splits"].items()} == counts
-        assert not report["spoilt"]

@@ -10,18 +10,8 @@ from PIL import Image
 
 from arcvit.data.make.vtab_write import write_vtab
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
-
 Paint = Callable[..., Path]
 Plant = Callable[[Mapping[str, int]], Path]
-
-
-@pytest.fixture
-def shared() -> Path:
-    """The folder of real data beside the checkout; tests that need it are skipped without it."""
-    if not SHARED.is_dir():
-        pytest.skip("no ../shared/data")
-    return SHARED
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from arcvit.data.config import DataConfig
 from arcvit.data.pixels.decode import UnreadableImages
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.reader import Opening
 from arcvit.recipe.images import decode_run
 
 PREP = Preprocessing(
@@ -58,8 +59,8 @@ def test_unreadable_images_of_all_splits(
         paint_classes(tmp_path / split, 3)
         (tmp_path / split / "red" / "red_01.png").write_text("no image")
     with pytest.raises(UnreadableImages) as caught:
-        decode_run(open_task(tmp_path, val_fraction=0), PREP, PREP, config(tmp_path))
+        decode_run(open_task(tmp_path, Opening(val_fraction=0)), PREP, PREP, config(tmp_path))
     assert [path.parts[-3] for path in caught.value.paths] == ["train", "test"]
     skipping = config(tmp_path, on_bad="skip")
-    images = decode_run(open_task(tmp_path, val_fraction=0), PREP, PREP, skipping)
+    images = decode_run(open_task(tmp_path, Opening(val_fraction=0)), PREP, PREP, skipping)
     assert images.skipped == 2

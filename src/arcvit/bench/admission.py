@@ -5,6 +5,7 @@ fingerprint, so that runs on other images or labels never stand in the same row.
 """
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -49,9 +50,8 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
             )
     counts = {name: len(split) for name, split in opened.splits.items()}
     _say(console, f"{task.name}: looking through {sum(counts.values()):,} images")
-    report = check_task(
-        Path(recipe.data.path), benchmark=task.record, opening=recipe.data.opening()
-    )
+    opening = asdict(recipe.data.opening())
+    report = check_task(Path(recipe.data.path), benchmark=task.record, opening=opening)
     spoilt = [f for f in report.findings if _spoils(f, recipe)]
     if spoilt:
         raise UserError(

@@ -10,7 +10,7 @@ import yaml
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.catalogue import SUITES, BenchmarkTask, find_task, suite_tasks
 from arcvit.data.pixels.preset import PRESETS
-from arcvit.data.readers.hub import PREFIX
+from arcvit.data.readers.hub import is_hub_name
 from arcvit.data.readers.roots import find_suite
 
 _KEYS = ("name", "path", "group", "preset")
@@ -135,7 +135,7 @@ def locate(suite: Suite, root: Path | None) -> dict[str, Path]:
     found: dict[str, Path] = {}
     missing: list[str] = []
     for task in suite.tasks:
-        on_hub = task.path.startswith(PREFIX)
+        on_hub = is_hub_name(task.path)
         place = named.get(task.name, base / Path(task.path).expanduser())
         if on_hub or place.exists():
             found[task.name] = Path(task.path) if on_hub else place.absolute()

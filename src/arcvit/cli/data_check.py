@@ -49,15 +49,10 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     from arcvit.data.check.report import check_task
-    from arcvit.data.readers.hub import PREFIX
+    from arcvit.data.readers.layouts import require_path
 
     path = options.path.expanduser()
-    if not path.exists() and not str(path).startswith(PREFIX):
-        beside = [child.name for child in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UserError(
-            f"{path} isn't there: expected a task or a folder of tasks."
-            f"{nearest(path.name, sorted(beside))}"
-        )
+    require_path(path)
     tasks, known = _which(path, options.task)
     columns = {f"{c}_column": vars(options)[f"{c}_column"] for c in ("path", "label", "split")}
     console = Console()
@@ -90,9 +85,9 @@ def run(argv: list[str]) -> int:
 def _which(path: Path, name: str | None) -> "tuple[list[Path], BenchmarkTask | None]":
     """The tasks to check, and which benchmark task it is where that was said."""
     from arcvit.data.catalogue import SUITES, find_task, recognise
-    from arcvit.data.readers.fgvc import is_fgvc
+    from arcvit.data.check.report import BENCHMARK_LAYOUTS
+    from arcvit.data.readers.layouts import layout_of
     from arcvit.data.readers.roots import tasks_in
-    from arcvit.data.readers.vtab import is_vtab
 
     tasks = tasks_in(path)
     if name is None:
@@ -111,7 +106,7 @@ def _which(path: Path, name: str | None) -> "tuple[list[Path], BenchmarkTask | N
                 f"{nearest(name, there)}"
             )
         return same, None
-    suite = "vtab" if is_vtab(path) else "fgvc" if is_fgvc(path) else None
+    suite = BENCHMARK_LAYOUTS.get(layout_of(path) or "")
     return tasks, find_task(name, suite=suite)
 
 
@@ -168,7 +163,7 @@ def _show(report: "TaskReport", console: Console) -> None:
 
 def _cells(split: "SplitReport") -> tuple[str, str, str, str, Text]:
     expected = "-" if split.expected is None else f"{split.expected:,}"
-    labels = "-" if split.labels is None else f"{split.labels[0]}-{split.labels[1]}"
+    labels = f"{split.labels[0]}-{split.labels[1]}"
     differs = split.expected is not None and split.expected != split.images
     remark = Text("differs", style="bold red") if differs else Text("")
     if split.held_out:

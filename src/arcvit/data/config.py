@@ -1,11 +1,12 @@
 """Which images to learn from, and how they are prepared. No torch: the command line reads this."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.settings import Range, check_settings
 from arcvit.data.pixels.preset import PRESETS
+from arcvit.data.readers.reader import Opening
 
 SEEDS = Range(at_least=0, below=2**32)
 """Seeds that every random generator takes."""
@@ -66,13 +67,13 @@ class DataConfig:
                 f"{nearest(self.preset, PRESETS)}"
             )
 
-    def opening(self) -> dict[str, Any]:
-        """The arguments of ``open_task`` beside the path."""
-        return {
-            "val_fraction": self.val_fraction,
-            "test_fraction": self.test_fraction,
-            "seed": self.split_seed,
-            "path_column": self.path_column,
-            "label_column": self.label_column,
-            "split_column": self.split_column,
-        }
+    def opening(self) -> Opening:
+        """How ``open_task`` opens the task."""
+        return Opening(
+            val_fraction=self.val_fraction,
+            test_fraction=self.test_fraction,
+            seed=self.split_seed,
+            path_column=self.path_column,
+            label_column=self.label_column,
+            split_column=self.split_column,
+        )

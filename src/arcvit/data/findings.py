@@ -1,4 +1,4 @@
-"""What ``arcvit data check`` finds: how bad it is, and one sentence."""
+"""What is wrong with a task, or worth knowing: how bad it is, and one sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

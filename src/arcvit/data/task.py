@@ -1,6 +1,6 @@
 """An image task: class names and, for each split, the images and their labels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +26,27 @@ class Split:
         if len(self.paths) != len(self.labels):
             raise ValueError(f"{len(self.paths)} paths but {len(self.labels)} labels")
 
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Path, int]]) -> "Split":
+        """The split of these images and labels."""
+        held = tuple(pairs)
+        return cls(paths=tuple(path for path, _ in held), labels=tuple(label for _, label in held))
+
+    def rows(self, rows: Iterable[int]) -> "Split":
+        """The images at these places, in their order."""
+        return Split.of((self.paths[row], self.labels[row]) for row in rows)
+
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __iter__(self) -> Iterator[tuple[Path, int]]:
+        """Each image with its label."""
+        return iter(zip(self.paths, self.labels, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTask:
-    """A classification task read from disk. Every reader gives one with a ``train`` split."""
+    """A classification task read from disk. One that ``open_task`` gives has a ``train`` split."""
 
     name: str
     """Name of the folder or, for a table, of the file without its extension."""

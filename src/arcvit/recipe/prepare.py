@@ -124,7 +124,7 @@ def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
 
 def open_recipe_task(recipe: Recipe) -> ImageTask:
     """The task a recipe names."""
-    return open_task(recipe.data.path, **recipe.data.opening())
+    return open_task(recipe.data.path, recipe.data.opening())
 
 
 def _split_sizes(task: ImageTask) -> str:

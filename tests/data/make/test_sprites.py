@@ -19,7 +19,7 @@ from arcvit.data.make.sprites import (
     draw_split_places,
     make_sprites,
 )
-from arcvit.data.readers.vtab import read_vtab
+from arcvit.data.readers.layouts import open_task
 
 
 def latents(**changes: int) -> Latents:
@@ -88,7 +88,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     counts = {"train": 800, "val": 200, "trainval": 1000, "test": 20}
     for name, (attribute, names) in TASKS.items():
         assert {split: written[name][split] for split in counts} == counts
-        task = read_vtab(tmp_path / name)
+        task = open_task(tmp_path / name)
         assert task.classes == names
         for split in ("train", "val", "test"):
             expected = tuple(getattr(place, attribute) for place in places[split])

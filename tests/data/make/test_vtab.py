@@ -10,7 +10,7 @@ from arcvit.core.errors import UserError
 from arcvit.data.catalogue import find_task
 from arcvit.data.check.report import check_task
 from arcvit.data.make import vtab
-from arcvit.data.readers.vtab import read_vtab
+from arcvit.data.readers.layouts import open_task
 
 Paint = Callable[..., Path]
 
@@ -34,7 +34,7 @@ def prepare(source: Path, out: str = "out", *, seed: int = 0) -> dict[str, int]:
 def test_what_is_prepared_is_lossless_and_sound(source: Path, tmp_path: Path) -> None:
     counts = prepare(source)
     assert counts == {"train": 20, "val": 10, "test": 32, "trainval": 30}
-    task = read_vtab(tmp_path / "out/dtd")
+    task = open_task(tmp_path / "out/dtd")
     assert task.classes == ("blue", "green", "red", "white")
     for row, path in enumerate(sorted((source / "test").rglob("*.png"))):
         copy = task.split("test").paths[row]
@@ -50,7 +50,7 @@ def test_the_seed_decides_the_draw(source: Path, tmp_path: Path) -> None:
     drawn = []
     for out, seed in (("a", 0), ("b", 0), ("c", 1)):
         prepare(source, out, seed=seed)
-        paths = read_vtab(tmp_path / out / "dtd").split("train").paths
+        paths = open_task(tmp_path / out / "dtd").split("train").paths
         drawn.append([path.read_bytes() for path in paths])
     assert drawn[0] == drawn[1] != drawn[2]
 

@@ -12,7 +12,7 @@ from arcvit.core.errors import UserError
 from arcvit.data.catalogue import find_task
 from arcvit.data.make import vtab
 from arcvit.data.make.tfds import Part
-from arcvit.data.readers.vtab import read_vtab
+from arcvit.data.readers.layouts import open_task
 
 COPIES = Path(__file__).parent / "tfds"
 EXPECTED = json.loads((COPIES / "expected.json").read_text())
@@ -38,7 +38,7 @@ def test_the_images_and_labels_that_tensorflow_datasets_gives(task: str, tmp_pat
     assert written.own_draw
     counts = written.counts
     assert (counts["train"], counts["val"], counts["trainval"]) == (40, 6, 46)
-    found = read_vtab(tmp_path / task)
+    found = open_task(tmp_path / task)
     for split, expected in EXPECTED[task].items():
         images = found.split(split)
         pixels = [np.asarray(Image.open(path))[0, 0].tolist() for path in images.paths]
@@ -53,7 +53,7 @@ def test_ones_become_white(small: Any, tmp_path: Path) -> None:
     source = vtab.SOURCES["cifar"]
     small.setattr(vtab, "SOURCES", {"cifar": replace(source, binary=True)})
     vtab.prepare_vtab("cifar", str(COPIES), tmp_path, seed=0)
-    image = Image.open(read_vtab(tmp_path / "cifar").split("train").paths[0])
+    image = Image.open(open_task(tmp_path / "cifar").split("train").paths[0])
     pixel = EXPECTED["cifar"]["train"][0][0]
     assert np.asarray(image)[0, 0].tolist() == [min(value * 255, 255) for value in pixel]
 

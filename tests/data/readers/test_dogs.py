@@ -7,6 +7,7 @@ import pytest
 from arcvit.core.errors import UserError
 from arcvit.data.readers import dogs
 from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.reader import Opening
 
 Plant = Callable[[Mapping[str, int]], Path]
 
@@ -35,7 +36,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, int]]]:
 
 @pytest.mark.usefixtures("listed")
 def test_the_lists_are_the_splits(root: Path) -> None:
-    task = open_task(root, val_fraction=0.1)
+    task = open_task(root, Opening(val_fraction=0.1))
     assert (task.layout, task.root) == ("dogs", root / "Images")
     assert task.classes == ("Chihuahua", "Labrador-retriever")
     assert {name: len(split) for name, split in task.splits.items()} == {

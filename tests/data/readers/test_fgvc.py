@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.fgvc import is_fgvc, read_fgvc
+from arcvit.data.readers.fgvc import recognises
+from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.reader import Opening
 from arcvit.data.task import ImageTask
 
 LISTS = {
@@ -26,7 +28,7 @@ def write(root: Path, lists: object, *, images: str = "images") -> Path:
 
 
 def read(root: Path, *, val_fraction: float = 0.2, seed: int = 0) -> ImageTask:
-    return read_fgvc(root, val_fraction=val_fraction, seed=seed)
+    return open_task(root, Opening(val_fraction=val_fraction, seed=seed))
 
 
 @pytest.mark.parametrize("images", ["", "images", "Images"])
@@ -54,9 +56,9 @@ def test_val_is_held_out_of_train(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "expected"), [("train", True), ("test", True), ("x", False)])
-def test_is_fgvc(tmp_path: Path, name: str, expected: bool) -> None:
+def test_what_is_recognised(tmp_path: Path, name: str, expected: bool) -> None:
     (tmp_path / f"{name}.json").touch()
-    assert is_fgvc(tmp_path) is expected
+    assert recognises(tmp_path) is expected
 
 
 TRAIN = LISTS["train"]
@@ -85,15 +87,3 @@ TRAIN = LISTS["train"]
 def test_wrong_lists(tmp_path: Path, lists: object, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         read(write(tmp_path, lists))
-
-
-def test_hand_drawn_shapes(shared: Path) -> None:
-    root = shared / "fgvc" / "HandDrawnShapes"
-    task = read(root)
-    assert task.classes == ("1", "2", "3", "4")
-    assert task.root == root / "images"
-    assert {name: len(split) for name, split in task.splits.items()} == {
-        "train": 1200,
-        "val": 300,
-        "test": 1500,
-    }

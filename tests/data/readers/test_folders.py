@@ -6,19 +6,16 @@ from typing import Any
 import pytest
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.folders import read_folders, split_folders
+from arcvit.data.readers.folders import split_folders
+from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.reader import Opening
 from arcvit.data.task import ImageTask
 
 Plant = Callable[[Mapping[str, int]], Path]
 
 
-def read(root: Path, **settings: float) -> ImageTask:
-    return read_folders(
-        root,
-        val_fraction=settings.get("val_fraction", 0.2),
-        test_fraction=settings.get("test_fraction", 0.2),
-        seed=int(settings.get("seed", 0)),
-    )
+def read(root: Path, **settings: Any) -> ImageTask:
+    return open_task(root, Opening(**settings))
 
 
 def sizes(task: ImageTask) -> dict[str, int]:
@@ -161,9 +158,3 @@ def test_a_folder_that_can_not_be_listed(plant: Plant, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UserError, match="closed can't be listed: Permission denied"):
         read(root)
-
-
-def test_grocery(shared: Path) -> None:
-    task = read(shared / "grocery")
-    assert len(task.classes) == 81
-    assert sizes(task) == {"train": 2640, "val": 296, "test": 2485}

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.holdout import check_fraction, hold_out
+from arcvit.data.readers.holdout import hold_out
+from arcvit.data.readers.reader import Opening
 from arcvit.data.task import Split
 
 ROOT = Path("/data/birds")
@@ -69,4 +70,4 @@ def test_paths_outside_the_root() -> None:
 @pytest.mark.parametrize("value", [-0.1, 1, 1.5, float("nan")])
 def test_impossible_fractions(value: float) -> None:
     with pytest.raises(UserError, match=r"val_fraction is .*: expected a share"):
-        check_fraction("val_fraction", value)
+        Opening(val_fraction=value)

@@ -1,4 +1,3 @@
-import inspect
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from arcvit.core.errors import UserError
+from arcvit.data.config import DataConfig
 from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.reader import Opening
 
 Plant = Callable[[Mapping[str, int]], Path]
 
@@ -32,13 +33,13 @@ def test_each_layout_is_recognised(plant: Plant) -> None:
 
 def test_settings_reach_the_reader(plant: Plant) -> None:
     root = plant({"a": 10, "b": 10})
-    task = open_task(root, val_fraction=0.5, test_fraction=0.4, seed=3)
+    task = open_task(root, Opening(val_fraction=0.5, test_fraction=0.4, seed=3))
     assert {name: len(split) for name, split in task.splits.items()} == {
         "train": 6,
         "val": 6,
         "test": 8,
     }
-    assert task != open_task(root, val_fraction=0.5, test_fraction=0.4, seed=4)
+    assert task != open_task(root, Opening(val_fraction=0.5, test_fraction=0.4, seed=4))
 
 
 def test_home_is_expanded(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,16 +47,8 @@ def test_home_is_expanded(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None
     assert open_task("~/task").classes == ("a", "b")
 
 
-def test_defaults() -> None:
-    settings = inspect.signature(open_task).parameters
-    assert {name: p.default for name, p in settings.items() if name != "path"} == {
-        "val_fraction": 0.2,
-        "test_fraction": 0.2,
-        "seed": 0,
-        "path_column": "path",
-        "label_column": "label",
-        "split_column": "split",
-    }
+def test_a_run_opens_a_task_as_everyone_does() -> None:
+    assert DataConfig(path="x").opening() == Opening()
 
 
 @pytest.mark.parametrize(
@@ -87,16 +80,11 @@ def test_wrong_paths(
 
 
 @pytest.mark.parametrize("setting", ["val_fraction", "test_fraction"])
-def test_impossible_fractions(tmp_path: Path, setting: str) -> None:
+def test_impossible_fractions(setting: str) -> None:
     with pytest.raises(UserError, match=f"{setting} is 1.5"):
-        open_task(tmp_path, **{setting: 1.5})  # type: ignore[arg-type]
+        Opening(**{setting: 1.5})  # type: ignore[arg-type]
 
 
 def test_a_class_called_train_inside_splits(plant: Plant) -> None:
     root = plant({"train/train": 5, "train/car": 5, "test/train": 1})
     assert open_task(root).classes == ("car", "train")
-
-
-def test_real_outer_folder(shared: Path) -> None:
-    with pytest.raises(UserError, match="grocery"):
-        open_task(shared)

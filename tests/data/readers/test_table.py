@@ -4,6 +4,7 @@ import pytest
 
 from arcvit.core.errors import UserError
 from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.reader import Opening
 from arcvit.data.task import ImageTask
 
 
@@ -73,7 +74,9 @@ def test_without_a_split_column_the_images_are_divided(tmp_path: Path) -> None:
 
 def test_val_is_held_out_of_train(tmp_path: Path) -> None:
     rows = ["img/a.jpg,x,train", "img/b.jpg,x,train", "img/c.jpg,y,train", "img/d.jpg,x,test"]
-    task = open_task(write(tmp_path, "\n".join(["path,label,split", *rows])), val_fraction=0.5)
+    task = open_task(
+        write(tmp_path, "\n".join(["path,label,split", *rows])), Opening(val_fraction=0.5)
+    )
     assert {name: len(split) for name, split in task.splits.items()} == {
         "train": 2,
         "val": 1,
@@ -84,7 +87,7 @@ def test_val_is_held_out_of_train(tmp_path: Path) -> None:
 def test_columns_by_other_names_and_absolute_paths(tmp_path: Path) -> None:
     rows = [f"1,{tmp_path}/img/a.jpg,train", f"2,{tmp_path}/img/b.jpg,train"]
     file = write(tmp_path, "\n".join(["kind, file ,fold", *rows]))
-    task = open_task(file, path_column="file", label_column="kind", split_column="fold")
+    task = open_task(file, Opening(path_column="file", label_column="kind", split_column="fold"))
     assert listed(task, "train") == [("a", "1"), ("b", "2")]
 
 
@@ -133,7 +136,7 @@ def test_wrong_tables(tmp_path: Path, text: str, sentence: str) -> None:
 def test_a_split_column_asked_for_must_be_there(tmp_path: Path) -> None:
     file = write(tmp_path, "path,label\nimg/a.jpg,x\n")
     with pytest.raises(UserError, match="no column 'fold'"):
-        open_task(file, split_column="fold")
+        open_task(file, Opening(split_column="fold"))
 
 
 def test_other_encodings_are_refused(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from arcvit.data.catalogue import BenchmarkTask
 from arcvit.data.check.examine import ImageFacts
-from arcvit.data.check.listing import Listing
 from arcvit.data.findings import Finding, examples, spoils, warning
+from arcvit.data.task import ImageTask, Split
 
 Facts = Mapping[Path, ImageFacts]
 
@@ -17,14 +17,14 @@ LOSSY_FORMATS = ("JPEG", "MPO")
 _MISSING = "no such file"
 
 
-def file_findings(listing: Listing, facts: Facts) -> list[Finding]:
+def file_findings(task: ImageTask, facts: Facts) -> list[Finding]:
     """Files that are listed but missing, and files that can't be read."""
     findings = []
-    for split, images in listing.splits.items():
+    for split, images in task.splits.items():
         bad = [facts[path] for path in dict.fromkeys(images.paths) if facts[path].problem]
-        missing = [_inside(listing, fact.path) for fact in bad if fact.problem == _MISSING]
+        missing = [_inside(task, fact.path) for fact in bad if fact.problem == _MISSING]
         broken = [
-            f"{_inside(listing, fact.path)} ({fact.problem})"
+            f"{_inside(task, fact.path)} ({fact.problem})"
             for fact in bad
             if fact.problem != _MISSING
         ]
@@ -37,26 +37,22 @@ def file_findings(listing: Listing, facts: Facts) -> list[Finding]:
     return findings
 
 
-def duplicate_findings(listing: Listing, facts: Facts) -> list[Finding]:
+def duplicate_findings(task: ImageTask, facts: Facts) -> list[Finding]:
     """Images with the same pixels in two splits, or with two labels in one."""
-    owner = {
-        split: _labels_of_pixels(listing, split, facts)
-        for split in listing.splits
-        if len(listing.splits[split])
-    }
+    owner = {split: _labels_of_pixels(images, facts) for split, images in task.splits.items()}
     findings = []
     pairs = (("train", "test"), ("val", "test"), ("trainval", "test"), ("train", "val"))
     for one, other in pairs:
         if one not in owner or other not in owner:
             continue
         # What trainval shares with test is told once, where train and val are there to tell it.
-        if one == "trainval" and {"train", "val"} <= set(owner) and _is_union(listing, facts):
+        if one == "trainval" and {"train", "val"} <= set(owner) and _is_union(task, facts):
             continue
         shared = [path for pixels, (path, _) in owner[one].items() if pixels in owner[other]]
         if not shared:
             continue
         named = [
-            f"{_inside(listing, path)} = {_inside(listing, owner[other][facts[path].pixels][0])}"
+            f"{_inside(task, path)} = {_inside(task, owner[other][facts[path].pixels][0])}"
             for path in shared
         ]
         text = f"{len(shared):,} image(s) of {one} are in {other} too, by content:"
@@ -66,20 +62,18 @@ def duplicate_findings(listing: Listing, facts: Facts) -> list[Finding]:
     for split, found in owner.items():
         twins = [path for path, labels in found.values() if len(labels) > 1]
         if twins:
-            named = [_inside(listing, path) for path in twins]
+            named = [_inside(task, path) for path in twins]
             text = f"{len(twins):,} image(s) of {split} are there twice with different labels:"
             findings.append(warning("conflicting-labels", f"{text} {examples(named)}."))
     return findings
 
 
-def union_findings(listing: Listing, facts: Facts) -> list[Finding]:
+def union_findings(task: ImageTask, facts: Facts) -> list[Finding]:
     """Whether VTAB's ``train800val200`` holds what ``train800`` and ``val200`` hold."""
-    if not {"train", "val", "trainval"} <= set(listing.splits) or _is_union(listing, facts):
+    if not {"train", "val", "trainval"} <= set(task.splits) or _is_union(task, facts):
         return []
-    parts, union = (
-        _contents(listing, ("train", "val"), facts),
-        _contents(listing, ("trainval",), facts),
-    )
+    parts = _contents(task, ("train", "val"), facts)
+    union = _contents(task, ("trainval",), facts)
     lacking, extra = (parts - union).total(), (union - parts).total()
     return [
         spoils(
@@ -90,70 +84,52 @@ def union_findings(listing: Listing, facts: Facts) -> list[Finding]:
     ]
 
 
-def format_findings(listing: Listing, facts: Facts, known: BenchmarkTask | None) -> list[Finding]:
+def format_findings(facts: Facts, known: BenchmarkTask | None) -> list[Finding]:
     """Images that were re-encoded with loss or resized before they came here."""
     readable = [fact for fact in facts.values() if not fact.problem]
     lossy = [fact for fact in readable if fact.format in LOSSY_FORMATS]
     findings = []
     if known is not None and known.lossless and lossy:
-        findings.append(
-            warning(
-                "lossy",
-                f"{len(lossy):,} of {len(readable):,} images are JPEG, but {known.name}'s source is"
-                " lossless: re-encoding moves results, see `arcvit data prepare`.",
-            )
-        )
+        text = f"{len(lossy):,} of {len(readable):,} images are JPEG, but {known.name}'s source is"
+        text += " lossless: re-encoding moves results, see `arcvit data prepare`."
+        findings.append(warning("lossy", text))
     elif tiny := [fact for fact in lossy if max(fact.size) <= TINY_SIDE]:
-        findings.append(
-            warning(
-                "lossy",
-                f"{len(tiny):,} images of at most {TINY_SIDE} pixels a side are JPEG: at that size"
-                " a re-encoding is visible and moves results, use PNG.",
-            )
-        )
+        text = f"{len(tiny):,} images of at most {TINY_SIDE} pixels a side are JPEG: at that size a"
+        text += " re-encoding is visible and moves results, use PNG."
+        findings.append(warning("lossy", text))
     if known is not None and known.source_side is not None:
         side = (known.source_side, known.source_side)
         other = Counter(fact.size for fact in readable if fact.size != side)
         if other:
             height, width = other.most_common(1)[0][0]
-            findings.append(
-                warning(
-                    "resized",
-                    f"{other.total():,} images are not {side[0]}x{side[1]} pixels as {known.name}'s"
-                    f" source, but {height}x{width} or so: they were resized before.",
-                )
-            )
+            text = f"{other.total():,} images are not {side[0]}x{side[1]} pixels as {known.name}'s"
+            text += f" source, but {height}x{width} or so: they were resized before."
+            findings.append(warning("resized", text))
     return findings
 
 
-def _labels_of_pixels(
-    listing: Listing, split: str, facts: Facts
-) -> dict[bytes, tuple[Path, set[int]]]:
+def _labels_of_pixels(images: Split, facts: Facts) -> dict[bytes, tuple[Path, set[int]]]:
     found: dict[bytes, tuple[Path, set[int]]] = {}
-    images = listing.splits[split]
-    for path, label in zip(images.paths, images.labels, strict=True):
+    for path, label in images:
         if not facts[path].problem:
             found.setdefault(facts[path].pixels, (path, set()))[1].add(label)
     return found
 
 
 def _contents(
-    listing: Listing, splits: tuple[str, ...], facts: Facts
+    task: ImageTask, splits: tuple[str, ...], facts: Facts
 ) -> "Counter[tuple[bytes, int]]":
     # A file that can't be read is told of already; it counts by what it is called.
     return Counter(
         (facts[path].pixels or path.name.encode(), label)
         for split in splits
-        for path, label in zip(
-            listing.splits[split].paths, listing.splits[split].labels, strict=True
-        )
+        for path, label in task.splits[split]
     )
 
 
-def _is_union(listing: Listing, facts: Facts) -> bool:
-    return _contents(listing, ("train", "val"), facts) == _contents(listing, ("trainval",), facts)
+def _is_union(task: ImageTask, facts: Facts) -> bool:
+    return _contents(task, ("train", "val"), facts) == _contents(task, ("trainval",), facts)
 
 
-def _inside(listing: Listing, path: Path) -> str:
-    root = listing.images
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+def _inside(task: ImageTask, path: Path) -> str:
+    return path.relative_to(task.root).as_posix() if path.is_relative_to(task.root) else str(path)

@@ -1,107 +1,88 @@
-"""Checks of a task's counts and labels against the catalogue and against each other."""
+"""Checks of a task's splits and labels against the catalogue and against each other."""
 
 from arcvit.data.catalogue import BenchmarkTask
-from arcvit.data.check.listing import Listing
 from arcvit.data.findings import Finding, examples, note, spoils, warning
-from arcvit.data.task import Split
+from arcvit.data.readers.reader import Opening, Reading
+from arcvit.data.task import ImageTask
 
 
-def count_findings(listing: Listing, known: BenchmarkTask | None) -> list[Finding]:
-    """Splits whose sizes are not those of the catalogue. The test split's is the loudest."""
-    findings = [
-        spoils("absent-split", f"the {split} split is empty.")
-        for split, images in listing.splits.items()
-        if not len(images)
-    ]
+def split_findings(
+    reading: Reading, opening: Opening, known: BenchmarkTask | None
+) -> list[Finding]:
+    """Splits that are absent or held out, or whose sizes aren't the catalogue's.
+
+    The test split's size is the loudest.
+    """
+    findings = []
+    for split, why in reading.absent.items():
+        if split not in reading.held_out:
+            findings.append(spoils("absent-split", f"{why}: there is no {split} split."))
+    if reading.held_out == ("val",):
+        share = f"{opening.val_fraction:.0%} of each class of train is held out by hash, as val."
+        findings.append(warning("held-out", f"{reading.absent['val']}: {share}"))
+    elif reading.held_out:
+        text = f"{reading.absent['test']}: val and test are held out by hash."
+        findings.append(note("held-out", text))
     if known is None:
         return findings
-    counts = {split: len(images) for split, images in listing.splits.items()}
-    if listing.held_out == ("val",):
+    counts = {split: len(images) for split, images in reading.task.splits.items()}
+    if reading.held_out == ("val",):
         # How many are held out of each class depends on rounding; their sum doesn't.
-        counts = {"trainval": counts["train"] + counts.get("val", 0), "test": counts["test"]}
+        counts["trainval"] = counts.pop("train") + counts.pop("val", 0)
     for split, count in counts.items():
         expected = known.counts[split]
         if count == expected:
             continue
         if split == "test":
-            findings.append(
-                warning(
-                    "test-size",
-                    f"THE TEST SPLIT HAS {count:,} IMAGES, {known.name} has {expected:,}:"
-                    " accuracies can't be compared with published ones.",
-                )
-            )
+            text = f"THE TEST SPLIT HAS {count:,} IMAGES, {known.name} has {expected:,}: accuracies"
+            findings.append(warning("test-size", f"{text} can't be compared with published ones."))
         else:
-            findings.append(
-                warning(
-                    "split-size",
-                    f"{split} has {count:,} images, {known.name} has {expected:,}.",
-                )
-            )
+            text = f"{split} has {count:,} images, {known.name} has {expected:,}."
+            findings.append(warning("split-size", text))
     return findings
 
 
-def label_findings(listing: Listing, known: BenchmarkTask | None) -> list[Finding]:
-    """Labels out of range, and classes that are missing from a split."""
-    if not listing.splits:
-        return []
-    used = {label for images in listing.splits.values() for label in images.labels}
-    if not used:
-        return []
+def label_findings(task: ImageTask, known: BenchmarkTask | None) -> list[Finding]:
+    """Labels that the benchmark hasn't, and classes that are missing from a split."""
     findings = []
-    if listing.layout == "vtab":
-        findings += _range_findings(listing, known, used)
-    elif known is not None and len(listing.classes) != known.classes:
-        count, expected = len(listing.classes), known.classes
+    if known is not None and task.layout == "vtab":
+        findings += _range_findings(task, known)
+    elif known is not None and task.splits and len(task.classes) != known.classes:
+        count, expected = len(task.classes), known.classes
         text = f"there are {count} classes, {known.name} has {expected}."
         findings.append((spoils if count > expected else warning)("classes", text))
-    if len(listing.classes) < 2 and len(used) < 2:
-        findings.append(spoils("classes", f"there is {len(used)} class: expected at least 2."))
-    for split, images in listing.splits.items():
-        findings += _coverage_findings(listing, split, images)
+    for split in task.splits:
+        findings += _coverage_findings(task, split)
     return findings
 
 
-def _range_findings(listing: Listing, known: BenchmarkTask | None, used: set[int]) -> list[Finding]:
-    classes = known.classes if known is not None else None
+def _range_findings(task: ImageTask, known: BenchmarkTask) -> list[Finding]:
     findings = []
-    if classes is not None:
-        for split, images in listing.splits.items():
-            wrong = [label for label in images.labels if label >= classes]
-            if wrong:
-                findings.append(
-                    spoils(
-                        "label-range",
-                        f"{split} has {len(wrong):,} label(s) out of range, such as {wrong[0]}:"
-                        f" {classes} classes have the labels 0 to {classes - 1}.",
-                    )
-                )
-        # Lists that count from 1 have labels in range but for the last class.
-        if min(used) == 1 and classes in used:
-            findings.append(
-                spoils("label-range", "labels count from 1: expected them to count from 0.")
-            )
-    elif max(used) >= 2 * len(used):
-        findings.append(
-            spoils(
-                "label-range",
-                f"the largest label is {max(used)} but there are only {len(used)} different ones:"
-                " expected labels that count from 0.",
-            )
-        )
+    for split, images in task.splits.items():
+        wrong = [label for label in images.labels if label >= known.classes]
+        if wrong:
+            text = f"{split} has {len(wrong):,} label(s) out of range, such as {wrong[0]}:"
+            text += f" {known.classes} classes have the labels 0 to {known.classes - 1}."
+            findings.append(spoils("label-range", text))
+    used = {label for images in task.splits.values() for label in images.labels}
+    # Lists that count from 1 have labels in range but for the last class.
+    if known.classes in used and min(used) == 1:
+        text = "labels count from 1: expected them to count from 0."
+        findings.append(spoils("label-range", text))
     return findings
 
 
-def _coverage_findings(listing: Listing, split: str, images: Split) -> list[Finding]:
+def _coverage_findings(task: ImageTask, split: str) -> list[Finding]:
+    images = task.splits[split]
     present = frozenset(images.labels)
-    absent = [name for label, name in enumerate(listing.classes) if label not in present]
-    if not absent or not len(images):
+    absent = [name for label, name in enumerate(task.classes) if label not in present]
+    if not absent:
         return []
-    text = f"{len(absent)} of {len(listing.classes)} classes have no image in {split}:"
+    text = f"{len(absent)} of {len(task.classes)} classes have no image in {split}:"
     text += f" {examples(absent)}."
-    if split in ("train", "trainval") and listing.layout != "vtab":
+    if split in ("train", "trainval") and task.layout != "vtab":
         return [spoils("class-coverage", text)]
     # 200 images can't cover 397 classes: VTAB draws its lists without regard to classes.
-    if split == "val" and len(images) < len(listing.classes):
+    if split == "val" and len(images) < len(task.classes):
         return [note("class-coverage", text)]
     return [warning("class-coverage", text)]

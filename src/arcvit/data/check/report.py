@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,11 +16,11 @@ from arcvit.data.check.images import (
     format_findings,
     union_findings,
 )
-from arcvit.data.check.labels import count_findings, label_findings
-from arcvit.data.check.listing import Listing, list_task
+from arcvit.data.check.labels import label_findings, split_findings
 from arcvit.data.findings import Finding, spoils
-from arcvit.data.readers.layouts import open_task
-from arcvit.data.task import Split
+from arcvit.data.readers.layouts import layout_of, read_task
+from arcvit.data.readers.reader import Opening, Reading
+from arcvit.data.task import ImageTask
 
 BENCHMARK_LAYOUTS = {"vtab": "vtab", "fgvc": "fgvc", "cub": "fgvc", "dogs": "fgvc"}
 """The suite whose tasks come in a layout. In others a name says nothing: anyone's photos."""
@@ -39,8 +39,8 @@ class SplitReport:
     """Images that the catalogue says; None where the task is in no catalogue."""
     classes: int
     """Different labels."""
-    labels: tuple[int, int] | None
-    """Smallest and largest label; None without images."""
+    labels: tuple[int, int]
+    """Smallest and largest label."""
     held_out: bool
     """Whether it was taken out of another split, as it has no list of its own."""
 
@@ -96,77 +96,73 @@ def check_task(
     Args:
         path: a task's folder or table.
         benchmark: which benchmark task it is; None goes by the folder's name.
-        opening: arguments of ``open_task``, as a run will give them.
+        opening: fields of ``Opening``, as a run will give them. Without ``val_fraction`` a task of
+            FGVC is opened as its benchmark divides it.
         start: told how many files are about to be read.
     """
-    name = path.resolve().name
+    name, layout = path.resolve().name, layout_of(path) or "unknown"
     known = benchmark
-    fraction = known.val_fraction if known is not None and known.suite == "fgvc" else 0.2
-    arguments = {"val_fraction": fraction, **opening}
-    listing = list_task(path, known, arguments)
-    if known is None and listing.layout in BENCHMARK_LAYOUTS:
-        known = recognise(name, suite=BENCHMARK_LAYOUTS[listing.layout])
-        if known is not None:
-            return check_task(path, benchmark=known, opening=opening, start=start)
-    paths = [path for images in listing.splits.values() for path in images.paths]
+    if known is None and layout in BENCHMARK_LAYOUTS:
+        known = recognise(name, suite=BENCHMARK_LAYOUTS[layout])
+    if known is not None and known.suite == "fgvc":
+        opening = {"val_fraction": known.val_fraction, **opening}
+    how = Opening(**opening)
+    try:
+        reading = read_task(path, how)
+    except UserError as error:
+        nothing = ImageTask(name=name, root=path, layout=layout, classes=(), splits={})
+        reading = Reading(task=nothing, findings=(spoils("unreadable-task", str(error)),))
+    task = _with_classes_of(known, reading.task)
+    paths = [path for images in task.splits.values() for path in images.paths]
     on_progress = start(len(dict.fromkeys(paths))) if start is not None else None
     facts = examine(paths, on_progress=on_progress)
-    found = [
-        *listing.findings,
-        *count_findings(listing, known),
-        *label_findings(listing, known),
-        *file_findings(listing, facts),
-        *union_findings(listing, facts),
-        *duplicate_findings(listing, facts),
-        *format_findings(listing, facts, known),
+    looked = [
+        *split_findings(reading, how, known),
+        *label_findings(task, known),
+        *file_findings(task, facts),
+        *union_findings(task, facts),
+        *duplicate_findings(task, facts),
+        *format_findings(facts, known),
     ]
-    if not any(finding.severity == "spoils" for finding in found):
-        found += _refusal(path, arguments)
+    # A closer look tells the same in better words.
+    told = {finding.kind for finding in looked if finding.severity == "spoils"} - {"absent-split"}
+    found = [finding for finding in reading.findings if finding.kind not in told] + looked
     order = ("spoils", "warning", "note")
     readable = [fact for fact in facts.values() if not fact.problem]
     return TaskReport(
         name=name,
         path=path,
-        layout=listing.layout,
+        layout=task.layout,
         benchmark=known.name if known is not None else None,
-        images=listing.images,
-        classes=len(listing.classes),
+        images=task.root,
+        classes=len(task.classes),
         splits={
-            split: _split_report(split, images, listing, known)
-            for split, images in listing.splits.items()
+            split: SplitReport(
+                images=len(images),
+                expected=known.counts[split] if known is not None else None,
+                classes=len(set(images.labels)),
+                labels=(min(images.labels), max(images.labels)),
+                held_out=split in reading.held_out,
+            )
+            for split, images in task.splits.items()
         },
         formats=dict(Counter(fact.format for fact in readable).most_common()),
         sizes=_sizes(readable),
-        preset=known.preset if known is not None else _preset(listing.layout),
+        preset=known.preset if known is not None else BENCHMARK_LAYOUTS.get(layout, "model"),
         findings=tuple(sorted(found, key=lambda finding: order.index(finding.severity))),
     )
 
 
-def _refusal(path: Path, opening: Mapping[str, Any]) -> list[Finding]:
-    """What the reader that a run uses refuses, where no check has found it."""
-    try:
-        open_task(path, **opening)
-    except UserError as error:
-        return [spoils("unreadable-task", str(error))]
-    return []
-
-
-def _split_report(
-    split: str, images: Split, listing: Listing, known: BenchmarkTask | None
-) -> SplitReport:
-    return SplitReport(
-        images=len(images),
-        expected=known.counts[split] if known is not None else None,
-        classes=len(set(images.labels)),
-        labels=(min(images.labels), max(images.labels)) if len(images) else None,
-        held_out=split in listing.held_out,
-    )
+def _with_classes_of(known: BenchmarkTask | None, task: ImageTask) -> ImageTask:
+    """A task of VTAB without names of its own has the benchmark's classes, used or not."""
+    count = len(task.classes)
+    if known is None or task.layout != "vtab" or count >= known.classes:
+        return task
+    if task.classes != tuple(map(str, range(count))):
+        return task
+    return replace(task, classes=tuple(map(str, range(known.classes))))
 
 
 def _sizes(facts: list[ImageFacts]) -> dict[str, int]:
     counted = Counter(fact.size for fact in facts).most_common()
     return {f"{height}x{width}": count for (height, width), count in counted}
-
-
-def _preset(layout: str) -> str:
-    return BENCHMARK_LAYOUTS.get(layout, "model")

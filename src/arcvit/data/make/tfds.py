@@ -13,8 +13,9 @@ from typing import Any
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
+from arcvit.data.findings import examples
 from arcvit.data.make.tfrecord import Record, read_records
-from arcvit.data.readers.checks import list_some, read_text
+from arcvit.data.readers.lists import read_names
 
 CYCLE, BLOCK = 16, 16
 """So many files are read in turns, so many records at a time: the defaults of ``ReadConfig``."""
@@ -78,7 +79,7 @@ class TfdsCopy:
     def class_names(self, feature: str) -> tuple[str, ...] | None:
         """Names of a feature's classes, in label order, where the copy has them."""
         file = self.root / f"{feature}.labels.txt"
-        return tuple(filter(None, read_text(file).splitlines())) if file.is_file() else None
+        return read_names(file) if file.is_file() else None
 
     def _file(self, split: str, index: int) -> Path:
         count = len(self.lengths[split])
@@ -111,7 +112,7 @@ def find_copy(folder: Path, name: str, config: str | None = None) -> TfdsCopy | 
         if info.get("name") == name and (config is None or config in _configs(root, info))
     ]
     if len(found) != 1:
-        there = list_some([str(root) for root in found or infos])
+        there = examples(found or list(infos), most=20)
         raise UserError(
             f"{folder} holds {len(found) or 'no'} prepared copies of {wanted}, but {there}:"
             " expected the folder of one version."

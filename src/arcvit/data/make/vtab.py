@@ -19,7 +19,7 @@ from arcvit.data.make.vtab_from_tfds import write_from_tfds
 from arcvit.data.make.vtab_sources import SOURCES
 from arcvit.data.make.vtab_write import write_vtab
 from arcvit.data.pixels.rgb import read_rgb
-from arcvit.data.readers.hub import PREFIX
+from arcvit.data.readers.hub import is_hub_name
 from arcvit.data.readers.layouts import open_task
 from arcvit.data.task import Split
 
@@ -65,7 +65,7 @@ def prepare_vtab(name: str, source: str, out: Path, *, seed: int) -> Prepared:
             folder is there already.
     """
     task = find_task(name, suite="vtab")
-    if not source.startswith(PREFIX):
+    if not is_hub_name(source):
         of_task = SOURCES[task.name]
         copy = find_copy(Path(source).expanduser(), of_task.dataset, of_task.config)
         if copy is not None:

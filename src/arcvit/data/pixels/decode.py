@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from arcvit.core.errors import UserError
+from arcvit.data.findings import examples
 from arcvit.data.pixels.preset import Preprocessing, center_start
 from arcvit.data.pixels.rgb import cores, why_unreadable
-from arcvit.data.readers.checks import list_some
 
 RESAMPLE = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -36,7 +36,7 @@ class UnreadableImages(UserError):
         """Each unreadable file with the reason."""
         self.paths = tuple(path for path, _ in bad)
         """The unreadable files."""
-        named = list_some([f"{path} ({reason})" for path, reason in bad])
+        named = examples([f"{path} ({reason})" for path, reason in bad], most=20)
         super().__init__(
             f"{len(bad)} image(s) can't be read, replace or remove them or choose to skip them:"
             f" {named}."

@@ -8,15 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.checks import (
-    check_classes,
-    check_files_there,
-    check_trained,
-    is_label,
-    list_some,
-    read_text,
-)
-from arcvit.data.readers.holdout import hold_out
+from arcvit.data.findings import examples
+from arcvit.data.readers.finish import finish
+from arcvit.data.readers.lists import is_label, read_text
+from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.task import ImageTask, Split
 
 IMAGES = "images.txt"
@@ -26,76 +21,67 @@ NAMES = "classes.txt"
 _SPLIT_OF_FLAG = {"1": "train", "0": "test"}
 
 
-def is_cub(folder: Path) -> bool:
+def recognises(path: Path) -> bool:
     """Whether a folder has the list that no other layout has."""
-    return (folder / SPLIT).is_file()
+    return (path / SPLIT).is_file()
 
 
-def read_cub(root: Path, *, val_fraction: float, seed: int) -> ImageTask:
+def read(path: Path, opening: Opening) -> Reading:
     """Read CUB-200-2011 or NABirds.
 
-    There is no validation split: it is held out of train, by class. NABirds numbers its classes
-    with gaps, as inner nodes of its tree have numbers too; classes without images are left out.
-
-    Args:
-        root: the folder of the lists.
-        val_fraction: share of train to hold out, in [0, 1); VPT's lists hold out a tenth.
-        seed: decides which images are held out.
+    There is no validation split: it is held out of train, by class; VPT's lists hold out a tenth.
+    NABirds numbers its classes with gaps, as inner nodes of its tree have numbers too; classes
+    without images are left out.
 
     Raises:
-        UserError: a list that is missing, malformed or that lacks an image, images that are not
-            there, a class without train images, one class.
+        UserError: a list that is missing, malformed or that lacks an image.
     """
     for name in (IMAGES, LABELS):
-        if not (root / name).is_file():
-            raise UserError(f"{root} has no {name}: expected {IMAGES}, {LABELS} and {SPLIT}.")
-    path_of, class_of, flag_of = (_read_pairs(root / name) for name in (IMAGES, LABELS, SPLIT))
-    if twice := [path for path, count in Counter(path_of.values()).items() if count > 1]:
+        if not (path / name).is_file():
+            raise UserError(f"{path} has no {name}: expected {IMAGES}, {LABELS} and {SPLIT}.")
+    path_of, class_of, flag_of = (_read_pairs(path / name) for name in (IMAGES, LABELS, SPLIT))
+    if twice := [name for name, count in Counter(path_of.values()).items() if count > 1]:
         raise UserError(
-            f"{root / IMAGES} lists {len(twice)} image(s) under two ids, download it again:"
-            f" {list_some(twice, most=5)}."
+            f"{path / IMAGES} lists {len(twice)} image(s) under two ids, download it again:"
+            f" {examples(twice, most=5)}."
         )
-    for name, found in ((LABELS, class_of), (SPLIT, flag_of)):
+    for name, found, is_right, expected in (
+        (LABELS, class_of, is_label, "a class number"),
+        (SPLIT, flag_of, _SPLIT_OF_FLAG.__contains__, "1 for train or 0 for test"),
+    ):
         if lacking := [image for image in path_of if image not in found]:
             raise UserError(
-                f"{root / name} lacks {len(lacking)} image(s) of {IMAGES}, download it again:"
-                f" {list_some(lacking, most=5)}."
+                f"{path / name} lacks {len(lacking)} image(s) of {IMAGES}, download it again:"
+                f" {examples(lacking, most=5)}."
             )
-        wrong = {
-            value
-            for value in found.values()
-            if not (is_label(value) if name == LABELS else value in _SPLIT_OF_FLAG)
-        }
-        if wrong:
-            raise UserError(
-                f"{root / name} has the value {min(wrong)!r}: expected"
-                f" {'a class number' if name == LABELS else '1 for train or 0 for test'}."
-            )
+        if wrong := [value for value in found.values() if not is_right(value)]:
+            raise UserError(f"{path / name} has the value {min(wrong)!r}: expected {expected}.")
     if "test" not in {_SPLIT_OF_FLAG[flag_of[image]] for image in path_of}:
-        raise UserError(f"{root / SPLIT} has no image for the test: expected lines '<image> 0'.")
+        raise UserError(f"{path / SPLIT} has no image for the test: expected lines '<image> 0'.")
 
     ids = sorted({int(class_of[image]) for image in path_of})
-    label_of = {str(class_id): label for label, class_id in enumerate(ids)}
-    classes = _names(root, ids)
-    check_classes(classes, root)
-    folder = root / "images"
-    splits = {}
-    for split in ("train", "test"):
-        images = [image for image in path_of if _SPLIT_OF_FLAG[flag_of[image]] == split]
-        splits[split] = Split(
-            paths=tuple(folder / path_of[image] for image in images),
-            labels=tuple(label_of[str(int(class_of[image]))] for image in images),
+    label_of = {class_id: label for label, class_id in enumerate(ids)}
+    folder = path / "images"
+    splits = {
+        split: Split.of(
+            (folder / name, label_of[int(class_of[image])])
+            for image, name in path_of.items()
+            if flag_of[image] == flag
         )
-        check_files_there(splits[split].paths, root / IMAGES)
-    check_trained(classes, splits["train"], root)
-    train, val = hold_out(splits["train"], val_fraction, seed=seed, root=folder)
-    splits |= {"train": train, "val": val}
-    return ImageTask(
-        name=root.resolve().name,
-        root=folder,
-        layout="cub",
-        classes=classes,
-        splits={name: splits[name] for name in ("train", "val", "test") if splits[name]},
+        for flag, split in _SPLIT_OF_FLAG.items()
+    }
+    return finish(
+        ImageTask(
+            name=path.resolve().name,
+            root=folder,
+            layout="cub",
+            classes=_names(path, ids),
+            splits=splits,
+        ),
+        opening,
+        source=path,
+        lists=dict.fromkeys(splits, path / IMAGES),
+        absent={"val": "the layout has no validation split"},
     )
 
 

@@ -4,70 +4,55 @@ from collections import Counter
 from pathlib import Path
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.checks import (
-    check_apart,
-    check_classes,
-    check_files_there,
-    check_trained,
-    list_some,
-)
-from arcvit.data.readers.holdout import hold_out
+from arcvit.data.findings import examples
+from arcvit.data.readers.finish import finish
+from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.task import ImageTask, Split
 
 LIST_OF_SPLIT = {"train": "train_list.mat", "test": "test_list.mat"}
 
 
-def is_dogs(folder: Path) -> bool:
+def recognises(path: Path) -> bool:
     """Whether a folder has one of the lists."""
-    return any((folder / name).is_file() for name in LIST_OF_SPLIT.values())
+    return any((path / name).is_file() for name in LIST_OF_SPLIT.values())
 
 
-def read_dogs(root: Path, *, val_fraction: float, seed: int) -> ImageTask:
-    """Read Stanford Dogs. There is no validation split: it is held out of train, by class.
+def read(path: Path, opening: Opening) -> Reading:
+    """Read Stanford Dogs.
 
+    There is no validation split: it is held out of train, by class; VPT's lists hold out a tenth.
     Class names are those of the photos' folders, without the WordNet number.
 
-    Args:
-        root: the folder of ``train_list.mat`` and ``test_list.mat``.
-        val_fraction: share of train to hold out, in [0, 1); VPT's lists hold out a tenth.
-        seed: decides which images are held out.
-
     Raises:
-        UserError: scipy isn't installed, a list that is missing or malformed, images that are not
-            there or in two splits, a class without train images, one class.
+        UserError: scipy isn't installed, or a list is missing or malformed.
     """
-    folder = root / "Images"
+    lists = {split: path / name for split, name in LIST_OF_SPLIT.items()}
     listed = {}
-    for split, name in LIST_OF_SPLIT.items():
-        if not (root / name).is_file():
+    for split, file in lists.items():
+        if not file.is_file():
             raise UserError(
-                f"{root} has no {name}: expected {' and '.join(LIST_OF_SPLIT.values())}."
+                f"{path} has no {file.name}: expected {' and '.join(LIST_OF_SPLIT.values())}."
             )
-        listed[split] = read_mat_list(root / name)
+        listed[split] = read_mat_list(file)
     ids = sorted({class_id for pairs in listed.values() for _, class_id in pairs})
     label_of = {class_id: label for label, class_id in enumerate(ids)}
     folder_of = {class_id: Path(name).parent.name for name, class_id in listed["train"]}
-    classes = tuple(_class_name(folder_of.get(class_id, ""), class_id) for class_id in ids)
-    check_classes(classes, root)
-    splits = {
-        split: Split(
-            paths=tuple(folder / name for name, _ in pairs),
-            labels=tuple(label_of[class_id] for _, class_id in pairs),
-        )
-        for split, pairs in listed.items()
-    }
-    for split, images in splits.items():
-        check_files_there(images.paths, root / LIST_OF_SPLIT[split])
-    check_apart(splits, root)
-    check_trained(classes, splits["train"], root)
-    train, val = hold_out(splits["train"], val_fraction, seed=seed, root=folder)
-    splits |= {"train": train, "val": val}
-    return ImageTask(
-        name=root.resolve().name,
-        root=folder,
-        layout="dogs",
-        classes=classes,
-        splits={name: splits[name] for name in ("train", "val", "test") if splits[name]},
+    folder = path / "Images"
+    return finish(
+        ImageTask(
+            name=path.resolve().name,
+            root=folder,
+            layout="dogs",
+            classes=tuple(_class_name(folder_of.get(each, ""), each) for each in ids),
+            splits={
+                split: Split.of((folder / name, label_of[class_id]) for name, class_id in pairs)
+                for split, pairs in listed.items()
+            },
+        ),
+        opening,
+        source=path,
+        lists=lists,
+        absent={"val": "the layout has no validation split"},
     )
 
 
@@ -99,7 +84,7 @@ def read_mat_list(path: Path) -> list[tuple[str, int]]:
     if twice:
         raise UserError(
             f"{path} lists {len(twice)} image(s) more than once, download it again:"
-            f" {list_some(twice, most=5)}."
+            f" {examples(twice, most=5)}."
         )
     return list(zip(names, labels, strict=True))
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.checks import check_classes, check_trained
-from arcvit.data.readers.holdout import hold_out
+from arcvit.data.findings import spoils
+from arcvit.data.readers.finish import finish
+from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.task import ImageTask, Split
 
 SPLIT_OF_FOLDER = {
@@ -28,7 +29,12 @@ ClassFiles = dict[str, list[Path]]
 """For each class folder its image files, both in sorted order."""
 
 
-def read_folders(root: Path, *, val_fraction: float, test_fraction: float, seed: int) -> ImageTask:
+def recognises(path: Path) -> bool:
+    """Whether a folder has split folders; one without them may be anything."""
+    return path.is_dir() and any(f.name.casefold() in SPLIT_OF_FOLDER for f in subfolders(path))
+
+
+def read(path: Path, opening: Opening) -> Reading:
     """Read a task from class folders.
 
     With split folders, ``val`` is held out of ``train`` where there is no folder for it. Without
@@ -36,51 +42,43 @@ def read_folders(root: Path, *, val_fraction: float, test_fraction: float, seed:
     tables are passed over; every other file is taken for an image, so that a broken one is
     reported later and not silently missing.
 
-    Args:
-        root: the task's folder.
-        val_fraction: share of every class to hold out for validation, in [0, 1).
-        test_fraction: share of every class to hold out for the test, in [0, 1).
-        seed: decides which images are held out.
-
     Raises:
-        UserError: no class folders, no train folder, a class without train images, one class.
+        UserError: no class folders, no train folder, two folders for one split.
     """
-    folders = split_folders(root)
-    _refuse_lookalikes(root, has_splits=bool(folders))
+    folders = split_folders(path)
+    _refuse_lookalikes(path, has_splits=bool(folders))
     if folders and "train" not in folders:
         raise UserError(
-            f"{root} has the split folder(s) {', '.join(sorted(folders))} but no 'train': expected"
+            f"{path} has the split folder(s) {', '.join(sorted(folders))} but no 'train': expected"
             f" <split>/<class>/<image>, add a folder 'train'."
         )
-    found = {
-        split: _class_files(folder)
-        for split, folder in (folders.items() if folders else [("train", root)])
-    }
+    found = {split: _class_files(f) for split, f in (folders or {"train": path}).items()}
     classes = tuple(sorted({name for files in found.values() for name in files}))
-    if len(classes) == 1 and not folders and (inner := subfolders(root / classes[0])):
+    if len(classes) == 1 and not folders and (inner := subfolders(path / classes[0])):
         raise UserError(
-            f"{root} has the class folder '{classes[0]}' alone, with folders inside it: expected at"
+            f"{path} has the class folder '{classes[0]}' alone, with folders inside it: expected at"
             f" least 2 classes, open {inner[0].parent} if those are the classes."
         )
-    check_classes(classes, root)
-    splits = {split: _labelled(files, classes) for split, files in found.items()}
-    check_trained(classes, splits["train"], root)
-    for split, folder in folders.items():
-        if not splits[split]:
-            raise UserError(f"{folder} has no images: add some or remove the folder.")
-
-    train = splits["train"]
-    if not folders:
-        train, splits["test"] = hold_out(train, test_fraction, seed=seed, root=root)
-    if "val" not in folders:
-        train, splits["val"] = hold_out(train, val_fraction, seed=seed, root=root)
-    splits["train"] = train
-    return ImageTask(
-        name=root.resolve().name,
-        root=root,
-        layout="folders",
-        classes=classes,
-        splits={s: splits[s] for s in ("train", "val", "test") if splits.get(s)},
+    splits = {
+        split: Split.of((file, i) for i, name in enumerate(classes) for file in files.get(name, ()))
+        for split, files in found.items()
+    }
+    return finish(
+        ImageTask(
+            name=path.resolve().name, root=path, layout="folders", classes=classes, splits=splits
+        ),
+        opening,
+        source=path,
+        holds_out=("val",) if folders else ("test", "val"),
+        absent={
+            split: f"there is no folder '{split}'" if folders else "there are no split folders"
+            for split in ("val", "test")
+        },
+        findings=[
+            spoils("absent-split", f"{folder} has no images: add some or remove the folder.")
+            for split, folder in folders.items()
+            if not splits[split]
+        ],
     )
 
 
@@ -148,11 +146,6 @@ def _image_files(folder: Path) -> list[Path]:
         inner[:] = sorted(name for name in inner if not _is_junk_folder(name))
         found += [Path(here, name) for name in files if not _is_junk_file(name)]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-def _labelled(files: ClassFiles, classes: tuple[str, ...]) -> Split:
-    paths = [(path, label) for label, name in enumerate(classes) for path in files.get(name, [])]
-    return Split(paths=tuple(path for path, _ in paths), labels=tuple(label for _, label in paths))
 
 
 def _is_junk_folder(name: str) -> bool:

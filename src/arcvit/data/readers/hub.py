@@ -9,8 +9,8 @@ from typing import Any
 
 from arcvit.core.errors import UserError
 from arcvit.data.readers.folders import SPLIT_OF_FOLDER
-from arcvit.data.readers.unpack import Container, unpack
-from arcvit.data.task import ImageTask
+from arcvit.data.readers.reader import Opening, Reading
+from arcvit.data.readers.unpack import Container, stamps, unpack
 
 PREFIX = "hf:"
 BUILDER_OF_SUFFIX = {".parquet": "parquet", ".arrow": "arrow"}
@@ -18,32 +18,36 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 _SAVED = ("dataset_dict.json", "dataset_info.json")
 
 
-def is_hub_folder(folder: Path) -> bool:
-    """Whether a folder holds parquet files, what ``save_to_disk`` writes, or an imagefolder.
+def recognises(path: Path) -> bool:
+    """Whether it is a name on the hub, or parquet, arrow or an imagefolder here.
 
     An imagefolder without ``metadata.csv`` or ``.jsonl`` is a folder of class folders.
     """
-    saved = (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
-    return saved or bool(_parquet_files(folder)) or _has_metadata(folder)
+    if is_hub_name(path):
+        return True
+    if path.is_file():
+        return path.suffix.lower() in BUILDER_OF_SUFFIX
+    saved = any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+    return saved or bool(_parquet_files(path)) or _has_metadata(path)
 
 
-def read_hub(source: str, *, val_fraction: float, test_fraction: float, seed: int) -> ImageTask:
+def is_hub_name(path: str | Path) -> bool:
+    """Whether a path is ``hf:NAME`` and nothing that lies here."""
+    return str(path).startswith(PREFIX)
+
+
+def read(path: Path, opening: Opening) -> Reading:
     """Read a data set with the library ``datasets`` and unpack it into the cache.
 
     The image column is the one of that kind; the label column is the only ``ClassLabel``, or one
     of ``LABEL_COLUMNS``. Splits are called train, validation (valid, val) and test; others are left
-    out.
-
-    Args:
-        source: ``hf:NAME``, ``hf:NAME:CONFIG``, a folder, or a file, which has no splits.
-        val_fraction: share to hold out where there is no validation split, in [0, 1).
-        test_fraction: share to hold out where there is a train split alone, in [0, 1).
-        seed: decides which images are held out.
+    out. A file has no splits.
 
     Raises:
         UserError: the library isn't installed, the name can't be had, no image or label column, and
             what ``unpack`` refuses.
     """
+    source = str(path)
     tables = _load(source)
     first = next(iter(tables.values()))
     image, label = _columns(source, first.features)
@@ -51,8 +55,7 @@ def read_hub(source: str, *, val_fraction: float, test_fraction: float, seed: in
     key = [source, str(classes)]
     for split, table in tables.items():
         files = [Path(file["filename"]) for file in table.cache_files]
-        stamps = [f"{f}:{f.stat().st_size}:{f.stat().st_mtime_ns}" for f in files if f.is_file()]
-        key += [split, str(len(table)), *stamps]
+        key += [split, str(len(table)), *stamps(files)]
     return unpack(
         Container(
             name=source.removeprefix(PREFIX),
@@ -64,9 +67,7 @@ def read_hub(source: str, *, val_fraction: float, test_fraction: float, seed: in
                 for split, table in tables.items()
             },
         ),
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-        seed=seed,
+        opening,
     )
 
 
@@ -81,7 +82,7 @@ def _load(source: str) -> dict[str, Any]:
     folder = Path(source)
     builder = BUILDER_OF_SUFFIX.get(folder.suffix.lower())
     try:
-        if source.startswith(PREFIX):
+        if is_hub_name(source):
             name, _, config = source.removeprefix(PREFIX).partition(":")
             loaded = datasets.load_dataset(name, config or None)
         elif builder and folder.is_file():

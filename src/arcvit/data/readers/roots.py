@@ -6,7 +6,7 @@ from pathlib import Path
 from arcvit.core.errors import UserError
 from arcvit.data.catalogue import BenchmarkTask, recognise, suite_tasks
 from arcvit.data.readers.folders import subfolders
-from arcvit.data.readers.layouts import has_splits
+from arcvit.data.readers.layouts import layout_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +63,10 @@ def find_suite(root: Path, suite: str) -> SuiteFolder:
 
 
 def tasks_in(path: Path) -> list[Path]:
-    """The task at a path, or the tasks directly below it where it is a folder of tasks.
-
-    Raises:
-        UserError: two folders for one split.
-    """
-    if not path.is_dir() or has_splits(path):
+    """The task at a path, or the tasks directly below it where it is a folder of tasks."""
+    if not path.is_dir() or layout_of(path):
         return [path]
-    tasks = [child for child in subfolders(path) if has_splits(child)]
+    tasks = [child for child in subfolders(path) if layout_of(child)]
     if not tasks:
         return [path]
     # Beside tasks, a folder of a benchmark's name is one of them, whatever it lacks.

@@ -7,58 +7,46 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.checks import is_label, list_some, read_text
+from arcvit.data.findings import examples
 from arcvit.data.readers.folders import IMAGE_SUFFIXES, SPLIT_OF_FOLDER
-from arcvit.data.readers.unpack import Container, unpack
-from arcvit.data.task import ImageTask
+from arcvit.data.readers.lists import is_label, read_names
+from arcvit.data.readers.reader import Opening, Reading
+from arcvit.data.readers.unpack import Container, stamps, unpack
 
 _SHARD = re.compile(r"([a-z]+)[-_]\d+\.tar", re.IGNORECASE)
 
 
-def is_shards(folder: Path) -> bool:
+def recognises(path: Path) -> bool:
     """Whether a folder holds shards."""
-    return bool(_shards(folder))
+    return bool(_shards(path))
 
 
-def read_shards(folder: Path, *, val_fraction: float, test_fraction: float, seed: int) -> ImageTask:
+def read(path: Path, opening: Opening) -> Reading:
     """Read shards with the library ``webdataset`` and unpack them into the cache.
 
     Labels are whole numbers from 0; class names are the lines of ``classes.txt``, or the numbers.
-
-    Args:
-        folder: holds the shards, named by split and number.
-        val_fraction: share to hold out where there are no shards of val, in [0, 1).
-        test_fraction: share to hold out where there are shards of train alone, in [0, 1).
-        seed: decides which images are held out.
 
     Raises:
         UserError: the library isn't installed, a sample without image or label, and what
             ``unpack`` refuses.
     """
-    shards = _shards(folder)
-    stamps = [
-        f"{file}:{file.stat().st_size}:{file.stat().st_mtime_ns}"
-        for files in shards.values()
-        for file in files
-    ]
-    file = folder / "classes.txt"
-    if file.is_file():
-        classes = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    shards = _shards(path)
+    if (path / "classes.txt").is_file():
+        classes = read_names(path / "classes.txt")
     else:
         # Labels have to be known before images are numbered, so the shards are read twice.
         labels = {label for split in shards for _, label in _samples(shards[split])}
-        classes = [str(label) for label in range(max(labels, default=-1) + 1)]
+        classes = tuple(map(str, range(max(labels, default=-1) + 1)))
+    files = [file for split in shards.values() for file in split]
     return unpack(
         Container(
-            name=str(folder.resolve()),
+            name=str(path.resolve()),
             layout="webdataset",
-            key="\n".join([*stamps, *classes]),
+            key="\n".join([*stamps(files), *classes]),
             classes=classes,
             splits={split: _samples(files) for split, files in shards.items()},
         ),
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-        seed=seed,
+        opening,
     )
 
 
@@ -97,6 +85,6 @@ def _whole(samples: Iterable[dict[str, Any]], files: list[Path]) -> Iterator[dic
         yield from samples
     except (tarfile.TarError, EOFError, OSError) as error:
         raise UserError(
-            f"one of the shards {list_some(files, most=5)} can't be read ({error}): expected whole"
+            f"one of the shards {examples(files, most=5)} can't be read ({error}): expected whole"
             " tar files, copy them again."
         ) from error

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.data.readers.checks import check_classes, check_files_there, check_trained, read_text
+from arcvit.data.readers.finish import finish
 from arcvit.data.readers.folders import SPLIT_OF_FOLDER
-from arcvit.data.readers.holdout import hold_out
+from arcvit.data.readers.lists import list_findings, read_text
+from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.task import ImageTask, Split
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
-DEFAULT_SPLIT_COLUMN = "split"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,98 +28,78 @@ class Row:
     """``train``, ``val`` or ``test``; None where the table has no split column."""
 
 
-def read_table(
-    file: Path,
-    *,
-    val_fraction: float,
-    test_fraction: float,
-    seed: int,
-    path_column: str,
-    label_column: str,
-    split_column: str,
-) -> ImageTask:
-    """Read a task from a table.
+def recognises(path: Path) -> bool:
+    """Whether a file is a table by its name."""
+    return path.suffix.lower() in DELIMITER_OF_SUFFIX and path.is_file()
 
-    Labels are class names, sorted by number if all of them are whole numbers. Without a split
-    column the images are divided as a single folder of class folders is.
 
-    Args:
-        file: a ``.csv`` or ``.tsv`` file in UTF-8 whose first row names the columns.
-        val_fraction: share of every class to hold out for validation, in [0, 1).
-        test_fraction: share of every class to hold out for the test, in [0, 1).
-        seed: decides which images are held out.
-        path_column: column of image paths, relative to the folder of the file.
-        label_column: column of labels.
-        split_column: column of splits. Only the default name may be missing from the table.
+def read(path: Path, opening: Opening) -> Reading:
+    """Read a task from a table in UTF-8 whose first row names the columns.
+
+    Paths are relative to the folder of the file. Labels are class names, sorted by number if all of
+    them are whole numbers. Without a split column the images are divided as a single folder of
+    class folders is.
 
     Raises:
-        UserError: a missing column, an empty or unknown value, a repeated image, images that are
-            not there, a class without train images, one class.
+        UserError: a missing column, or a file that is no table.
     """
-    rows = list(_rows(file, path_column, label_column, split_column))
-    _refuse_repeats(rows, file)
-    check_files_there((row.path for row in rows), file)
-    classes = _sorted_names([row.label for row in rows])
-    check_classes(classes, file)
-
-    if any(row.split for row in rows):
-        splits = {
-            name: _labelled([row for row in rows if row.split == name], classes)
-            for name in ("train", "val", "test")
-        }
-        check_trained(classes, splits["train"], file)
-    else:
-        images = _labelled(rows, classes)
-        train, test = hold_out(images, test_fraction, seed=seed, root=file.parent)
-        splits = {"train": train, "test": test}
-    if not splits.get("val"):
-        train, val = hold_out(splits["train"], val_fraction, seed=seed, root=file.parent)
-        splits |= {"train": train, "val": val}
-    return ImageTask(
-        name=file.stem,
-        root=file.parent,
-        layout="table",
-        classes=classes,
-        splits={s: splits[s] for s in ("train", "val", "test") if splits.get(s)},
+    rows: dict[Path, Row] = {}
+    mistakes: list[str] = []
+    repeats = []
+    for row in _rows(path, opening, mistakes):
+        first = rows.setdefault(row.path, row)
+        if first is not row:
+            text = f"lists {row.path} in lines {first.line} and {row.line}: expected each image"
+            repeats.append(f"{text} once, remove one")
+    divided = any(row.split for row in rows.values())
+    classes = _sorted_names([row.label for row in rows.values()])
+    label_of = {name: label for label, name in enumerate(classes)}
+    pairs: dict[str, list[tuple[Path, int]]] = {"train": []}
+    for row in rows.values():
+        pairs.setdefault(row.split or "train", []).append((row.path, label_of[row.label]))
+    splits = {split: Split.of(of_split) for split, of_split in pairs.items()}
+    return finish(
+        ImageTask(name=path.stem, root=path.parent, layout="table", classes=classes, splits=splits),
+        opening,
+        source=path,
+        lists=dict.fromkeys(splits, path),
+        holds_out=("val",) if divided else ("test", "val"),
+        absent={} if divided else dict.fromkeys(("val", "test"), "there is no column of splits"),
+        findings=list_findings(path, mistakes=mistakes, repeats=repeats),
     )
 
 
-def _rows(file: Path, path_column: str, label_column: str, split_column: str) -> Iterator[Row]:
+def _rows(file: Path, opening: Opening, mistakes: list[str]) -> Iterator[Row]:
+    """The rows that can be understood; what is wrong with the others is added to the mistakes."""
     text = io.StringIO(read_text(file), newline="")
     reader = csv.reader(text, delimiter=DELIMITER_OF_SUFFIX[file.suffix.lower()], strict=True)
     try:
         columns = [name.strip() for name in next(reader, [])]
-        _check_columns(file, columns, path_column, label_column, split_column)
+        _check_columns(file, columns, opening)
         for values in reader:
             if not any(value.strip() for value in values):
                 continue
-            if len(values) > len(columns):
-                raise UserError(
-                    f"{file} line {reader.line_num} has {len(values)} values: expected"
-                    f" {len(columns)}, put quotes around a value that holds the delimiter."
-                )
-            cells = {name: value.strip() for name, value in zip(columns, values, strict=False)}
-            for name in (path_column, label_column):
-                if not cells.get(name):
-                    raise UserError(
-                        f"{file} line {reader.line_num} has an empty '{name}': expected a value,"
-                        " fill it in or remove the line."
-                    )
-            split = None
-            if split_column in columns:
-                split = _split_name(file, reader.line_num, cells.get(split_column, ""))
-            path = file.parent / cells[path_column]
-            yield Row(line=reader.line_num, path=path, label=cells[label_column], split=split)
+            stripped = (value.strip() for value in values)
+            cells = dict.fromkeys(columns, "") | dict(zip(columns, stripped, strict=False))
+            wrong = _mistake(cells, len(values), opening)
+            if wrong:
+                mistakes.append(f"line {reader.line_num} has {wrong}")
+                continue
+            split = cells.get(opening.split_column)
+            yield Row(
+                line=reader.line_num,
+                path=file.parent / cells[opening.path_column],
+                label=cells[opening.label_column],
+                split=None if split is None else SPLIT_OF_FOLDER[split.casefold()],
+            )
     except csv.Error as error:
         raise UserError(f"{file} line {reader.line_num} can't be read: {error}.") from error
 
 
-def _check_columns(
-    file: Path, columns: list[str], path_column: str, label_column: str, split_column: str
-) -> None:
-    wanted = [path_column, label_column]
-    if split_column != DEFAULT_SPLIT_COLUMN:
-        wanted.append(split_column)
+def _check_columns(file: Path, columns: list[str], opening: Opening) -> None:
+    wanted = [opening.path_column, opening.label_column]
+    if opening.split_column != Opening.split_column:
+        wanted.append(opening.split_column)
     for name in wanted:
         if columns.count(name) != 1:
             state = "no column" if name not in columns else "more than one column"
@@ -130,25 +110,18 @@ def _check_columns(
             )
 
 
-def _split_name(file: Path, line: int, value: str) -> str:
-    name = SPLIT_OF_FOLDER.get(value.casefold())
-    if name is None:
-        raise UserError(
-            f"{file} line {line} has the split {value!r}: expected one of"
-            f" {', '.join(SPLIT_OF_FOLDER)}.{nearest(value, SPLIT_OF_FOLDER)}"
-        )
-    return name
-
-
-def _refuse_repeats(rows: Sequence[Row], file: Path) -> None:
-    line_of: dict[Path, int] = {}
-    for row in rows:
-        if row.path in line_of:
-            raise UserError(
-                f"{file} lists {row.path} in lines {line_of[row.path]} and {row.line}: expected"
-                " each image once, remove one."
-            )
-        line_of[row.path] = row.line
+def _mistake(cells: dict[str, str], count: int, opening: Opening) -> str:
+    """What is wrong with a line of ``count`` values; empty where nothing is."""
+    if count > len(cells):
+        expected = f"expected {len(cells)}, put quotes around a value that holds the delimiter"
+        return f"{count} values: {expected}"
+    for name in (opening.path_column, opening.label_column):
+        if not cells[name]:
+            return f"an empty '{name}': expected a value, fill it in or remove the line"
+    split = cells.get(opening.split_column, "train")
+    if split.casefold() not in SPLIT_OF_FOLDER:
+        return f"the split {split!r}: expected one of {', '.join(map(repr, SPLIT_OF_FOLDER))}"
+    return ""
 
 
 def _sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -157,10 +130,3 @@ def _sorted_names(labels: Sequence[str]) -> tuple[str, ...]:
         return tuple(sorted(names, key=int))
     except ValueError:
         return tuple(names)
-
-
-def _labelled(rows: Sequence[Row], classes: Sequence[str]) -> Split:
-    label_of = {name: label for label, name in enumerate(classes)}
-    return Split(
-        paths=tuple(row.path for row in rows), labels=tuple(label_of[row.label] for row in rows)
-    )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_json
-from arcvit.data.readers.checks import check_classes, check_trained
-from arcvit.data.readers.holdout import hold_out
+from arcvit.data.readers.finish import finish
+from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.task import ImageTask, Split
 
 CACHE = Path(".cache/arcvit/unpacked")
@@ -46,29 +46,20 @@ class Container:
     """File content and label of each image of ``train``, ``val`` and ``test``; read once."""
 
 
-def unpack(
-    container: Container, *, val_fraction: float, test_fraction: float, seed: int
-) -> ImageTask:
+def unpack(container: Container, opening: Opening) -> Reading:
     """Write the images to the cache, unless they are there, and give the task.
 
     Splits that are missing are held out as those of class folders are.
 
-    Args:
-        container: what to unpack.
-        val_fraction: share of every class to hold out where there is no val, in [0, 1).
-        test_fraction: share of every class to hold out where there is train alone, in [0, 1).
-        seed: decides which images are held out.
-
     Raises:
-        UserError: no train split, a label out of range, a class without train images, one class.
+        UserError: no train split, or a label out of range.
     """
-    source = container.name
+    source = Path(container.name)
     if "train" not in container.splits:
         there = ", ".join(container.splits) or "none"
         raise UserError(f"{source} has no split 'train': its splits are {there}.")
-    check_classes(container.classes, Path(source))
     digest = hashlib.sha256(container.key.encode()).hexdigest()[:16]
-    root = Path.home() / CACHE / f"{Path(source).name}-{digest}"
+    root = Path.home() / CACHE / f"{source.name}-{digest}"
     if not (root / _INDEX).is_file():
         with atomic_path(root) as partial:
             partial.mkdir()
@@ -78,26 +69,30 @@ def unpack(
             }
             write_json(partial / _INDEX, lists)
     splits = {
-        split: Split(
-            paths=tuple(root / name for name, _ in lines),
-            labels=tuple(label for _, label in lines),
-        )
+        split: Split.of((root / name, label) for name, label in lines)
         for split, lines in read_json(root / _INDEX).items()
+        if lines or split == "train"
     }
-    check_trained(container.classes, splits["train"], Path(source))
-    if len(splits) == 1:
-        train, test = hold_out(splits["train"], test_fraction, seed=seed, root=root)
-        splits = {"train": train, "test": test}
-    if "val" not in splits:
-        train, val = hold_out(splits["train"], val_fraction, seed=seed, root=root)
-        splits |= {"train": train, "val": val}
-    return ImageTask(
-        name=Path(source).name,
-        root=root,
-        layout=container.layout,
-        classes=tuple(container.classes),
-        splits={name: splits[name] for name in ("train", "val", "test") if splits.get(name)},
+    alone = len(splits) == 1
+    return finish(
+        ImageTask(
+            name=source.name,
+            root=root,
+            layout=container.layout,
+            classes=tuple(container.classes),
+            splits=splits,
+        ),
+        opening,
+        source=source,
+        holds_out=("test", "val") if alone else ("val",),
+        absent=dict.fromkeys(("val", "test"), "there is a train split alone") if alone else {},
     )
+
+
+def stamps(files: Iterable[Path]) -> list[str]:
+    """What tells that a file has changed, for a container's key."""
+    stats = ((file, file.stat()) for file in files if file.is_file())
+    return [f"{file}:{stat.st_size}:{stat.st_mtime_ns}" for file, stat in stats]
 
 
 def _write(

@@ -1,0 +1,67 @@
+"""What a reader takes and gives: how a task is opened, and the task with what is wrong with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from arcvit.core.errors import UserError
+from arcvit.data.findings import Finding
+from arcvit.data.task import ImageTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How a task is opened.
+
+    Raises:
+        UserError: a share outside [0, 1).
+    """
+
+    val_fraction: float = 0.2
+    """Share of every class to hold out where there is no validation split, [0, 1)."""
+    test_fraction: float = 0.2
+    """Share of every class to hold out where there are no splits at all, [0, 1)."""
+    seed: int = 0
+    """Decides which images are held out."""
+    path_column: str = "path"
+    """Of a table: the column of image paths."""
+    label_column: str = "label"
+    """Of a table: the column of labels."""
+    split_column: str = "split"
+    """Of a table: the column of splits. Only the default name may be missing."""
+
+    def __post_init__(self) -> None:
+        for name in ("val_fraction", "test_fraction"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise UserError(
+                    f"{name} is {value}: expected a share of at least 0 and less than 1."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A task as far as it can be read."""
+
+    task: ImageTask
+    """Whole where no finding spoils it."""
+    findings: tuple[Finding, ...] = ()
+    """What would give a wrong result, in the order in which it was met."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """For each split that has no list of its own, what isn't there."""
+    held_out: tuple[str, ...] = ()
+    """Those of the absent splits that were taken out of train."""
+
+
+class Reader(Protocol):
+    """A module for one layout."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a file or folder is in the layout, or meant to be."""
+
+    def read(self, path: Path, opening: Opening) -> Reading:
+        """Read a task.
+
+        Raises:
+            UserError: so much is wrong that there is nothing to read.
+        """
