@@ -7,7 +7,6 @@ command line reads this.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from arcvit.core.errors import UserError, nearest
@@ -98,16 +97,9 @@ def _vtab(
 
 
 def _fgvc(name: str, classes: int, counts: tuple[int, int, int], *aliases: str) -> BenchmarkTask:
-    train, val, test = counts
+    sizes = dict(zip(("train", "val", "test"), counts, strict=True))
     return BenchmarkTask(
-        name=name,
-        suite="fgvc",
-        group="fine-grained",
-        classes=classes,
-        train=train,
-        val=val,
-        test=test,
-        aliases=aliases,
+        name=name, suite="fgvc", group="fine-grained", classes=classes, aliases=aliases, **sizes
     )
 
 
@@ -188,13 +180,5 @@ def _key(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).casefold()
 
 
-_TASKS_OF_KEY: Mapping[str, tuple[BenchmarkTask, ...]] = MappingProxyType(
-    {
-        key: tuple(task for task in TASKS if key in map(_key, task.names))
-        for key in (_key(alias) for task in TASKS for alias in task.names)
-    }
-)
-
-
 def _matching(name: str, known: tuple[BenchmarkTask, ...]) -> tuple[BenchmarkTask, ...]:
-    return tuple(task for task in _TASKS_OF_KEY.get(_key(name), ()) if task in known)
+    return tuple(task for task in known if _key(name) in map(_key, task.names))

@@ -84,7 +84,7 @@ def test_wrong_sources(
 @pytest.mark.parametrize("val", [Part("train", start=95), Part("validation")])
 def test_a_copy_that_is_too_small(small: Any, tmp_path: Path, val: Part) -> None:
     source = vtab.SOURCES["cifar"]
-    parts = replace(source.parts, val=val)
+    parts = {**source.parts, "val": val}
     small.setattr(vtab, "SOURCES", {"cifar": replace(source, parts=parts)})
     with pytest.raises(UserError, match=r"has [05] images to take val from: expected at least 6"):
         vtab.prepare_vtab("cifar", str(COPIES), tmp_path / "out", seed=0)

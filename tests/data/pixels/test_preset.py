@@ -94,17 +94,16 @@ def test_fgvc_preset(size: int, resize_size: int) -> None:
 IMAGE_SIZES = [(70, 51), (51, 70), (60, 60), (33, 200), (20, 25), (401, 301)]
 
 
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos", "nearest"])
 @pytest.mark.parametrize(
-    ("mode", "crop_pct"),
+    ("interpolation", "mode", "crop_pct"),
     [
-        ("center", 1.0),
-        ("center", 0.9),
-        ("center", 0.875),
-        ("center", 0.95),
-        ("center", 1.15),
-        ("squash", 1.0),
-        ("squash", 0.95),
+        ("bicubic", "center", 1.0),
+        ("bilinear", "center", 0.9),
+        ("bicubic", "center", 0.875),
+        ("lanczos", "center", 0.95),
+        ("nearest", "center", 1.15),
+        ("bicubic", "squash", 1.0),
+        ("bilinear", "squash", 0.95),
     ],
 )
 def test_model_preset_gives_the_pixels_of_timm(
@@ -181,20 +180,20 @@ def test_defaults_may_be_left_out() -> None:
     ("change", "sentence"),
     [
         ({"men": 1}, "no key 'men': .*Did you mean 'mean'"),
-        ({"size": 32}, "'size' is 32: expected a list of numbers"),
-        ({"size": [32.0, 32.0]}, "'size' is .*expected a list of numbers"),
+        ({"size": 32}, "'size' is 32: expected .height, width."),
+        ({"size": [32.0, 32.0]}, "'size' is .*expected .height, width."),
         ({"size": [32]}, r"'size' is \(32,\): expected \[height, width\]"),
         ({"size": [0, 32]}, "expected .height, width."),
         ({"resize": "stretch"}, "'resize' is 'stretch': expected 'squash' or"),
-        ({"resize": 3}, "'resize' is 3: expected a name"),
+        ({"resize": 3}, "'resize' is 3: expected 'squash' or"),
         ({"resize_size": 0}, "'resize_size' is 0: expected a number of pixels"),
-        ({"resize_size": "32"}, "'resize_size' is '32': expected a whole number"),
+        ({"resize_size": "32"}, "'resize_size' is '32': expected a number of pixels"),
         ({"interpolation": "box"}, "'interpolation' is 'box'"),
         ({"mean": [1, 2]}, "'mean' is .*expected three numbers"),
-        ({"mean": [0.5, 0.5, "x"]}, "'mean' is .*expected a list of numbers"),
+        ({"mean": [0.5, 0.5, "x"]}, "'mean' is .*expected three numbers"),
         ({"std": [1, 1, 0]}, "'std' is .*expected three positive numbers"),
         ({"flip": 1}, "'flip' is 1: expected true or false"),
-        ({"random_crop": True}, "'resize' is 'squash': expected 'shortest' with random_crop"),
+        ({"random_crop": True}, "'resize' is 'squash': expected 'shortest' or .* with random_crop"),
         (
             {"random_crop": True, "resize": "shortest", "resize_size": 31},
             "'resize_size' is 31: expected at least 32 with random_crop",
@@ -213,14 +212,14 @@ def test_missing_keys_are_all_named() -> None:
         )
 
 
-@pytest.mark.parametrize("length", range(1, 12))
-@pytest.mark.parametrize("crop", [1, 4, 5, 8])
-def test_center_start_is_that_of_torchvision(length: int, crop: int) -> None:
-    image = torch.arange(1, length + 1)[None, None, :]
-    theirs = transforms.functional.center_crop(image, [1, crop])[0, 0]
-    start = center_start(length, crop)
-    ours = [i + 1 if 0 <= i < length else 0 for i in range(start, start + crop)]
-    assert theirs.tolist() == ours
+@pytest.mark.parametrize("crop", [4, 5])
+def test_center_start_is_that_of_torchvision(crop: int) -> None:
+    for length in range(1, 12):
+        image = torch.arange(1, length + 1)[None, None, :]
+        theirs = transforms.functional.center_crop(image, [1, crop])[0, 0]
+        start = center_start(length, crop)
+        ours = [i + 1 if 0 <= i < length else 0 for i in range(start, start + crop)]
+        assert theirs.tolist() == ours, length
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,22 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from arcvit.data.readers.finish import finish, missing_files, shared_images, untrained_classes
-from arcvit.data.readers.reader import Opening
-from arcvit.data.task import ImageTask, Split
+from arcvit.data.readers.reader import Opening, Reading
+from arcvit.data.task import Split
 
 
 def split(*names: str) -> Split:
     return Split(paths=tuple(map(Path, names)), labels=(0,) * len(names))
 
 
-def task(**splits: Split) -> ImageTask:
-    return ImageTask(name="t", root=Path("root"), layout="x", classes=("a", "b"), splits=splits)
+def end(splits: dict[str, Split], **settings: Any) -> Reading:
+    root = Path("root")
+    return finish(
+        root, Opening(), layout="x", root=root, classes=("a", "b"), splits=splits, **settings
+    )
 
 
 def test_missing_files_are_all_counted_and_twenty_named(tmp_path: Path) -> None:
@@ -56,9 +60,8 @@ def test_classes_without_train_images() -> None:
 
 
 def test_everything_is_told_and_the_lists_first(tmp_path: Path) -> None:
-    whole = task(train=split("a", "b"), test=split("b"))
-    lists = {"train": tmp_path / "train.txt"}
-    reading = finish(whole, Opening(), source=Path("root"), lists=lists)
+    splits = {"train": split("a", "b"), "test": split("b")}
+    reading = end(splits, lists={"train": tmp_path / "train.txt"})
     kinds = [finding.kind for finding in reading.findings]
     assert kinds == ["missing-files", "overlap", "class-coverage"]
 
@@ -74,7 +77,6 @@ def test_everything_is_told_and_the_lists_first(tmp_path: Path) -> None:
 def test_what_is_held_out(
     holds_out: tuple[str, ...], there: set[str], held_out: tuple[str, ...], absent: list[str]
 ) -> None:
-    whole = task(train=split(*map(str, range(10))))
-    reading = finish(whole, Opening(), source=Path("root"), holds_out=holds_out)
+    reading = end({"train": split(*map(str, range(10)))}, holds_out=holds_out)
     assert set(reading.task.splits) == there
     assert (reading.held_out, list(reading.absent)) == (held_out, absent)

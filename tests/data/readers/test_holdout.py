@@ -17,11 +17,10 @@ def make_split(root: Path = ROOT) -> Split:
     return Split(paths=tuple(p for p, _ in pairs), labels=tuple(c for _, c in pairs))
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.2, 0.5, 0.99])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_hold_out_is_stratified_disjoint_and_complete(fraction: float, seed: int) -> None:
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.99])
+def test_hold_out_is_stratified_disjoint_and_complete(fraction: float) -> None:
     split = make_split()
-    kept, held = hold_out(split, fraction, seed=seed, root=ROOT)
+    kept, held = hold_out(split, fraction, seed=0, root=ROOT)
     label_of = dict(zip(split.paths, split.labels, strict=True))
     assert sorted(kept.paths + held.paths) == sorted(split.paths)
     for part in (kept, held):

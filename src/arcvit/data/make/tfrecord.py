@@ -6,12 +6,8 @@ the content (4). Checksums are not compared: a broken image is found when it is 
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
-from google.protobuf.message import DecodeError
 
 from arcvit.core.errors import UserError
 
@@ -19,44 +15,6 @@ Record = Mapping[str, Sequence[Any]]
 """Feature names, those of nested features joined by ``/``, and their values, flat."""
 
 _LENGTH, _CHECKSUM = 8, 4
-# tensorflow/core/example/{example,feature}.proto; a map is written as repeated keys and values.
-_PROTO = """
-name: "example.proto"
-package: "arcvit"
-syntax: "proto3"
-message_type {
-  name: "Bytes"
-  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES }
-}
-message_type {
-  name: "Floats"
-  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT }
-}
-message_type {
-  name: "Ints"
-  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 }
-}
-message_type {
-  name: "Feature"
-  field { name: "bytes" number: 1 type_name: "Bytes" oneof_index: 0 }
-  field { name: "floats" number: 2 type_name: "Floats" oneof_index: 0 }
-  field { name: "ints" number: 3 type_name: "Ints" oneof_index: 0 }
-  oneof_decl { name: "kind" }
-}
-message_type {
-  name: "Entry"
-  field { name: "key" number: 1 type: TYPE_STRING }
-  field { name: "value" number: 2 type_name: "Feature" }
-}
-message_type {
-  name: "Features"
-  field { name: "feature" number: 1 label: LABEL_REPEATED type_name: "Entry" }
-}
-message_type {
-  name: "Example"
-  field { name: "features" number: 1 type_name: "Features" }
-}
-"""
 
 
 def read_records(file: Path, start: int, stop: int) -> Iterator[Record]:
@@ -65,14 +23,12 @@ def read_records(file: Path, start: int, stop: int) -> Iterator[Record]:
     Raises:
         UserError: the file is missing, broken, or ends before.
     """
-    example = _example()
     try:
         for content in _contents(file, start, stop):
-            entries = example.FromString(content).features.feature
-            yield {entry.key: _values(entry.value) for entry in entries}
+            yield _parse(content)
     except FileNotFoundError as error:
         raise UserError(f"{file} isn't there: prepare the data set again.") from error
-    except (EOFError, DecodeError) as error:
+    except (EOFError, LookupError, TypeError, ValueError, struct.error) as error:
         raise UserError(f"{file} is broken: {error}; prepare the data set again.") from error
 
 
@@ -91,14 +47,64 @@ def _contents(file: Path, start: int, stop: int) -> Iterator[bytes]:
                 stream.seek(length + _CHECKSUM, 1)
 
 
-def _values(feature: Any) -> Sequence[Any]:
-    kind = feature.WhichOneof("kind")
-    return tuple(getattr(feature, kind).value) if kind else ()
+def _parse(content: bytes) -> Record:
+    """An Example (tensorflow/core/example/{example,feature}.proto).
+
+    It is {1: {1: a feature}}, and a feature {1: its name, 2: {KIND: {1: its values}}}.
+    """
+    record = {}
+    for _, features in _fields(content):
+        for _, feature in _fields(features):
+            held = dict(_fields(feature))
+            record[held[1].decode()] = _values(held.get(2, b""))
+    return record
 
 
-@cache
-def _example() -> Any:
-    """The message class, in a pool of its own: TensorFlow may be there and have its own."""
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(text_format.Parse(_PROTO, descriptor_pb2.FileDescriptorProto()))
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("arcvit.Example"))
+def _values(feature: bytes) -> Sequence[Any]:
+    for kind, listed in _fields(feature):
+        values = [value for _, value in _fields(listed)]
+        if kind == 1:
+            return tuple(values)
+        if kind == 2:
+            packed = b"".join(values)
+            return struct.unpack(f"<{len(packed) // 4}f", packed)
+        numbers: list[int] = []
+        for value in values:
+            numbers += [value] if isinstance(value, int) else _varints(value)
+        # Negative numbers are written as their two's complement of 64 bits.
+        return tuple(number - 2**64 if number >= 2**63 else number for number in numbers)
+    return ()
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """The number and content of each field of a protobuf message: a whole number or bytes."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, at = _varint(message, at)
+            yield number, value
+            continue
+        length, at = _varint(message, at) if wire == 2 else ({1: 8, 5: 4}[wire], at)
+        if at + length > len(message):
+            raise ValueError("a record ends within a field")
+        yield number, message[at : at + length]
+        at += length
+
+
+def _varints(content: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(content):
+        value, at = _varint(content, at)
+        yield value
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    """The number that begins at a place, seven bits a byte, and the place after it."""
+    value = shift = 0
+    while content[at] & 0x80:
+        value |= (content[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+    return value | content[at] << shift, at + 1

@@ -5,7 +5,6 @@ order, which other copies don't have. From those the test images are still VTAB'
 images another draw of the same size.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from arcvit.data.make.vtab_from_tfds import write_from_tfds
 from arcvit.data.make.vtab_sources import SOURCES
 from arcvit.data.make.vtab_write import write_vtab
 from arcvit.data.pixels.rgb import read_rgb
+from arcvit.data.readers.holdout import rank
 from arcvit.data.readers.hub import is_hub_name
 from arcvit.data.readers.layouts import open_task
 from arcvit.data.task import Split
@@ -81,7 +81,7 @@ def prepare_vtab(name: str, source: str, out: Path, *, seed: int) -> Prepared:
 
 def _from_other_copy(task: BenchmarkTask, source: str, out: Path, seed: int) -> dict[str, int]:
     found = open_task(source)
-    counts = {split: len(found.splits[split]) for split in found.splits}
+    counts = {split: len(images) for split, images in found.splits.items()}
     if len(found.classes) != task.classes or counts.get("test") != task.test:
         images = counts.get("test", 0)
         raise UserError(
@@ -108,19 +108,12 @@ def _draw(split: Split, count: int, seed: int, root: Path, source: str) -> Split
             f"{source} has {len(split)} images to draw from: expected at least {count}."
         )
 
-    def rank(row: int) -> bytes:
-        inside = split.paths[row].relative_to(root).as_posix()
-        return hashlib.sha256(f"{seed}:{inside}".encode()).digest()
-
-    rows = sorted(range(len(split)), key=rank)[:count]
-    return Split(
-        paths=tuple(split.paths[row] for row in rows),
-        labels=tuple(split.labels[row] for row in rows),
-    )
+    rows = sorted(range(len(split)), key=lambda row: rank(split.paths[row], seed, root))
+    return split.rows(rows[:count])
 
 
 def _images(split: Split) -> Iterator[tuple[Image.Image, int]]:
-    for path, label in zip(split.paths, split.labels, strict=True):
+    for path, label in split:
         try:
             yield read_rgb(path), label
         except (OSError, ValueError, SyntaxError) as error:

@@ -35,7 +35,7 @@ def write_from_tfds(
     Raises:
         UserError: the copy isn't that data set, or it is broken; the task's folder is there.
     """
-    tests = copy.count(source.parts.test)
+    tests = copy.count(source.parts["test"])
     names = copy.class_names(source.feature) if source.rule is None else None
     classes = names or tuple(map(str, range(task.classes)))
     if tests != task.test or len(classes) != task.classes:
@@ -43,8 +43,7 @@ def write_from_tfds(
             f"{copy.root} isn't the source of {task.name}: expected {task.classes} classes and"
             f" {task.test:,} test images, it has {len(classes)} and {tests:,}."
         )
-    parts = {"train": source.parts.train, "val": source.parts.val, "test": source.parts.test}
-    for split, part in parts.items():
+    for split, part in source.parts.items():
         if copy.count(part) < task.counts[split]:
             raise UserError(
                 f"{copy.root} has {copy.count(part):,} images to take {split} from: expected at"
@@ -52,7 +51,7 @@ def write_from_tfds(
             )
     return write_vtab(
         out / task.name,
-        {split: _images(task, source, copy, split, part) for split, part in parts.items()},
+        {split: _images(task, source, copy, split, part) for split, part in source.parts.items()},
         classes=classes,
         readme=_README.format(task=task.name, dataset=copy.name, version=copy.version),
     )

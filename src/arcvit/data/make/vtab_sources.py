@@ -8,21 +8,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from arcvit.data.make import vtab_rules
 from arcvit.data.make.tfds import Part
 from arcvit.data.make.tfrecord import Record
+from arcvit.data.make.vtab_rules import (
+    clevr_count_label,
+    clevr_dist_label,
+    grouped_label,
+    kitti_label,
+)
 
+Parts = Mapping[str, Part]
+"""What train, val and test of a task are taken from.
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What the splits of a task are taken from."""
-
-    train: Part
-    """Its first records are the training images."""
-    val: Part
-    """Its first records are the validation images."""
-    test: Part
-    """The test images, all of them."""
+The first records of the first two are its images; of the last one all are.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,42 +53,44 @@ class VtabSource:
 
 def _last_of_train(start: int, *, test: str = "test") -> Parts:
     """Val is the last part of train; test is a split of its own."""
-    return Parts(train=Part("train", stop=start), val=Part("train", start=start), test=Part(test))
+    return {
+        "train": Part("train", stop=start),
+        "val": Part("train", start=start),
+        "test": Part(test),
+    }
 
 
 def _all_of_train(val: int, test: int) -> Parts:
     """One split is train, then val, then test."""
-    return Parts(
-        train=Part("train", stop=val),
-        val=Part("train", start=val, stop=test),
-        test=Part("train", start=test),
-    )
+    return {
+        "train": Part("train", stop=val),
+        "val": Part("train", start=val, stop=test),
+        "test": Part("train", start=test),
+    }
 
 
-_OWN = Parts(train=Part("train"), val=Part("validation"), test=Part("test"))
+_OWN = {"train": Part("train"), "val": Part("validation"), "test": Part("test")}
 _CLEVR = _last_of_train(90, test="validation")
-_NORB = Parts(train=Part("train"), val=Part("test", stop=50), test=Part("test", start=50))
+_NORB = {"train": Part("train"), "val": Part("test", stop=50), "test": Part("test", start=50)}
 
 
 def _clevr_count(record: Record) -> int:
-    return vtab_rules.clevr_count_label(len(record["objects/size"]))
+    return clevr_count_label(len(record["objects/size"]))
 
 
 def _clevr_dist(record: Record) -> int:
-    return vtab_rules.clevr_dist_label(record["objects/pixel_coords"][2::3])
+    return clevr_dist_label(record["objects/pixel_coords"][2::3])
 
 
 def _kitti(record: Record) -> int:
-    depths = record["objects/location"][2::3]
-    return vtab_rules.kitti_label(record["objects/type"], depths)
+    return kitti_label(record["objects/type"], record["objects/location"][2::3])
 
 
-def _dsprites_loc(record: Record) -> int:
-    return vtab_rules.grouped_label(record["label_x_position"][0], values=32, classes=16)
+def _dsprites(feature: str, values: int) -> VtabSource:
+    def rule(record: Record) -> int:
+        return grouped_label(record[feature][0], values=values, classes=16)
 
-
-def _dsprites_ori(record: Record) -> int:
-    return vtab_rules.grouped_label(record["label_orientation"][0], values=40, classes=16)
+    return VtabSource("dsprites", _all_of_train(80, 90), feature=feature, rule=rule, binary=True)
 
 
 SOURCES: Mapping[str, VtabSource] = MappingProxyType(
@@ -109,20 +110,8 @@ SOURCES: Mapping[str, VtabSource] = MappingProxyType(
         "clevr_dist": VtabSource("clevr", _CLEVR, feature="objects/pixel_coords", rule=_clevr_dist),
         "dmlab": VtabSource("dmlab", _OWN),
         "kitti": VtabSource("kitti", _OWN, feature="objects/location", rule=_kitti),
-        "dsprites_loc": VtabSource(
-            "dsprites",
-            _all_of_train(80, 90),
-            feature="label_x_position",
-            rule=_dsprites_loc,
-            binary=True,
-        ),
-        "dsprites_ori": VtabSource(
-            "dsprites",
-            _all_of_train(80, 90),
-            feature="label_orientation",
-            rule=_dsprites_ori,
-            binary=True,
-        ),
+        "dsprites_loc": _dsprites("label_x_position", 32),
+        "dsprites_ori": _dsprites("label_orientation", 40),
         "smallnorb_azi": VtabSource("smallnorb", _NORB, feature="label_azimuth"),
         "smallnorb_ele": VtabSource("smallnorb", _NORB, feature="label_elevation"),
     }

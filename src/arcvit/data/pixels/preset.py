@@ -17,6 +17,7 @@ Rgb = tuple[float, float, float]
 
 IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
 IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
+_THREE = "three numbers"
 
 PRESETS: Mapping[str, str] = {
     "vtab": "squashed to the input size, ImageNet mean and std (NOAH, ARC, FacT)",
@@ -59,22 +60,26 @@ class Preprocessing:
     """Mirror every second image, drawn at random, when training."""
 
     def __post_init__(self) -> None:
-        _check(len(self.size) == 2 and min(self.size) >= 1, "size", self.size, "[height, width]")
+        for name, expected in (("size", "[height, width]"), ("mean", _THREE), ("std", _THREE)):
+            value = getattr(self, name)
+            kinds = (int,) if name == "size" else (int, float)
+            right = isinstance(value, tuple) and all(type(item) in kinds for item in value)
+            _check(right and len(value) == (2 if name == "size" else 3), name, value, expected)
+        _check(min(self.size) >= 1, "size", self.size, "[height, width]")
+        _check(min(self.std) > 0, "std", self.std, "three positive numbers")
         for name, literal in (("resize", Resize), ("interpolation", Interpolation)):
             value, known = getattr(self, name), get_args(literal)
             _check(value in known, name, value, " or ".join(map(repr, known)))
-        _check(self.resize_size >= 1, "resize_size", self.resize_size, "a number of pixels")
-        _check(len(self.mean) == 3, "mean", self.mean, "three numbers")
-        _check(len(self.std) == 3 and min(self.std) > 0, "std", self.std, "three positive numbers")
+        edge = self.resize_size
+        _check(type(edge) is int and edge >= 1, "resize_size", edge, "a number of pixels")
+        for name in ("random_crop", "flip"):
+            value = getattr(self, name)
+            _check(type(value) is bool, name, value, "true or false")
         if self.random_crop:
-            keeps_more = self.resize != "squash"
-            _check(keeps_more, "resize", self.resize, "'shortest' with random_crop")
-            _check(
-                self.resize_size >= min(self.size),
-                "resize_size",
-                self.resize_size,
-                f"at least {min(self.size)} with random_crop",
-            )
+            kept = "'shortest' or 'squash-crop' with random_crop"
+            _check(self.resize != "squash", "resize", self.resize, kept)
+            short = min(self.size)
+            _check(edge >= short, "resize_size", edge, f"at least {short} with random_crop")
 
     @property
     def resized(self) -> tuple[int, int]:
@@ -115,10 +120,7 @@ class Preprocessing:
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
         if missing:
             raise UserError(f"Preprocessing lacks the key(s) {', '.join(missing)}: add them.")
-        for name, value in values.items():
-            _check_kind(name, value)
-        lists = {k: tuple(v) for k, v in values.items() if k in ("size", "mean", "std")}
-        return cls(**{**values, **lists})
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def resolve_preset(
@@ -135,20 +137,8 @@ def resolve_preset(
         UserError: an unknown preset, or a data config that asks for what is not supported.
     """
     short = min(input_size)
-    if name in ("vtab", "vtab-raw", "vtab-model"):
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
-        if name == "vtab-raw":
-            mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-        elif name == "vtab-model":
-            mean, std = tuple(data_config["mean"]), tuple(data_config["std"])
-        return Preprocessing(
-            size=input_size,
-            resize="squash",
-            resize_size=short,
-            interpolation="bicubic",
-            mean=mean,
-            std=std,
-        )
+    if name == "model":
+        return _of_model(input_size, data_config)
     if name == "fgvc":
         return Preprocessing(
             size=input_size,
@@ -161,8 +151,21 @@ def resolve_preset(
             random_crop=True,
             flip=True,
         )
-    if name == "model":
-        return _of_model(input_size, data_config)
+    scales: dict[str, tuple[Rgb, Rgb]] = {
+        "vtab": (IMAGENET_MEAN, IMAGENET_STD),
+        "vtab-raw": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        "vtab-model": (tuple(data_config["mean"]), tuple(data_config["std"])),
+    }
+    if name in scales:
+        mean, std = scales[name]
+        return Preprocessing(
+            size=input_size,
+            resize="squash",
+            resize_size=short,
+            interpolation="bicubic",
+            mean=mean,
+            std=std,
+        )
     raise UserError(
         f"There is no preset '{name}': expected one of {', '.join(PRESETS)}."
         f"{nearest(name, PRESETS)}"
@@ -184,8 +187,7 @@ def training_preprocessing(prep: Preprocessing, *, preset: str, augment: str) ->
     if augment == "preset":
         augment = "crop-flip" if preset in ("model", "fgvc") else "none"
     if augment in ("none", "flip"):
-        plain = replace(prep, random_crop=False, flip=augment == "flip")
-        return prep if plain.to_dict() == prep.to_dict() else plain
+        return replace(prep, random_crop=False, flip=augment == "flip")
     return replace(
         prep,
         resize="shortest" if prep.resize == "shortest" else "squash-crop",
@@ -227,17 +229,3 @@ def _of_model(size: tuple[int, int], config: Mapping[str, Any]) -> Preprocessing
 def _check(good: bool, name: str, value: object, expected: str) -> None:
     if not good:
         raise UserError(f"Preprocessing '{name}' is {value!r}: expected {expected}.")
-
-
-def _check_kind(name: str, value: object) -> None:
-    kinds: tuple[type, ...]
-    if name in ("size", "mean", "std"):
-        kinds = (int,) if name == "size" else (int, float)
-        good = isinstance(value, list | tuple) and all(type(item) in kinds for item in value)
-        _check(good, name, value, "a list of numbers")
-    elif name in ("random_crop", "flip"):
-        _check(type(value) is bool, name, value, "true or false")
-    elif name == "resize_size":
-        _check(type(value) is int, name, value, "a whole number")
-    else:
-        _check(type(value) is str, name, value, "a name")

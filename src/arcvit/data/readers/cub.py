@@ -12,7 +12,7 @@ from arcvit.data.findings import examples
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.lists import is_label, read_text
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import ImageTask, Split
+from arcvit.data.task import Split
 
 IMAGES = "images.txt"
 LABELS = "image_class_labels.txt"
@@ -71,15 +71,12 @@ def read(path: Path, opening: Opening) -> Reading:
         for flag, split in _SPLIT_OF_FLAG.items()
     }
     return finish(
-        ImageTask(
-            name=path.resolve().name,
-            root=folder,
-            layout="cub",
-            classes=_names(path, ids),
-            splits=splits,
-        ),
+        path,
         opening,
-        source=path,
+        layout="cub",
+        root=folder,
+        classes=_names(path, ids),
+        splits=splits,
         lists=dict.fromkeys(splits, path / IMAGES),
         absent={"val": "the layout has no validation split"},
     )

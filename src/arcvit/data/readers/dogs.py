@@ -7,7 +7,7 @@ from arcvit.core.errors import UserError
 from arcvit.data.findings import examples
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import ImageTask, Split
+from arcvit.data.task import Split
 
 LIST_OF_SPLIT = {"train": "train_list.mat", "test": "test_list.mat"}
 
@@ -39,18 +39,15 @@ def read(path: Path, opening: Opening) -> Reading:
     folder_of = {class_id: Path(name).parent.name for name, class_id in listed["train"]}
     folder = path / "Images"
     return finish(
-        ImageTask(
-            name=path.resolve().name,
-            root=folder,
-            layout="dogs",
-            classes=tuple(_class_name(folder_of.get(each, ""), each) for each in ids),
-            splits={
-                split: Split.of((folder / name, label_of[class_id]) for name, class_id in pairs)
-                for split, pairs in listed.items()
-            },
-        ),
+        path,
         opening,
-        source=path,
+        layout="dogs",
+        root=folder,
+        classes=[_class_name(folder_of.get(each, ""), each) for each in ids],
+        splits={
+            split: Split.of((folder / name, label_of[class_id]) for name, class_id in pairs)
+            for split, pairs in listed.items()
+        },
         lists=lists,
         absent={"val": "the layout has no validation split"},
     )

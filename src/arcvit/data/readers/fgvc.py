@@ -7,7 +7,7 @@ from arcvit.data.findings import Finding, spoils
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.lists import list_findings
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import SPLITS, ImageTask, Split
+from arcvit.data.task import SPLITS, Split
 
 # VPT reads CUB and NABirds from images/, Dogs from Images/, Cars and Flowers from the root.
 IMAGE_FOLDERS = ("", "images", "Images")
@@ -56,15 +56,12 @@ def read(path: Path, opening: Opening) -> Reading:
         for split, classes in listed.items()
     }
     return finish(
-        ImageTask(
-            name=path.resolve().name,
-            root=root,
-            layout="fgvc",
-            classes=tuple(map(str, ids)),
-            splits=splits,
-        ),
+        path,
         opening,
-        source=path,
+        layout="fgvc",
+        root=root,
+        classes=tuple(map(str, ids)),
+        splits=splits,
         lists=files,
         absent=absent,
         findings=findings,

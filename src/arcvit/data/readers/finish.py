@@ -5,7 +5,6 @@ So a wrong layout is an error and never a wrong accuracy.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from arcvit.data.findings import Finding, examples, spoils
@@ -18,10 +17,13 @@ NAMED = 20
 
 
 def finish(
-    task: ImageTask,
+    source: Path,
     opening: Opening,
     *,
-    source: Path,
+    layout: str,
+    root: Path,
+    classes: Sequence[str],
+    splits: Mapping[str, Split],
     lists: Mapping[str, Path] | None = None,
     holds_out: Sequence[str] = ("val",),
     absent: Mapping[str, str] | None = None,
@@ -31,10 +33,13 @@ def finish(
     """Check a task and hold out of train what it lacks.
 
     Args:
-        task: what the lists say. A split that is there and has no images is dropped; that it is
-            wrong the reader says.
+        source: what was read; the task is called by its name.
         opening: how much is held out.
-        source: what sentences call the task.
+        layout: the layout's name.
+        root: the folder that image paths lie in.
+        classes: class names in label order.
+        splits: what the lists say. A split that is there and has no images is dropped; that it is
+            wrong the reader says.
         lists: for each split the file that lists it; None where images were found, not listed.
         holds_out: the splits that are taken out of train where they are absent, in this order.
         absent: for splits that are absent, what isn't there.
@@ -43,31 +48,35 @@ def finish(
     """
     found = list(findings)
     for split, file in (lists or {}).items():
-        found += missing_files(task.splits[split].paths, file)
-    found += shared_images(task.splits, source)
-    if len(task.classes) < 2:
-        there = f"only '{task.classes[0]}'" if task.classes else "none"
+        found += missing_files(splits[split].paths, file)
+    found += shared_images(splits, source)
+    if len(classes) < 2:
+        there = f"only '{classes[0]}'" if classes else "none"
         text = f"{source} has too few classes: expected at least 2, found {there}."
         found.append(spoils("classes", text))
-    if covers_classes and task.has("train"):
-        found += untrained_classes(task.classes, task.split("train"), source)
+    if covers_classes and "train" in splits:
+        found += untrained_classes(classes, splits["train"], source)
 
-    splits = {name: split for name, split in task.splits.items() if split}
     lacking = {
         split: (absent or {}).get(split, f"no image of {source.name} is in the {split} split")
         for split in SPLITS
-        if split not in task.splits and (split in ("val", "test") or split in (absent or {}))
+        if split not in splits and (split in ("val", "test") or split in (absent or {}))
     }
-    held = tuple(s for s in holds_out if s in lacking and "train" in splits)
+    whole = {name: split for name, split in splits.items() if split}
+    held = tuple(s for s in holds_out if s in lacking and "train" in whole)
     for split in held:
         fraction = opening.val_fraction if split == "val" else opening.test_fraction
-        splits["train"], splits[split] = hold_out(
-            splits["train"], fraction, seed=opening.seed, root=task.root
+        whole["train"], whole[split] = hold_out(
+            whole["train"], fraction, seed=opening.seed, root=root
         )
-    ordered = {split: splits[split] for split in SPLITS if splits.get(split)}
-    return Reading(
-        task=replace(task, splits=ordered), findings=tuple(found), absent=lacking, held_out=held
+    task = ImageTask(
+        name=source.stem if source.is_file() else source.resolve().name,
+        root=root,
+        layout=layout,
+        classes=tuple(classes),
+        splits={split: whole[split] for split in SPLITS if whole.get(split)},
     )
+    return Reading(task=task, findings=tuple(found), absent=lacking, held_out=held)
 
 
 def missing_files(paths: Iterable[Path], source: Path) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from arcvit.core.errors import UserError
 from arcvit.data.findings import spoils
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import ImageTask, Split
+from arcvit.data.task import Split
 
 SPLIT_OF_FOLDER = {
     "train": "train",
@@ -64,11 +64,12 @@ def read(path: Path, opening: Opening) -> Reading:
         for split, files in found.items()
     }
     return finish(
-        ImageTask(
-            name=path.resolve().name, root=path, layout="folders", classes=classes, splits=splits
-        ),
+        path,
         opening,
-        source=path,
+        layout="folders",
+        root=path,
+        classes=classes,
+        splits=splits,
         holds_out=("val",) if folders else ("test", "val"),
         absent={
             split: f"there is no folder '{split}'" if folders else "there are no split folders"

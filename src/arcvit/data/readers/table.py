@@ -11,7 +11,7 @@ from arcvit.data.readers.finish import finish
 from arcvit.data.readers.folders import SPLIT_OF_FOLDER
 from arcvit.data.readers.lists import list_findings, read_text
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import ImageTask, Split
+from arcvit.data.task import Split
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
 
@@ -59,9 +59,12 @@ def read(path: Path, opening: Opening) -> Reading:
         pairs.setdefault(row.split or "train", []).append((row.path, label_of[row.label]))
     splits = {split: Split.of(of_split) for split, of_split in pairs.items()}
     return finish(
-        ImageTask(name=path.stem, root=path.parent, layout="table", classes=classes, splits=splits),
+        path,
         opening,
-        source=path,
+        layout="table",
+        root=path.parent,
+        classes=classes,
+        splits=splits,
         lists=dict.fromkeys(splits, path),
         holds_out=("val",) if divided else ("test", "val"),
         absent={} if divided else dict.fromkeys(("val", "test"), "there is no column of splits"),

@@ -13,7 +13,7 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_json
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import ImageTask, Split
+from arcvit.data.task import Split
 
 CACHE = Path(".cache/arcvit/unpacked")
 """Where they are unpacked, in the user's home."""
@@ -75,15 +75,12 @@ def unpack(container: Container, opening: Opening) -> Reading:
     }
     alone = len(splits) == 1
     return finish(
-        ImageTask(
-            name=source.name,
-            root=root,
-            layout=container.layout,
-            classes=tuple(container.classes),
-            splits=splits,
-        ),
+        source,
         opening,
-        source=source,
+        layout=container.layout,
+        root=root,
+        classes=container.classes,
+        splits=splits,
         holds_out=("test", "val") if alone else ("val",),
         absent=dict.fromkeys(("val", "test"), "there is a train split alone") if alone else {},
     )

@@ -11,7 +11,7 @@ from arcvit.data.findings import Finding, spoils
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.lists import is_label, list_findings, read_names, read_text
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import ImageTask, Split
+from arcvit.data.task import Split
 
 LIST_OF_SPLIT = {
     "train": "train800.txt",
@@ -62,11 +62,13 @@ def read(path: Path, opening: Opening) -> Reading:
         if len(classes) < count or len(frozenset(classes)) != len(classes):
             text = f"{file} has {len(classes)} name(s): expected {count} different ones, one"
             findings.append(spoils("class-names", f"{text} a line in label order."))
-    name = path.resolve().name
     return finish(
-        ImageTask(name=name, root=path, layout="vtab", classes=classes, splits=splits),
+        path,
         opening,
-        source=path,
+        layout="vtab",
+        root=path,
+        classes=classes,
+        splits=splits,
         lists=lists,
         holds_out=(),
         absent=absent,
