@@ -97,9 +97,16 @@ def _vtab(
 
 
 def _fgvc(name: str, classes: int, counts: tuple[int, int, int], *aliases: str) -> BenchmarkTask:
-    sizes = dict(zip(("train", "val", "test"), counts, strict=True))
+    train, val, test = counts
     return BenchmarkTask(
-        name=name, suite="fgvc", group="fine-grained", classes=classes, aliases=aliases, **sizes
+        name=name,
+        suite="fgvc",
+        group="fine-grained",
+        classes=classes,
+        train=train,
+        val=val,
+        test=test,
+        aliases=aliases,
     )
 
 

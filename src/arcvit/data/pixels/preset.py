@@ -120,7 +120,8 @@ class Preprocessing:
         missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
         if missing:
             raise UserError(f"Preprocessing lacks the key(s) {', '.join(missing)}: add them.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        lists: dict[str, Any] = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+        return cls(**{**values, **lists})
 
 
 def resolve_preset(
