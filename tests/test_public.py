@@ -7,7 +7,8 @@ import arcvit
 
 
 def test_exported_names_are_these() -> None:
-    assert sorted(arcvit.__all__) == ["ArcConfig", "ArcLayer", "ArcModel", "__version__"]
+    names = ["ArcConfig", "ArcLayer", "ArcModel", "__version__", "load_adapter", "save_adapter"]
+    assert sorted(arcvit.__all__) == names
     assert dir(arcvit) == sorted(arcvit.__all__)
     for name in arcvit.__all__:
         assert getattr(arcvit, name) is not None

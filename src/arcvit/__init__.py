@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from arcvit.arc.config import ArcConfig
     from arcvit.arc.layer import ArcLayer
     from arcvit.arc.model import ArcModel
+    from arcvit.recipe.adapter import load_adapter, save_adapter
 
-__all__ = ["ArcConfig", "ArcLayer", "ArcModel", "__version__"]
+__all__ = ["ArcConfig", "ArcLayer", "ArcModel", "__version__", "load_adapter", "save_adapter"]
 
 _LAZY = {
     "ArcConfig": "arcvit.arc.config",
     "ArcLayer": "arcvit.arc.layer",
     "ArcModel": "arcvit.arc.model",
+    "load_adapter": "arcvit.recipe.adapter",
+    "save_adapter": "arcvit.recipe.adapter",
 }
 _REGISTERS = ("arcvit.arc.register", "arcvit.baselines.register")
 

@@ -30,7 +30,7 @@ def test_a_run_and_its_adapter(arcvit: Arcvit, trained: Trained, tiny: Path, met
     assert run["kind"] == KINDS[method]
     assert run["backbone"] == str(tiny)
     assert run["backbone_fingerprint"] == result.backbone_fingerprint
-    assert run["classes"] == ["blue", "green", "red", "white"]
+    assert run["labels"] == ["blue", "green", "red", "white"]
     assert run["preprocessing"]["size"] == [32, 32]
     assert (run["method"], run["test_accuracy"]) == (method, result.test_accuracy)
     own = ("method", "task", "val_accuracy", "test_accuracy", "trained_on")

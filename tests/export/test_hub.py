@@ -1,10 +1,9 @@
 """Pushing an adapter: the folder goes up as it is, or one sentence says why not."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from arcvit.core.errors import UserError
 from arcvit.export.hub import push_folder
@@ -17,7 +16,7 @@ class Hub:
         self.repositories: dict[str, dict[str, bytes]] = {}
         self.private: set[str] = set()
         monkeypatch.setattr(HfApi, "create_repo", self.create)
-        monkeypatch.setattr(HfApi, "upload_folder", self.upload)
+        monkeypatch.setattr(HfApi, "create_commit", self.commit)
 
     def create(self, repo: str, *, private: bool, exist_ok: bool) -> SimpleNamespace:
         assert exist_ok
@@ -26,36 +25,35 @@ class Hub:
             self.private.add(repo)
         return SimpleNamespace(repo_id=repo)
 
-    def upload(self, *, repo_id: str, folder_path: str, commit_message: str) -> str:
+    def commit(
+        self, *, repo_id: str, operations: list[CommitOperationAdd], commit_message: str
+    ) -> str:
         assert commit_message
-        files = {p.name: p.read_bytes() for p in Path(folder_path).iterdir()}
-        self.repositories[repo_id] |= files
+        for added in operations:
+            with added.as_file() as file:
+                self.repositories[repo_id][added.path_in_repo] = file.read()
         return f"hub/{repo_id}/commit/1"
 
 
-def test_the_folder_goes_up_as_it_is(tmp_path, monkeypatch) -> None:
-    hub = Hub(monkeypatch)
-    (tmp_path / "README.md").write_text("our card")
-    (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
-    assert push_folder(tmp_path, "me/pets", private=True) == "hub/me/pets/commit/1"
-    assert hub.repositories["me/pets"] == {
-        "README.md": b"our card",
-        "adapter_model.safetensors": b"weights",
-    }
-    assert hub.private == {"me/pets"}
-
-
-def test_without_a_network_one_sentence_says_so(tmp_path) -> None:
+def test_without_a_network_one_sentence_says_so(trained) -> None:
     with pytest.raises(UserError, match=r"can't push to 'me/pets': .* upload .* by hand"):
-        push_folder(tmp_path, "me/pets")
+        push_folder(trained("arc") / "adapter", "me/pets")
 
 
-def test_the_command_pushes_the_adapter_of_a_run(trained, arcvit, monkeypatch) -> None:
+def test_the_adapter_of_a_run_goes_up_with_a_card_for_the_repository(
+    trained, arcvit, monkeypatch
+) -> None:
     hub = Hub(monkeypatch)
-    answer = arcvit("push", trained("arc"), "--repo=me/colours")
+    answer = arcvit("push", trained("arc"), "--repo=me/colours", "--private")
     assert (answer.code, answer.out) == (0, "hub/me/colours/commit/1\n")
-    card = hub.repositories["me/colours"]["README.md"].decode()
-    for said in ("Labels (4): blue, green, red, white", "Accuracy on the test split", "Base model"):
+    assert hub.private == {"me/colours"}
+    files = hub.repositories["me/colours"]
+    folder = trained("arc") / "adapter"
+    assert sorted(files) == sorted(file.name for file in folder.iterdir())
+    for name in ("adapter_model.safetensors", "adapter_config.json", "task.json"):
+        assert files[name] == (folder / name).read_bytes()
+    card = files["README.md"].decode()
+    for said in ("Labels (4): blue, green, red, white", "load_adapter('me/colours')"):
         assert said in card
     assert "More Information Needed" not in card
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from arcvit.backbones.build import build_backbone
 from arcvit.core.errors import UserError
 from arcvit.core.result import read_result
+from arcvit.core.task import read_task
 from arcvit.data.pixels.augment import ToInput
-from arcvit.recipe.adapter import read_card
 from arcvit.recipe.images import decode_split
 from arcvit.recipe.load import LoadedRun, load_run
 from arcvit.recipe.merge import merge_run
@@ -28,13 +28,13 @@ Trained = Callable[[str], Path]
 def logits(model: nn.Module, run: LoadedRun) -> Tensor:
     images = photos_of(run)
     with torch.inference_mode():
-        result: Tensor = model(ToInput.of(run.card.prep).eval()(images))
+        result: Tensor = model(ToInput.of(run.preprocessing).eval()(images))
     return result
 
 
 def photos_of(run: LoadedRun) -> Tensor:
     test = open_recipe_task(run.recipe).split("test")
-    return decode_split(test, run.card.prep, run.recipe.data).images
+    return decode_split(test, run.preprocessing, run.recipe.data).images
 
 
 def true_labels(run: LoadedRun) -> Tensor:
@@ -47,7 +47,7 @@ def test_a_loaded_run_is_as_good_as_it_was(trained: Trained, method: str) -> Non
     assert not run.model.training
     hits = logits(run.model, run).argmax(-1) == true_labels(run)
     assert hits.double().mean().item() == read_result(trained(method)).test_accuracy
-    assert run.card.classes == ["blue", "green", "red", "white"]
+    assert run.labels == ["blue", "green", "red", "white"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -70,11 +70,11 @@ def test_a_merged_run_loads_in_plain_timm(
     else:
         difference = merge_run(run, tmp_path / "m")
         plain = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True)
-        assert plain.pretrained_cfg["label_names"] == run.card.classes
+        assert plain.pretrained_cfg["label_names"] == run.labels
         config = timm.data.resolve_model_data_config(plain)
-        assert config["input_size"] == (3, *run.card.prep.size)
-        assert tuple(config["mean"]) == run.card.prep.mean
-        assert tuple(config["std"]) == run.card.prep.std
+        assert config["input_size"] == (3, *run.preprocessing.size)
+        assert tuple(config["mean"]) == run.preprocessing.mean
+        assert tuple(config["std"]) == run.preprocessing.std
     assert difference <= 1e-5
     assert not any("arc" in name or "lora" in name for name in plain.state_dict())
     torch.testing.assert_close(logits(plain.eval(), run), expected, rtol=1e-4, atol=1e-5)
@@ -150,7 +150,7 @@ def with_damaged_config(run: Path) -> None:
     (run / "adapter" / "adapter_config.json").write_text("{")
 
 
-def without_card(run: Path) -> None:
+def without_task(run: Path) -> None:
     (run / "adapter" / "task.json").unlink()
 
 
@@ -167,9 +167,9 @@ def without_recipe(run: Path) -> None:
     [
         (without_weights, "adapter_model.safetensors isn't there: the adapter is damaged"),
         (with_cut_weights, "doesn't fit"),
-        (with_damaged_config, "doesn't fit"),
-        (without_card, "is not an adapter that arcvit trained: expected"),
-        (without_adapter, "is not an adapter that arcvit trained: expected"),
+        (with_damaged_config, "adapter_config.json is damaged: expected JSON"),
+        (without_task, "is not an adapter that arcvit saved: expected task.json in it"),
+        (without_adapter, "adapter' isn't there: the run is damaged"),
         (without_recipe, "recipe.yaml' isn't there"),
     ],
 )
@@ -195,9 +195,19 @@ def test_an_adapter_is_not_a_run(trained: Trained, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_card(trained: Trained, tiny: Path, method: str) -> None:
-    card = read_card(trained(method) / "adapter")
-    assert card.backbone == str(tiny)
+def test_every_method_leaves_the_same_task(trained: Trained, tiny: Path, method: str) -> None:
+    task, result = read_task(trained(method) / "adapter"), read_result(trained(method))
+    assert task.labels == ["blue", "green", "red", "white"]
+    assert task.head == "head"
+    assert (task.backbone.name, task.backbone.fingerprint) == (
+        str(tiny),
+        result.backbone_fingerprint,
+    )
     built = build_backbone(str(tiny), num_classes=4)
-    assert card.prep.size == built.input_size
-    assert card.backbone_fingerprint == read_result(trained(method)).backbone_fingerprint
+    assert tuple(task.preprocessing["size"]) == built.input_size
+    assert task.results == {
+        "task": "colours",
+        "method": method,
+        "val_accuracy": result.val_accuracy,
+        "test_accuracy": result.test_accuracy,
+    }

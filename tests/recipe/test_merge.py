@@ -52,7 +52,7 @@ def test_plain_timm_prepares_a_photo_alike(
     plain = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True)
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(plain))
     photo = photos / "test" / "red" / "red_00.png"
-    ours = ToInput.of(run.card.prep).eval()(decode_all([photo], run.card.prep))[0]
+    ours = ToInput.of(run.preprocessing).eval()(decode_all([photo], run.preprocessing))[0]
     theirs = transform(Image.open(photo))
     torch.testing.assert_close(theirs, ours)
 

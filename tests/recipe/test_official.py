@@ -10,6 +10,7 @@ from peft import PeftModel
 
 import arcvit  # noqa: F401  makes ARC known to PEFT
 from arcvit.cli.main import main
+from arcvit.core.task import read_task
 
 _spec = importlib.util.spec_from_file_location(
     "arc_reference_for_import", Path(__file__).parents[1] / "arc" / "reference.py"
@@ -42,7 +43,7 @@ def test_the_adapter_on_its_backbone_gives_the_authors_logits(official, tmp_path
     images = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(adapted(images), model(images), rtol=1e-4, atol=1e-4)
-    assert adapted.peft_config["default"].classes == ["a", "b", "c", "d", "e"]
+    assert read_task(tmp_path / "adapter").labels == ["a", "b", "c", "d", "e"]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def run_demo(
         fold_difference=f"{fold_difference:.1e}",
         plot=data_uri(accuracy_against_parameters(results), "image/png"),
         stride=stride,
-        photos=_photos(test, stride, runs["arc"].card.classes, logits),
+        photos=_photos(test, stride, runs["arc"].labels, logits),
     )
     console.print(f"open {page}", highlight=False, soft_wrap=True)
     return Demo(results=results, fold_difference=fold_difference, page=page)
@@ -130,12 +130,12 @@ def table_row(result: RunResult) -> tuple[str, ...]:
 
 def _test_photos(run: LoadedRun) -> ImageBank:
     task = open_recipe_task(run.recipe)
-    return decode_split(task.split("test"), run.card.prep, run.recipe.data)
+    return decode_split(task.split("test"), run.preprocessing, run.recipe.data)
 
 
 @torch.inference_mode()
 def _logits(run: LoadedRun, images: ImageBank) -> Tensor:
-    to_input = ToInput.of(run.card.prep).eval()
+    to_input = ToInput.of(run.preprocessing).eval()
     return torch.cat([run.model(to_input(batch)) for batch in images.images.split(128)])
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from arcvit.bench.collect import Collected, FinishedRun
 from arcvit.bench.page import data_uri
 from arcvit.core.files import read_json
-from arcvit.recipe.adapter import read_card
+from arcvit.core.task import read_task
 from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.prepare import open_recipe_task
 from arcvit.recipe.run import ADAPTER_FOLDER, PREDICTIONS_FILE, RECIPE_FILE
@@ -51,7 +51,7 @@ def worst_task(collected: Collected, method: str) -> Worst | None:
         return None
     task, run = min(runs, key=lambda item: item[1].result.test_accuracy or 0.0)
     record = read_json(run.folder / PREDICTIONS_FILE)
-    classes = read_card(run.folder / ADAPTER_FOLDER).classes
+    classes = read_task(run.folder / ADAPTER_FOLDER).labels
     counts = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(counts, (record["labels"], record["predictions"]), 1)
     return Worst(

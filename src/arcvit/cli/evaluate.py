@@ -35,20 +35,20 @@ def run(argv: list[str]) -> int:
         data = dataclasses.replace(recipe.data, path=options.data_path)
         recipe = dataclasses.replace(recipe, data=data)
     task = open_recipe_task(recipe)
-    if list(task.classes) != loaded.card.classes:
-        differing = sorted(set(task.classes) ^ set(loaded.card.classes))
+    if list(task.classes) != loaded.labels:
+        differing = sorted(set(task.classes) ^ set(loaded.labels))
         raise UserError(
             f"{task.name!r} has other classes than the run ({len(task.classes)} and"
-            f" {len(loaded.card.classes)}, differing in {', '.join(differing[:5])}): give data with"
+            f" {len(loaded.labels)}, differing in {', '.join(differing[:5])}): give data with"
             " the run's classes."
         )
-    images = decode_split(task.split(options.split), loaded.card.prep, recipe.data)
+    images = decode_split(task.split(options.split), loaded.preprocessing, recipe.data)
     accelerator = make_accelerator(recipe.engine, recipe.seed)
     with class_token_alone(loaded.model):
         outcome = evaluate(
             loaded.model.to(accelerator.device),
             images,
-            ToInput.of(loaded.card.prep).to(accelerator.device).eval(),
+            ToInput.of(loaded.preprocessing).to(accelerator.device).eval(),
             accelerator,
         )
     if options.json:

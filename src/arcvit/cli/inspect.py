@@ -11,6 +11,7 @@ from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
 from arcvit.core.result import is_finished, read_result
+from arcvit.core.task import has_task, read_task
 
 _NO_LAYER = "dummy-target-modules"
 """PEFT's mark for an adapter without a layer (peft.utils.constants.DUMMY_TARGET_MODULES)."""
@@ -40,17 +41,20 @@ def _facts(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"{str(path)!r} isn't there: expected a run or an adapter folder.")
     adapter = path / "adapter" if (path / "adapter").is_dir() else path
-    config_file, card_file = adapter / "adapter_config.json", adapter / "task.json"
-    if not config_file.is_file() and not card_file.is_file():
+    config_file = adapter / "adapter_config.json"
+    if not config_file.is_file() and not has_task(adapter):
         raise UserError(
             f"{str(path)!r} is neither a run nor an adapter: expected adapter_config.json or a"
             " folder adapter/ in it."
         )
-    config = _read(config_file) | _read(card_file)
+    config = _read(config_file)
+    task = read_task(adapter) if has_task(adapter) else None
     facts: dict[str, Any] = {"kind": _kind(config)}
     if facts["kind"] == "ARC":
         facts |= {key: config[key] for key in ("variant", "r", "arc_dropout", "adapter_bias")}
-    facts |= {key: config.get(key) for key in ("backbone", "backbone_fingerprint", "preprocessing")}
+    facts["backbone"] = task and task.backbone.name
+    facts["backbone_fingerprint"] = task and task.backbone.fingerprint
+    facts["preprocessing"] = task and task.preprocessing
     if is_finished(path):
         result = read_result(path)
         facts |= {
@@ -61,7 +65,7 @@ def _facts(path: Path) -> dict[str, Any]:
             "trained_on": f"{result.train_images} images, {result.epochs} epochs",
         }
     facts["parameters"], facts["file_bytes"] = _size(adapter)
-    facts["classes"] = config.get("classes")
+    facts["labels"] = task and task.labels
     return facts
 
 

@@ -20,26 +20,14 @@ def run(argv: list[str]) -> int:
     if options.top < 1:
         raise UserError(f"--top {options.top} shows nothing: expected at least 1.")
 
-    import torch
-
-    from arcvit.data.pixels.augment import ToInput
-    from arcvit.data.pixels.decode import decode_all
-    from arcvit.engine.device import choose_device
     from arcvit.recipe.load import load_run
 
-    loaded = load_run(options.run, backbone=options.backbone, force=options.force)
-    prep = loaded.card.prep
-    pixels = decode_all(options.images, prep)
-    device = choose_device("auto")
-    model, to_input = loaded.model.to(device), ToInput.of(prep).to(device).eval()
-    with torch.inference_mode():
-        probabilities = torch.cat(
-            [model(to_input(batch.to(device))).softmax(-1).cpu() for batch in pixels.split(64)]
-        )
-    top = probabilities.topk(min(options.top, len(loaded.card.classes)))
+    loaded = load_run(options.run, backbone=options.backbone, device="auto", force=options.force)
+    probabilities = loaded.predict(options.images)
+    top = probabilities.topk(min(options.top, len(loaded.labels)))
     for image, values, labels in zip(options.images, top.values, top.indices, strict=True):
         ranked = [
-            (loaded.card.classes[label], value)
+            (loaded.labels[label], value)
             for label, value in zip(labels.tolist(), values.tolist(), strict=True)
         ]
         if options.json:

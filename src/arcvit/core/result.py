@@ -40,7 +40,7 @@ class RunResult:
 
     task: str
     backbone: str
-    backbone_fingerprint: str
+    backbone_fingerprint: str | None
     method: str
     seed: int
     preset: str

@@ -1,18 +1,24 @@
-"""Push an adapter folder to the hub as it is: with the model card that lies in it.
+"""Adapter folders on the hub: push one, pull one.
 
-``PeftModel.push_to_hub`` replaces the card by a fresh template (transformers' ``PushToHubMixin``).
+``PeftModel.push_to_hub`` replaces the model card by a fresh template (transformers'
+``PushToHubMixin``); here it goes up with its snippet loading from the repository.
 """
 
 from pathlib import Path
 
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
 
 from arcvit.backbones.hub import offline_if_unreachable
 from arcvit.core.errors import UserError
+from arcvit.core.files import read_json
+from arcvit.core.task import TASK_FILE, read_task
+from arcvit.export.model_card import CARD_FILE, model_card
+
+_CONFIG_FILE = "adapter_config.json"
 
 
 def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
-    """Upload a folder into a model repository, made if it isn't there.
+    """Upload an adapter folder into a model repository, made if it isn't there.
 
     Args:
         folder: what to upload, whole.
@@ -23,22 +29,48 @@ def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
         The address of the commit.
 
     Raises:
-        UserError: the hub can't be reached or refuses.
+        UserError: the folder isn't an adapter, or the hub can't be reached or refuses.
     """
+    config = folder / _CONFIG_FILE
+    card = model_card(read_task(folder), read_json(config) if config.is_file() else {}, source=repo)
+    files: dict[str, Path | bytes] = {file.name: file for file in sorted(folder.iterdir())}
+    files[CARD_FILE] = card.encode()
     api = HfApi()
     try:
         with offline_if_unreachable():
             created = api.create_repo(repo, private=private, exist_ok=True)
-            commit = api.upload_folder(
+            commit = api.create_commit(
                 repo_id=created.repo_id,
-                folder_path=str(folder),
-                commit_message="Upload an ARC adapter",
+                operations=[CommitOperationAdd(name, file) for name, file in files.items()],
+                commit_message="Upload an adapter",
             )
     # The hub's client raises its own errors, the network library's and the system's.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"can't push to {repo!r}: {reason}; check the name, log in with `hf auth login`, or"
-            f" upload {folder} by hand."
+            f"can't push to {repo!r}: {_reason(error)}; check the name, log in with `hf auth"
+            f" login`, or upload {folder} by hand."
         ) from error
     return str(commit)
+
+
+def pull_folder(repo: str) -> Path:
+    """The adapter in a repository, from the local cache or the hub.
+
+    Only what an adapter consists of is fetched: weights in safetensors, JSON, the model card.
+
+    Raises:
+        UserError: it can't be had.
+    """
+    try:
+        with offline_if_unreachable():
+            wanted = [TASK_FILE, _CONFIG_FILE, CARD_FILE, "*.safetensors"]
+            return Path(snapshot_download(repo, allow_patterns=wanted))
+    except Exception as error:
+        raise UserError(
+            f"no adapter {repo!r}: it is no folder here, and the hub doesn't give a repository of"
+            f" that name ({_reason(error)})."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,84 +1,138 @@
-"""The adapter folder: what was learned, and what prediction needs to know beside it.
+"""Adapter folders: what was learned, saved with what its outputs mean, and loaded again.
 
-A ``task.json`` beside PEFT's files holds classes, preprocessing and the backbone. Full fine-tuning
-has no adapter; its folder holds the whole model in timm's format.
+A folder holds PEFT's files and ``task.json``. Full fine-tuning has no adapter; its folder holds the
+whole model instead.
 """
 
 import dataclasses
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import timm.data
+import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 import arcvit.baselines.register  # noqa: F401  PEFT knows them
 from arcvit.arc.fingerprint import check_fingerprint, fingerprint
 from arcvit.arc.register import PEFT_TYPE, ArcConfig
-from arcvit.backbones.build import Backbone, load_weights
+from arcvit.backbones.build import build_backbone, head_name
 from arcvit.core.errors import UserError
-from arcvit.core.files import atomic_path, read_json, write_json
-from arcvit.core.result import RunResult
-from arcvit.data.pixels.preset import Preprocessing
-from arcvit.recipe.model_card import write_model_card
+from arcvit.core.files import atomic_path, read_json, write_text
+from arcvit.core.task import AdapterTask, TaskBackbone, read_task
+from arcvit.data.pixels.augment import ToInput
+from arcvit.data.pixels.decode import decode_all
+from arcvit.data.pixels.preset import Preprocessing, resolve_preset
+from arcvit.engine.device import choose_device
+from arcvit.export.hub import pull_folder
+from arcvit.export.model_card import CARD_FILE, model_card
 
 CONFIG_FILE = "adapter_config.json"
-CARD_FILE = "task.json"
 _FULL = "model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskCard:
-    """What prediction needs to know beside the weights.
+class LoadedAdapter:
+    """An adapter on its backbone, ready for inference.
 
     Attributes:
-        classes: class names in the order of the logits.
-        preprocessing: how images are prepared, as :class:`Preprocessing` writes itself.
-        backbone: name of the backbone.
-        backbone_fingerprint: fingerprint of its weights.
+        model: a ``PeftModel`` in evaluation mode, or a plain model that was trained whole.
+        task: what its outputs mean.
     """
 
-    classes: list[str]
-    preprocessing: dict[str, Any]
-    backbone: str
-    backbone_fingerprint: str
+    model: nn.Module
+    task: AdapterTask
 
     @property
-    def prep(self) -> Preprocessing:
+    def labels(self) -> list[str]:
+        """Class names in the order of the logits."""
+        return self.task.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
         """How images are prepared."""
-        return Preprocessing.from_dict(self.preprocessing)
+        return Preprocessing.from_dict(self.task.preprocessing)
+
+    def predict(self, images: Sequence[str | Path], *, batch_size: int = 64) -> Tensor:
+        """Probability of each label for image files, (N, K) on the CPU.
+
+        Raises:
+            UserError: images can't be read; all of them are listed.
+        """
+        prep = self.preprocessing
+        device = next(self.model.parameters()).device
+        to_input = ToInput.of(prep).to(device).eval()
+        pixels = decode_all([Path(image) for image in images], prep)
+        with torch.inference_mode():
+            logits = [self.model(to_input(b.to(device))).cpu() for b in pixels.split(batch_size)]
+        return torch.cat(logits).softmax(-1)
 
 
 def save_adapter(
-    folder: Path, model: nn.Module, card: TaskCard, result: RunResult | None = None
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    labels: Sequence[str],
+    backbone: str,
+    preprocessing: str | Preprocessing = "model",
+    image_size: int | None = None,
+    head: str | None = None,
+    results: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write what was learned with its card, atomically.
+    """Save an adapter with ``task.json`` and a model card, so that ``load_adapter`` needs no more.
 
     Args:
-        folder: the adapter folder.
-        model: the adapted model.
-        card: what prediction needs to know.
-        result: what came out, for the model card.
+        model: a ``PeftModel``, whose active adapter is saved, or a model that was trained whole.
+        folder: where to; an adapter that is there is replaced.
+        labels: class names in the order of the logits.
+        backbone: name of the backbone: a timm name, a file, a folder or demo.
+        preprocessing: how its images are prepared; the name of a preset works for timm's models.
+        image_size: edge of the input in pixels, where it isn't the backbone's own.
+        head: qualified name of the head; None: the one module in ``modules_to_save``.
+        results: what came out, for the model card: task, val_accuracy, test_accuracy.
+
+    Raises:
+        UserError: the head isn't saved, or doesn't have an output for each label.
     """
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    head = _head(model, head)
+    outputs = getattr(base.get_submodule(head), "out_features", len(labels))
+    if outputs != len(labels):
+        raise UserError(f"{len(labels)} labels for the head {head!r}, which has {outputs} outputs.")
+    if isinstance(preprocessing, str):
+        preprocessing = _preset(preprocessing, base, image_size)
+    task = AdapterTask(
+        labels=list(labels),
+        head=head,
+        preprocessing=preprocessing.to_dict(),
+        backbone=TaskBackbone(
+            name=backbone, fingerprint=_own_fingerprint(model, head), image_size=image_size
+        ),
+        results=dict(results or {}),
+    )
+    write_adapter(Path(folder), model, task)
+
+
+def write_adapter(folder: Path, model: nn.Module, task: AdapterTask) -> None:
+    """Write what was learned with its task and card, atomically."""
     with atomic_path(folder) as partial:
         partial.mkdir()
-        write_json(partial / CARD_FILE, dataclasses.asdict(card))
-        if not isinstance(model, PeftModel):
-            safetensors.torch.save_file(
-                {n: t.contiguous() for n, t in model.state_dict().items()}, partial / _FULL
-            )
-            return
-        config = model.peft_config["default"]
-        if isinstance(config, ArcConfig):
-            config.num_classes = len(card.classes)
-            config.backbone_fingerprint = card.backbone_fingerprint
-        model.save_pretrained(partial)
-        if isinstance(config, ArcConfig):
-            write_model_card(partial, config, card, result)
+        task.write(partial)
+        config: dict[str, Any] = {}
+        if isinstance(model, PeftModel):
+            _write_peft(partial, model, task)
+            config = read_json(partial / CONFIG_FILE)
+        else:
+            state = {n: t.contiguous() for n, t in model.state_dict().items()}
+            safetensors.torch.save_file(state, partial / _FULL)
+        write_text(partial / CARD_FILE, model_card(task, config))
 
 
 def adapter_size(model: nn.Module, head: str) -> int:
@@ -89,86 +143,141 @@ def adapter_size(model: nn.Module, head: str) -> int:
     return len(safetensors.torch.save(kept)) if kept else 0
 
 
-def is_full_model(folder: Path) -> bool:
-    """Whether an adapter folder holds a whole model: full fine-tuning."""
-    return (folder / _FULL).is_file() and not (folder / CONFIG_FILE).is_file()
-
-
 def load_adapter(
-    backbone: Backbone, folder: Path, card: TaskCard, *, force: bool = False
-) -> nn.Module:
-    """Put what was learned onto a freshly built backbone, ready for inference.
+    source: str | Path,
+    *,
+    backbone: str | nn.Module | None = None,
+    device: str = "auto",
+    force: bool = False,
+) -> LoadedAdapter:
+    """Load an adapter and the backbone it was trained on.
 
     Args:
-        backbone: what it was trained on, freshly built.
-        folder: the adapter folder.
-        card: its card.
+        source: an adapter folder, or a repository on the hub as ``USER/NAME``.
+        backbone: where the backbone is now, or the model itself; None: as ``task.json`` names it.
+        device: cpu, cuda or mps; auto takes the best there is.
         force: load onto weights other than those the adapter was trained on.
 
     Raises:
-        UserError: it was trained on another backbone, or its files are damaged.
+        UserError: it isn't an adapter with its task, its files are damaged, or the backbone can't
+            be had or isn't the one it was trained on.
     """
-    model = backbone.model
-    if is_full_model(folder):
-        load_weights(model, folder / _FULL)
-        return model.eval()
+    folder = Path(source)
+    if not folder.is_dir():
+        folder = pull_folder(str(source))
+    task = read_task(folder)
+    # A model that was trained whole brings all weights along.
+    whole = (folder / _FULL).is_file() and not (folder / CONFIG_FILE).is_file()
+    if backbone is None or isinstance(backbone, str):
+        name = backbone or task.backbone.name
+        model = build_backbone(
+            name,
+            num_classes=len(task.labels),
+            weights="random" if whole else task.backbone.weights,
+            image_size=task.backbone.image_size,
+        ).model
+    else:
+        name, model = type(backbone).__name__, backbone
+    if not whole and not force:
+        _check_backbone(model, name, task)
+    load = _load_whole if whole else _load_peft
+    try:
+        model = load(model, folder, force=force)
+    except UserError:
+        raise
+    except (RuntimeError, SafetensorError, ValueError) as error:
+        raise UserError(
+            f"the adapter in {folder} doesn't fit {name!r} or is damaged:"
+            f" {' '.join(str(error).split())[:300]}."
+        ) from error
+    return LoadedAdapter(model=model.to(choose_device(device)).eval(), task=task)
+
+
+def _write_peft(folder: Path, model: PeftModel, task: AdapterTask) -> None:
+    name = model.active_adapter
+    config = model.peft_config[name]
+    if isinstance(config, ArcConfig):
+        # Plain PEFT resizes the head, and refuses another backbone, by these.
+        config.num_classes = len(task.labels)
+        config.backbone_fingerprint = task.backbone.fingerprint
+    model.save_pretrained(str(folder), selected_adapters=[name])
+    if name != "default":
+        for file in (folder / name).iterdir():
+            file.rename(folder / file.name)
+        (folder / name).rmdir()
+
+
+def _load_whole(model: nn.Module, folder: Path, *, force: bool) -> nn.Module:
+    del force
+    model.load_state_dict(safetensors.torch.load_file(folder / _FULL))
+    return model
+
+
+def _load_peft(model: nn.Module, folder: Path, *, force: bool) -> nn.Module:
     weights = folder / SAFETENSORS_WEIGHTS_NAME
     if not weights.is_file():
         raise UserError(f"{weights} isn't there: the adapter is damaged.")
-    if not force:
-        _check_backbone(backbone, card)
+    record = read_json(folder / CONFIG_FILE)
     kwargs: dict[str, Any] = {}
-    if force and _peft_type(folder) == PEFT_TYPE:
+    if force and record.get("peft_type") == PEFT_TYPE:
         config = ArcConfig.from_pretrained(str(folder))
-        config.backbone_fingerprint = None
-        kwargs["config"] = config
+        kwargs["config"] = dataclasses.replace(config, backbone_fingerprint=None)
     with warnings.catch_warnings():
         # The linear probe and bias tuning have no LoRA layer, which PEFT points out.
         warnings.filterwarnings("ignore", message=".*missing adapter keys.*")
         # PEFT's own LayerNorm tuning meets LayerNorms, which another part of it doesn't expect.
         warnings.filterwarnings("ignore", message="Unsupported layer type")
-        try:
-            adapted: nn.Module = PeftModel.from_pretrained(model, str(folder), **kwargs)
-        except UserError:
-            raise
-        except (RuntimeError, SafetensorError, ValueError) as error:
-            raise UserError(
-                f"the adapter in {folder} doesn't fit {backbone.name!r} or is damaged:"
-                f" {' '.join(str(error).split())[:300]}."
-            ) from error
-    return adapted.eval()
+        return PeftModel.from_pretrained(model, str(folder), **kwargs)
 
 
-def read_card(folder: Path) -> TaskCard:
-    """The card of an adapter folder.
-
-    Raises:
-        UserError: the folder isn't an adapter with classes and preprocessing.
-    """
-    names = [field.name for field in dataclasses.fields(TaskCard)]
-    file = folder / CARD_FILE
-    record = read_json(file) if file.is_file() else {}
-    if any(record.get(name) is None for name in names):
-        raise UserError(
-            f"{str(folder)!r} is not an adapter that arcvit trained: expected {CARD_FILE} with"
-            f" {', '.join(names)}."
-        )
-    return TaskCard(**{name: record[name] for name in names})
-
-
-def _peft_type(folder: Path) -> str:
-    return str(read_json(folder / CONFIG_FILE)["peft_type"])
-
-
-def _check_backbone(backbone: Backbone, card: TaskCard) -> None:
+def _check_backbone(model: nn.Module, name: str, task: AdapterTask) -> None:
     """Name both backbones where the weights aren't those the adapter was trained on."""
-    exclude = [backbone.head]
+    expected, exclude = task.backbone.fingerprint, [task.head]
     try:
-        check_fingerprint(backbone.model, card.backbone_fingerprint, exclude=exclude)
+        check_fingerprint(model, expected, exclude=exclude)
     except UserError as error:
-        found = fingerprint(backbone.model, exclude=exclude)
         raise UserError(
-            f"the adapter was trained on {card.backbone!r} ({card.backbone_fingerprint}), but"
-            f" {backbone.name!r} has other weights ({found}): give that backbone with --backbone,"
-            " or --force to try it all the same."
+            f"the adapter was trained on {task.backbone.name!r} ({expected}), but {name!r} has"
+            f" other weights ({fingerprint(model, exclude=exclude)}): give that backbone"
+            " (--backbone), or try it all the same (--force; in Python force=True)."
         ) from error
+
+
+def _head(model: nn.Module, asked: str | None) -> str:
+    """The head's name, where it is saved with the adapter."""
+    if not isinstance(model, PeftModel):
+        return asked or head_name(model)
+    saved = list(model.peft_config[model.active_adapter].modules_to_save or [])
+    if asked is None and len(saved) == 1:
+        return str(saved[0])
+    if asked in saved:
+        return str(asked)
+    raise UserError(
+        f"head={asked!r}: expected one of the adapter's modules_to_save, {saved}. Make the adapter"
+        " with modules_to_save=[HEAD], or the head isn't saved."
+    )
+
+
+def _preset(name: str, base: nn.Module, image_size: int | None) -> Preprocessing:
+    if not hasattr(base, "pretrained_cfg"):
+        raise UserError(
+            f"preprocessing={name!r}: {type(base).__name__} isn't timm's and doesn't say how its"
+            " images are prepared; give a Preprocessing."
+        )
+    data_config = timm.data.resolve_model_data_config(base)
+    _, height, width = data_config["input_size"]
+    size = (height, width) if image_size is None else (image_size, image_size)
+    return resolve_preset(name, input_size=size, data_config=data_config)
+
+
+def _own_fingerprint(model: nn.Module, head: str) -> str | None:
+    """The fingerprint of an adapted model's backbone; None where its own weights were trained."""
+    if not isinstance(model, PeftModel):
+        return None
+    config = model.peft_config[model.active_adapter]
+    if getattr(config, "bias", "none") != "none":
+        return None
+    base = model.get_base_model()
+    layers = [module for module in base.modules() if isinstance(module, BaseTunerLayer)]
+    added = {n for layer in layers for n in (*layer.adapter_layer_names, *layer.other_param_names)}
+    return fingerprint(base, exclude=[head, *sorted(added)])

@@ -1,5 +1,6 @@
 """Do what a recipe says: train, evaluate, and leave a complete run folder."""
 
+import dataclasses
 import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -26,7 +27,7 @@ from arcvit.engine.memory_choice import fastest_that_fits
 from arcvit.engine.profile import Profile, describe
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.tracking import check_trackers, tracking
-from arcvit.recipe.adapter import adapter_size, save_adapter
+from arcvit.recipe.adapter import adapter_size, write_adapter
 from arcvit.recipe.parser import write_recipe
 from arcvit.recipe.prepare import prepare
 from arcvit.recipe.recipe import Recipe
@@ -165,7 +166,7 @@ class _Execution:
         return RunResult(
             task=work.task.name,
             backbone=recipe.backbone,
-            backbone_fingerprint=work.card.backbone_fingerprint,
+            backbone_fingerprint=work.adapter_task.backbone.fingerprint,
             method=recipe.method,
             seed=recipe.seed,
             preset=recipe.data.preset,
@@ -189,7 +190,10 @@ class _Execution:
     def _write(self, result: RunResult, test: Evaluation | None) -> None:
         """Everything a finished run holds; the result comes last."""
         run, work = self.run, self.work
-        save_adapter(run.adapter, work.model, work.card, result)
+        named = ("task", "method", "val_accuracy", "test_accuracy")
+        results = {name: getattr(result, name) for name in named}
+        task = dataclasses.replace(work.adapter_task, results=results)
+        write_adapter(run.adapter, work.model, task)
         if self.profile.enabled:
             record = self.profile.record()
             write_json(run.folder / PROFILE_FILE, record)

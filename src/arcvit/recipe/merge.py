@@ -8,10 +8,10 @@ from peft import PeftModel
 
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.export.timm_checkpoint import export_timm
-from arcvit.recipe.load import LoadedRun
+from arcvit.recipe.adapter import LoadedAdapter
 
 
-def merge_run(loaded: LoadedRun, out: Path) -> float:
+def merge_run(loaded: LoadedAdapter, out: Path) -> float:
     """Fold a run and write it; the largest difference of logits on random images.
 
     The run's model is folded in place and must not be used afterwards.
@@ -19,7 +19,7 @@ def merge_run(loaded: LoadedRun, out: Path) -> float:
     Raises:
         UserError: the target is taken, or timm doesn't give the same logits.
     """
-    height, width = loaded.card.prep.size
+    height, width = loaded.preprocessing.size
     probe = torch.randn(4, 3, height, width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = loaded.model(probe)
@@ -29,8 +29,8 @@ def merge_run(loaded: LoadedRun, out: Path) -> float:
     return export_timm(
         folded,
         out,
-        classes=loaded.card.classes,
-        data_config=_timm_data_config(loaded.card.prep),
+        classes=loaded.labels,
+        data_config=_timm_data_config(loaded.preprocessing),
         probe=probe,
         expected=expected,
     )

@@ -18,8 +18,9 @@ from arcvit.backbones.checkpoint import read_checkpoint
 from arcvit.backbones.official import OfficialCheckpoint, convert_official
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
+from arcvit.core.task import AdapterTask, TaskBackbone
 from arcvit.data.pixels.preset import resolve_preset
-from arcvit.recipe.adapter import TaskCard, save_adapter
+from arcvit.recipe.adapter import write_adapter
 
 _ARCHITECTURES = {
     (768, 12, 16): "vit_base_patch16_224",
@@ -91,13 +92,15 @@ def import_official(
     data_config = timm.data.resolve_model_data_config(model)
     _, height, width = data_config["input_size"]
     prep = resolve_preset(preset, input_size=(height, width), data_config=data_config)
-    card = TaskCard(
-        classes=classes or [str(index) for index in range(number)],
+    task = AdapterTask(
+        labels=classes or [str(index) for index in range(number)],
+        head="head",
         preprocessing=prep.to_dict(),
-        backbone=architecture if backbone is None else str(backbone),
-        backbone_fingerprint=mark,
+        backbone=TaskBackbone(
+            name=architecture if backbone is None else str(backbone), fingerprint=mark
+        ),
     )
-    save_adapter(adapter, adapted, card)
+    write_adapter(adapter, adapted, task)
     return Imported(checkpoint=checkpoint, architecture=architecture, classes=number)
 
 

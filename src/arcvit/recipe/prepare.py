@@ -9,12 +9,12 @@ from torch import nn
 
 from arcvit.arc.fingerprint import fingerprint
 from arcvit.backbones.build import Backbone, build_backbone
+from arcvit.core.task import AdapterTask, TaskBackbone
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.preset import Preprocessing, resolve_preset, training_preprocessing
 from arcvit.data.readers.layouts import open_task
 from arcvit.data.task import ImageTask
 from arcvit.engine.learner import Learner
-from arcvit.recipe.adapter import TaskCard
 from arcvit.recipe.images import RunImages, decode_run
 from arcvit.recipe.methods import adapt
 from arcvit.recipe.recipe import Recipe
@@ -36,7 +36,7 @@ class Workplace:
         training_prep: how training images are prepared.
         to_input: turns decoded images into the model's input.
         training_input: turns decoded training images into it.
-        card: what prediction needs to know.
+        adapter_task: what the outputs of the adapter mean.
     """
 
     task: ImageTask
@@ -47,7 +47,7 @@ class Workplace:
     training_prep: Preprocessing
     to_input: ToInput
     training_input: ToInput
-    card: TaskCard
+    adapter_task: AdapterTask
 
     @property
     def head(self) -> nn.Module:
@@ -94,11 +94,16 @@ def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
     prep = resolve_preset(
         recipe.data.preset, input_size=backbone.input_size, data_config=backbone.data_config
     )
-    card = TaskCard(
-        classes=list(task.classes),
+    adapter_task = AdapterTask(
+        labels=list(task.classes),
+        head=backbone.head,
         preprocessing=prep.to_dict(),
-        backbone=recipe.backbone,
-        backbone_fingerprint=fingerprint(backbone.model, exclude=[backbone.head]),
+        backbone=TaskBackbone(
+            name=recipe.backbone,
+            fingerprint=fingerprint(backbone.model, exclude=[backbone.head]),
+            weights=recipe.weights,
+            image_size=recipe.image_size,
+        ),
     )
     # The adapters' initial values follow from the seed alone, whatever the backbone drew.
     set_seed(recipe.seed)
@@ -118,7 +123,7 @@ def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
         training_prep=training_prep,
         to_input=ToInput.of(prep).eval(),
         training_input=ToInput.of(training_prep).train(),
-        card=card,
+        adapter_task=adapter_task,
     )
 
 

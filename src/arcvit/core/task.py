@@ -1,0 +1,127 @@
+"""The task of an adapter: ``task.json``, in one format beside every method's files.
+
+An adapter alone says what was learned on which layers. This file says what its outputs mean: the
+labels, how images are prepared, and the backbone it was trained on.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from arcvit.core.errors import UserError, nearest
+from arcvit.core.files import read_json, write_json
+
+TASK_FILE = "task.json"
+VERSION = 1
+"""Raised whenever a reader of the format before would misread the file."""
+
+Kind = Literal["single", "several"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskBackbone:
+    """The backbone of an adapter.
+
+    Attributes:
+        name: what ``--backbone`` takes: a timm name, a file, a folder or demo.
+        fingerprint: fingerprint of its weights; None: not known, and not checked.
+        weights: pretrained (the backbone's own), random, or a local file.
+        image_size: edge of the input in pixels, where it isn't the backbone's own.
+    """
+
+    name: str
+    fingerprint: str | None = None
+    weights: str = "pretrained"
+    image_size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterTask:
+    """What the outputs of an adapter mean.
+
+    Attributes:
+        labels: class names in the order of the logits.
+        head: qualified name of the head in the backbone.
+        preprocessing: how images are prepared, as ``Preprocessing`` writes itself.
+        backbone: what the adapter was trained on.
+        kind: an image has one of the labels (single) or any number of them (several).
+        calibration: what turns logits into probabilities; None: softmax as it is.
+        results: what came out: task, method, val_accuracy, test_accuracy, as far as measured.
+        version: version of the format.
+    """
+
+    labels: list[str]
+    head: str
+    preprocessing: dict[str, Any]
+    backbone: TaskBackbone
+    kind: Kind = "single"
+    calibration: dict[str, Any] | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    version: int = VERSION
+
+    def write(self, folder: Path) -> None:
+        """Write ``task.json`` into an adapter folder, atomically."""
+        record = dataclasses.asdict(self)
+        write_json(folder / TASK_FILE, {"version": record.pop("version"), **record})
+
+
+def has_task(folder: Path) -> bool:
+    """Whether a folder is an adapter's with its task."""
+    return (folder / TASK_FILE).is_file()
+
+
+def read_task(folder: Path) -> AdapterTask:
+    """The task of an adapter folder.
+
+    Raises:
+        UserError: there is none, it is damaged, or it was written by a newer arcvit.
+    """
+    file = folder / TASK_FILE
+    if not file.is_file():
+        raise UserError(
+            f"{str(folder)!r} is not an adapter that arcvit saved: expected {TASK_FILE} in it,"
+            " which arcvit.save_adapter writes (a plain save_pretrained doesn't)."
+        )
+    record = read_json(file)
+    version = record.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise UserError(
+            f"{file} has version {version}, and this arcvit reads up to {VERSION}: upgrade arcvit."
+        )
+    values = _checked(AdapterTask, record, file)
+    values["backbone"] = TaskBackbone(**_checked(TaskBackbone, values["backbone"], file))
+    if not values["labels"]:
+        raise UserError(f"{file} is damaged: labels is empty.")
+    return AdapterTask(**values)
+
+
+def _checked(record_type: type[Any], values: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The values of a record, each of its kind."""
+    hints = get_type_hints(record_type)
+    for name in values:
+        if name not in hints:
+            raise UserError(
+                f"{file} has the key {name!r}: expected {', '.join(hints)}.{nearest(name, hints)}"
+            )
+    for item in dataclasses.fields(record_type):
+        required = item.default is dataclasses.MISSING
+        required &= item.default_factory is dataclasses.MISSING
+        if item.name not in values and required:
+            raise UserError(f"{file} is damaged: it lacks {item.name!r}.")
+        if item.name in values and not _fits(values[item.name], hints[item.name]):
+            raise UserError(f"{file} is damaged: {item.name} is {values[item.name]!r}.")
+    return dict(values)
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if hint is TaskBackbone or hint == dict[str, Any]:
+        return isinstance(value, dict)
+    if hint == list[str]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if hint == Kind:
+        return value in get_args(Kind)
+    if hint in (str, int):
+        return type(value) is hint
+    return any(value is None or _fits(value, h) for h in get_args(hint) if h is not type(None))

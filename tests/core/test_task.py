@@ -1,0 +1,71 @@
+"""task.json: what is written comes back, and what is damaged is told in a sentence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arcvit.core.errors import UserError
+from arcvit.core.task import VERSION, AdapterTask, TaskBackbone, has_task, read_task
+
+TASK = AdapterTask(
+    labels=["cat", "dog"],
+    head="head",
+    preprocessing={"size": [32, 32], "resize": "squash"},
+    backbone=TaskBackbone(name="demo", fingerprint="1-2", image_size=32),
+    results={"test_accuracy": 0.5},
+)
+
+
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    assert not has_task(tmp_path)
+    TASK.write(tmp_path)
+    assert has_task(tmp_path)
+    assert read_task(tmp_path) == TASK
+    record = json.loads((tmp_path / "task.json").read_text())
+    assert next(iter(record)) == "version"
+    assert record["backbone"]["name"] == "demo"
+
+
+def test_what_may_be_left_out(tmp_path: Path) -> None:
+    required = {"labels": ["a"], "head": "head", "preprocessing": {}, "backbone": {"name": "demo"}}
+    (tmp_path / "task.json").write_text(json.dumps(required))
+    task = read_task(tmp_path)
+    assert (task.kind, task.calibration, task.results) == ("single", None, {})
+    assert task.backbone.weights == "pretrained"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"labels": None}, "labels is None"),
+        ({"labels": []}, "labels is empty"),
+        ({"labels": ["a", 1]}, r"labels is \['a', 1\]"),
+        ({"kind": "many"}, "kind is 'many'"),
+        ({"results": 3}, "results is 3"),
+        ({"backbone": "demo"}, "backbone is 'demo'"),
+        ({"backbone": {"name": 1}}, "name is 1"),
+        ({"backbone": {}}, "it lacks 'name'"),
+        ({"backbone": {"name": "demo", "image_size": 1.5}}, r"image_size is 1\.5"),
+        ({"label": ["a"]}, r"has the key 'label': expected .* Did you mean 'labels'"),
+        ({"version": VERSION + 1, "new": 1}, f"reads up to {VERSION}: upgrade arcvit"),
+        ({"version": "x"}, "version is 'x'"),
+    ],
+)
+def test_damaged(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    TASK.write(tmp_path)
+    record = json.loads((tmp_path / "task.json").read_text())
+    (tmp_path / "task.json").write_text(json.dumps(record | changes))
+    with pytest.raises(UserError, match=sentence):
+        read_task(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_no_record_at_all(tmp_path: Path, text: str) -> None:
+    (tmp_path / "task.json").write_text(text)
+    with pytest.raises(UserError, match="is damaged: expected"):
+        read_task(tmp_path)
+    (tmp_path / "task.json").unlink()
+    with pytest.raises(UserError, match=r"arcvit saved: expected task\.json in it"):
+        read_task(tmp_path)
