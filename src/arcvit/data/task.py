@@ -7,6 +7,15 @@ from pathlib import Path
 from arcvit.core.errors import UserError
 
 SPLITS = ("train", "val", "trainval", "test")
+SPLIT_OF_NAME = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+"""The split that people mean by a name of a folder, a file or a column's value."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -294,3 +294,16 @@ def test_all_damage_is_told_at_once(vtab: Path) -> None:
     assert {"missing-files", "unreadable-files", "repeated-lines", "malformed-list"} <= set(
         kinds(check_task(vtab), "spoils")
     )
+
+
+def test_a_table_is_read_to_the_end(folders: Path) -> None:
+    files = sorted(folders.rglob("*.png"))
+    rows = [f"{file},{file.parent.name},{file.parents[1].name}" for file in files]
+    rows += [rows[0], "gone.png,a,test", "no label,,train", "x.png,a,trian"]
+    table = folders / "images.csv"
+    table.write_text("\n".join(["path,label,split", *rows]))
+    report = check_task(table)
+    assert kinds(report, "spoils") == ["malformed-list", "repeated-lines", "missing-files"]
+    for part in ("line 22 has an empty 'label'", "line 23 has the split 'trian'", "gone.png"):
+        assert part in text(report)
+    assert report.splits["train"].images == 9

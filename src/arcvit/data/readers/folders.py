@@ -8,19 +8,11 @@ from arcvit.core.errors import UserError
 from arcvit.data.findings import spoils
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import Split
+from arcvit.data.task import IMAGE_SUFFIXES, SPLIT_OF_NAME, Split
 
-SPLIT_OF_FOLDER = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
 # Folders that mean a split to whoever made them. Read as classes they would give a task that is
 # easy and wrong.
 LOOK_LIKE_SPLITS = ("training", "testing", "trainval", "dev", "eval", "evaluation")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
 JUNK_SUFFIXES = (".txt", ".md", ".json", ".csv")
 JUNK_FILES = ("thumbs.db", "desktop.ini")
 JUNK_FOLDERS = ("__macosx", "@eadir", "lost+found")
@@ -31,7 +23,7 @@ ClassFiles = dict[str, list[Path]]
 
 def recognises(path: Path) -> bool:
     """Whether a folder has split folders; one without them may be anything."""
-    return path.is_dir() and any(f.name.casefold() in SPLIT_OF_FOLDER for f in subfolders(path))
+    return path.is_dir() and any(f.name.casefold() in SPLIT_OF_NAME for f in subfolders(path))
 
 
 def read(path: Path, opening: Opening) -> Reading:
@@ -91,7 +83,7 @@ def split_folders(root: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for folder in subfolders(root):
-        split = SPLIT_OF_FOLDER.get(folder.name.casefold())
+        split = SPLIT_OF_NAME.get(folder.name.casefold())
         if split is None:
             continue
         if split in found:

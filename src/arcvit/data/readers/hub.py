@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.folders import SPLIT_OF_FOLDER
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.readers.unpack import Container, stamps, unpack
+from arcvit.data.task import SPLIT_OF_NAME
 
 PREFIX = "hf:"
 BUILDER_OF_SUFFIX = {".parquet": "parquet", ".arrow": "arrow"}
@@ -105,7 +105,7 @@ def _load(source: str) -> dict[str, Any]:
         ) from error
     if not isinstance(loaded, dict):
         loaded = {"train": loaded}
-    named = {SPLIT_OF_FOLDER.get(str(split).casefold()): table for split, table in loaded.items()}
+    named = {SPLIT_OF_NAME.get(str(split).casefold()): table for split, table in loaded.items()}
     return {split: named[split] for split in ("train", "val", "test") if split in named} or {
         "train": next(iter(loaded.values()))
     }
@@ -158,7 +158,7 @@ def _images(
 
 def _has_metadata(folder: Path) -> bool:
     names = ("metadata.csv", "metadata.jsonl")
-    places = (folder, *(folder / split for split in SPLIT_OF_FOLDER))
+    places = (folder, *(folder / split for split in SPLIT_OF_NAME))
     return any((place / name).is_file() for place in places for name in names)
 
 
@@ -171,11 +171,11 @@ def _files_of_split(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in _parquet_files(folder):
         word = file.stem.replace("_", "-").split("-")[0].casefold()
-        split = SPLIT_OF_FOLDER.get(word)
+        split = SPLIT_OF_NAME.get(word)
         if split is None:
             raise UserError(
                 f"{file} has a name that says no split: expected one that begins with one of"
-                f" {', '.join(SPLIT_OF_FOLDER)}."
+                f" {', '.join(SPLIT_OF_NAME)}."
             )
         found.setdefault(split, []).append(str(file))
     return found

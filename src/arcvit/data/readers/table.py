@@ -8,10 +8,9 @@ from pathlib import Path
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.readers.finish import finish
-from arcvit.data.readers.folders import SPLIT_OF_FOLDER
 from arcvit.data.readers.lists import list_findings, read_text
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import Split
+from arcvit.data.task import SPLIT_OF_NAME, Split
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
 
@@ -93,7 +92,7 @@ def _rows(file: Path, opening: Opening, mistakes: list[str]) -> Iterator[Row]:
                 line=reader.line_num,
                 path=file.parent / cells[opening.path_column],
                 label=cells[opening.label_column],
-                split=None if split is None else SPLIT_OF_FOLDER[split.casefold()],
+                split=None if split is None else SPLIT_OF_NAME[split.casefold()],
             )
     except csv.Error as error:
         raise UserError(f"{file} line {reader.line_num} can't be read: {error}.") from error
@@ -122,8 +121,8 @@ def _mistake(cells: dict[str, str], count: int, opening: Opening) -> str:
         if not cells[name]:
             return f"an empty '{name}': expected a value, fill it in or remove the line"
     split = cells.get(opening.split_column, "train")
-    if split.casefold() not in SPLIT_OF_FOLDER:
-        return f"the split {split!r}: expected one of {', '.join(map(repr, SPLIT_OF_FOLDER))}"
+    if split.casefold() not in SPLIT_OF_NAME:
+        return f"the split {split!r}: expected one of {', '.join(map(repr, SPLIT_OF_NAME))}"
     return ""
 
 
