@@ -25,7 +25,7 @@ _LAZY = {
     "load_adapter": "arcvit.recipe.adapter",
     "save_adapter": "arcvit.recipe.adapter",
 }
-_REGISTERS = ("arcvit.arc.register", "arcvit.baselines.register")
+_REGISTERS = ("arcvit.arc.register", "arcvit.methods.tuners")
 
 
 def __getattr__(name: str) -> Any:

@@ -95,7 +95,7 @@ def test_a_benchmark_is_known_by_its_folder_in_any_suite(
     admit(task.rename(task.with_name("cifar-100")), tmp_path / "runs")
     sentence = "THE TEST SPLIT HAS 6 IMAGES, cifar has 10,000"
     assert sentence in capsys.readouterr().out
-    record = json.loads((tmp_path / "runs" / "task.json").read_text())
+    record = json.loads((tmp_path / "runs" / "data.json").read_text())
     assert any(sentence in warning for warning in record["warnings"])
     assert record["counts"] == COUNTS | {"trainval": 12}
 
@@ -116,7 +116,7 @@ def test_other_images_never_stand_in_the_same_row(task: Path, tmp_path: Path) ->
     list_file = task / "test.txt"
     list_file.write_text("\n".join(list_file.read_text().splitlines()[:-1]) + "\n")
     admit(task, runs)  # nothing has been trained on what was there before
-    assert json.loads((runs / "task.json").read_text())["counts"]["test"] == 5
+    assert json.loads((runs / "data.json").read_text())["counts"]["test"] == 5
     (runs / "arc" / "seed-0").mkdir(parents=True)
     (runs / "arc" / "seed-0" / "result.json").write_text("{}")
     admit(task, runs)

@@ -16,7 +16,7 @@ from arcvit.bench.demo import METHODS, demo_recipe, table_row
 from arcvit.core.result import read_result
 from arcvit.data.config import DataConfig
 from arcvit.recipe.execute import execute
-from arcvit.recipe.recipe import ArcOptions, Method, Recipe
+from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import Run
 
 Arcvit = Callable[..., object]
@@ -26,12 +26,13 @@ Arcvit = Callable[..., object]
 def tiny_demo(monkeypatch: pytest.MonkeyPatch, photos: Path, tiny: Path) -> None:
     """The demo on the tiny backbone and the made photos."""
 
-    def recipe(method: Method, *, seed: int, epochs: int) -> Recipe:
+    def recipe(method: str, *, seed: int, epochs: int) -> Recipe:
+        made = demo_recipe(method, seed=seed, epochs=epochs)
         return dataclasses.replace(
-            demo_recipe(method, seed=seed, epochs=epochs),
+            made,
+            options=made.spec.make_options({"r": 8} if made.spec.section == "arc" else {}),
             data=DataConfig(path=str(photos), fit_on="trainval"),
             backbone=str(tiny),
-            arc=ArcOptions(r=8),
         )
 
     monkeypatch.setattr(module, "demo_recipe", recipe)

@@ -33,7 +33,7 @@ FLAGS = [
     ("--backbone=dmo", "Did you mean 'demo'"),
     ("--method=arcc", "Did you mean 'arc' or 'arc_att'?"),
     ("--data.preset=vtb", "Did you mean 'vtab' or 'vtab-raw'?"),
-    ("--arc.r=0", "arc.r is 0: expected a whole number at least 1"),
+    ("--arc.r=0", "arc.r=0 is not a bottleneck width: expected an integer from 1"),
     ("--arc.r=33", "r=33 is larger than the width 32"),
     ("--weights=nowhere.pth", "weights file 'nowhere.pth' isn't there"),
     ("--engine.precision=fp16", "--engine.precision fp16 needs a GPU"),

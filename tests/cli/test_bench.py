@@ -170,7 +170,7 @@ def test_a_file_called_like_a_benchmark_is_none(
 
 
 WRONG = [
-    (["--methods=arcc"], "--methods names 'arcc'"),
+    (["--methods=arcc"], "--methods is 'arcc': expected one of"),
     (["--methods=arcc"], "Did you mean 'arc'"),
     (["--seeds=a"], "--seeds names 'a': expected whole numbers"),
     (["--seeds=1,1"], "expected different names"),
@@ -199,7 +199,9 @@ def test_wrong_flags(
 
 
 def test_a_search_over_two_settings(arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "space.yaml").write_text("arc: {optim.lr: [0.001, 0.01], arc.dropout: [0.5, 0]}")
+    (tmp_path / "space.yaml").write_text(
+        "arc: {optim.lr: [0.001, 0.01], arc.arc_dropout: [0.5, 0]}"
+    )
     given = [*command(root, tiny, tmp_path / "runs"), f"--search={tmp_path / 'space.yaml'}"]
     answer = arcvit("bench", *given, "--methods=arc", "--tasks=one", "--seeds=1")
     assert answer.code == 0
@@ -209,12 +211,12 @@ def test_a_search_over_two_settings(arcvit: Arcvit, root: Path, tiny: Path, tmp_
     recipe = yaml.safe_load((folder / "seed-1" / "recipe.yaml").read_text())
     assert choice["settings"] == {
         "optim.lr": recipe["optim"]["lr"],
-        "arc.dropout": recipe["arc"]["dropout"],
+        "arc.arc_dropout": recipe["arc"]["arc_dropout"],
     }
     for trial in choice["trials"]:
         lr, dropout = trial["settings"].values()
-        run = folder / "search" / f"optim.lr={lr},arc.dropout={dropout}"
-        assert yaml.safe_load((run / "recipe.yaml").read_text())["arc"]["dropout"] == dropout
+        run = folder / "search" / f"optim.lr={lr},arc.arc_dropout={dropout}"
+        assert yaml.safe_load((run / "recipe.yaml").read_text())["arc"]["arc_dropout"] == dropout
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ Arcvit = Callable[..., object]
 def result(task: str, method: str, seed: int, accuracy: float) -> RunResult:
     return RunResult(
         task=task,
-        backbone="vit",
+        backbone="vit_base_patch16_224.orig_in21k",
         backbone_fingerprint="f",
         method=method,
         seed=seed,
@@ -46,6 +46,10 @@ def epoch(number: int, *, loss: float) -> dict[str, float]:
     return {"epoch": number, "train_loss": loss, "train_accuracy": 0.4 + number / 10}
 
 
+def rows(*methods: str, backbone: str | None = None) -> list[dict[str, str | None]]:
+    return [{"method": method, "backbone": backbone} for method in methods]
+
+
 def read_csv(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file.read_text().splitlines()))
 
@@ -56,7 +60,7 @@ def vtab_bench(tmp_path: Path) -> Path:
     tasks = suite_tasks("vtab")
     groups = {task.name: task.group for task in tasks}
     methods = ["linear", "arc"]
-    suite = {"suite": "vtab", "benchmark": True, "groups": groups, "methods": methods}
+    suite = {"suite": "vtab", "benchmark": True, "groups": groups, "rows": rows(*methods)}
     write_json(tmp_path / "suite.json", suite)
     for index, task in enumerate(groups):
         for bonus, method in enumerate(methods):
@@ -67,16 +71,16 @@ def vtab_bench(tmp_path: Path) -> Path:
                 result(task, method, seed, accuracy).write(run)
                 write_metrics(run, [epoch(1, loss=1.0), epoch(2, loss=0.5)])
     warning = "test has 2,000 images, the benchmark 10,000"
-    write_json(tmp_path / "cifar" / "task.json", {"counts": {}, "warnings": [warning]})
+    write_json(tmp_path / "cifar" / "data.json", {"counts": {}, "warnings": [warning]})
     return tmp_path
 
 
 def test_the_papers_table(arcvit: Arcvit, vtab_bench: Path) -> None:
     answer = arcvit("report", vtab_bench)
     assert answer.code == 0
-    rows = read_csv(vtab_bench / "report" / "table.csv")
-    ours = {row["method"]: row for row in rows if not row["source"].startswith("published")}
-    published = {row["method"]: row for row in rows if row["source"] == "published, ViT-B/16"}
+    table = read_csv(vtab_bench / "report" / "table.csv")
+    ours = {row["method"]: row for row in table if row["source"] == "2 seeds"}
+    published = {row["method"]: row for row in table if row["source"] == "published"}
     assert list(ours) == ["linear", "arc"]
     assert list(published)[:2] == ["Full", "Linear"]
     # Seeds 0 and 1 differ by two points in every task.
@@ -96,7 +100,7 @@ def test_the_papers_table(arcvit: Arcvit, vtab_bench: Path) -> None:
     assert "11.0 ± 1.4" in text
     assert "- **Warning:** cifar: test has 2,000 images, the benchmark 10,000" in text
     latex = (vtab_bench / "report" / "table.tex").read_text()
-    assert r"ARC\_att & published" in latex
+    assert r"ARC\_att & vit\_base\_patch16\_224 & published" in latex
     assert r"Warning: cifar: test has 2,000 images" in latex
     assert ours["arc"]["warnings"] == "cifar: test has 2,000 images, the benchmark 10,000"
     assert r"$\pm$" in latex
@@ -122,10 +126,10 @@ def test_means_need_all_tasks(arcvit: Arcvit, vtab_bench: Path) -> None:
     shutil.rmtree(vtab_bench / "svhn" / "arc")
     out = vtab_bench / "elsewhere"
     assert arcvit("report", vtab_bench, f"--out={out}").code == 0
-    rows = {row["method"]: row for row in read_csv(out / "table.csv")}
-    assert rows["arc"]["mean natural"] == ""
-    assert rows["arc"]["mean specialized"] != ""
-    assert rows["arc"]["mean of 19"] == ""
+    found = {row["method"]: row for row in read_csv(out / "table.csv")}
+    assert found["arc"]["mean natural"] == ""
+    assert found["arc"]["mean specialized"] != ""
+    assert found["arc"]["mean of 19"] == ""
     assert "1 of 38 cells have no finished run" in (out / "index.html").read_text()
 
 
@@ -135,18 +139,18 @@ def test_published_means_are_of_the_tasks_shown(arcvit: Arcvit, vtab_bench: Path
     suite["groups"] = {task: suite["groups"][task] for task in [*shown, "diabetic_retinopathy"]}
     write_json(vtab_bench / "suite.json", suite)
     assert arcvit("report", vtab_bench).code == 0
-    rows = {row["method"]: row for row in read_csv(vtab_bench / "report" / "table.csv")}
+    found = {row["method"]: row for row in read_csv(vtab_bench / "report" / "table.csv")}
     natural = (72.2 + 91.9 + 72.7) / 3
-    assert float(rows["ARC"]["mean natural"]) == pytest.approx(natural, abs=1e-3)
-    assert float(rows["ARC"]["mean specialized"]) == 85.8  # all four: as printed
+    assert float(found["ARC"]["mean natural"]) == pytest.approx(natural, abs=1e-3)
+    assert float(found["ARC"]["mean specialized"]) == 85.8  # all four: as printed
     every = (72.2 + 91.9 + 72.7 + 84.9 + 95.7 + 86.7 + 75.8) / 7
-    assert float(rows["ARC"]["mean of 7"]) == pytest.approx(every, abs=1e-3)
-    assert rows["ARC_att"]["mean natural"] == rows["ARC_att"]["mean of 7"] == ""
+    assert float(found["ARC"]["mean of 7"]) == pytest.approx(every, abs=1e-3)
+    assert found["ARC_att"]["mean natural"] == found["ARC_att"]["mean of 7"] == ""
 
 
 def test_what_failed_or_was_left_out_is_told(arcvit: Arcvit, vtab_bench: Path) -> None:
     suite = json.loads((vtab_bench / "suite.json").read_text())
-    write_json(vtab_bench / "suite.json", suite | {"methods": ["linear", "vpt", "arc"]})
+    write_json(vtab_bench / "suite.json", suite | {"rows": rows("linear", "vpt", "arc")})
     for task in ("cifar", "dtd"):
         write_json(vtab_bench / task / "failures.json", {"vpt": "it needs absolute positions."})
     file = vtab_bench / "svhn" / "arc" / "seed-1" / "result.json"
@@ -159,8 +163,8 @@ def test_what_failed_or_was_left_out_is_told(arcvit: Arcvit, vtab_bench: Path) -
     assert "svhn: arc seed 1 learned nothing: the training loss ended at 1.19" in text
     assert text.count("learned nothing") == 1
     assert "19 of 57 cells have no finished run" in text
-    rows = {row["method"]: row for row in read_csv(vtab_bench / "report" / "table.csv")}
-    assert rows["vpt"]["cifar"] == rows["vpt"]["adapter"] == ""
+    found = {row["method"]: row for row in read_csv(vtab_bench / "report" / "table.csv")}
+    assert found["vpt"]["cifar"] == found["vpt"]["adapter"] == ""
 
 
 def test_damage_beside_the_results_leaves_the_table(arcvit: Arcvit, vtab_bench: Path) -> None:
@@ -176,7 +180,7 @@ def test_a_folder_without_a_bench(arcvit: Arcvit, tmp_path: Path) -> None:
     answer = arcvit("report", tmp_path)
     assert answer.code == 2
     assert "holds no bench: expected suite.json in it" in answer.err
-    write_json(tmp_path / "suite.json", {"suite": "s", "groups": {"a": "g"}, "methods": ["arc"]})
+    write_json(tmp_path / "suite.json", {"suite": "s", "groups": {"a": "g"}, "rows": []})
     answer = arcvit("report", tmp_path)
     assert answer.code == 2
     assert "holds no finished run yet" in answer.err
@@ -191,7 +195,11 @@ def test_the_page_in_a_browser(
     )
     write_json(
         tmp_path / "suite.json",
-        {"suite": "mine", "groups": {"colours": "all"}, "methods": ["linear", "arc"]},
+        {
+            "suite": "mine",
+            "groups": {"colours": "all"},
+            "rows": rows("linear", "arc"),
+        },
     )
     for method in ("linear", "arc"):
         run = tmp_path / "colours" / method / "seed-0"

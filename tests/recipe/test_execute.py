@@ -1,6 +1,5 @@
 """A run from recipe to result."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from io import StringIO
@@ -15,7 +14,7 @@ from safetensors.torch import load_file
 from arcvit.core.errors import UserError
 from arcvit.core.result import read_result
 from arcvit.recipe.execute import execute
-from arcvit.recipe.parser import read_recipe, recipe_of, recipe_parser
+from arcvit.recipe.parser import parse_recipe, read_recipe
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import Run
 
@@ -38,9 +37,8 @@ def make(short_run: tuple[str, ...]) -> Callable[..., Recipe]:
     """A recipe of a short run, with more flags."""
 
     def recipe(*flags: str) -> Recipe:
-        parser = recipe_parser("train")
         known = [flag for flag in short_run if flag != "--quiet"]
-        return recipe_of(parser, parser.parse_args([*known, *flags]))
+        return parse_recipe([*known, *flags])
 
     return recipe
 
@@ -115,7 +113,7 @@ def test_the_recipe_gives_the_same_run_again(
 def test_the_recipe_is_complete(trained: Callable[[str], Path]) -> None:
     written = yaml.safe_load((trained("arc") / "recipe.yaml").read_text())
     recipe = read_recipe(trained("arc") / "recipe.yaml")
-    assert written == dataclasses.asdict(recipe)
+    assert written == recipe.to_dict()
     assert recipe.optim.lr is not None
 
 
@@ -131,7 +129,7 @@ def test_validation_doesnt_change_training(
     make: Callable[..., Recipe], tmp_path: Path, method: str
 ) -> None:
     # fgvc draws crops and flips, ARC dropout: a stray draw would show.
-    flags = (f"--method={method}", "--data.preset=fgvc", "--arc.dropout=0.5")
+    flags = (f"--method={method}", "--data.preset=fgvc", "--arc.arc_dropout=0.5")
     never = quietly(make(*flags, "--engine.validate_every=0"), tmp_path / "never")
     always = quietly(make(*flags, "--engine.validate_every=1"), tmp_path / "always")
     assert_identical(never, always)

@@ -7,14 +7,14 @@ import pytest
 from arcvit.core.errors import UserError
 from arcvit.data.catalogue import suite_tasks
 from arcvit.recipe.library import recipe_values, shipped_recipes
-from arcvit.recipe.parser import parse_values, recipe_of, recipe_parser
+from arcvit.recipe.parser import parse_recipe
 
 ROOT = Path(recipe_values.__code__.co_filename).parent / "recipes"
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_every_recipe_loads(name: str) -> None:
-    recipe = parse_values(recipe_values(name), ["--data.path=x"], "train")
+    recipe = parse_recipe(["--data.path=x"], recipe_values(name))
     assert recipe.engine.epochs == 100
     assert recipe.data.fit_on == "trainval"
     assert recipe.data.preset == name.partition("/")[0]
@@ -32,25 +32,23 @@ def test_which_recipes_there_are() -> None:
 
 
 def test_the_authors_settings() -> None:
-    swin = parse_values(recipe_values("vtab/swin_b/dtd"), [], "train")
-    assert (swin.optim.lr, swin.optim.weight_decay, swin.arc.dropout) == (0.005, 0.05, 0.8)
+    swin = parse_recipe([], recipe_values("vtab/swin_b/dtd"))
+    assert (swin.optim.lr, swin.optim.weight_decay, swin.options.arc_dropout) == (0.005, 0.05, 0.8)
     assert (swin.drop_path, swin.backbone) == (0.1, "swin_base_patch4_window7_224.ms_in22k")
-    cars = parse_values(recipe_values("fgvc/vit_b16/StanfordCars"), [], "train")
+    cars = parse_recipe([], recipe_values("fgvc/vit_b16/StanfordCars"))
     assert (cars.optim.lr, cars.optim.weight_decay) == (0.005, 0.05)
-    assert (cars.arc.dropout, cars.drop_path) == (0, 0.1)
+    assert (cars.options.arc_dropout, cars.drop_path) == (0, 0.1)
 
 
 def test_a_shipped_recipe_by_name() -> None:
-    parser = recipe_parser("train")
-    given = ["--config", "vtab/vit_b16/cifar", "--engine.epochs=3"]
-    recipe = recipe_of(parser, parser.parse_args(given))
+    recipe = parse_recipe(["--config", "vtab/vit_b16/cifar", "--engine.epochs=3"])
     assert (recipe.optim.lr, recipe.engine.epochs) == (0.01, 3)
 
 
 def test_extending(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("extends: b.yaml\noptim: {lr: 0.5}\n")
     (tmp_path / "b.yaml").write_text("extends: vtab/vit_l16\noptim: {weight_decay: 0.1}\n")
-    recipe = parse_values(recipe_values(tmp_path / "a.yaml"), ["--data.path=x"], "train")
+    recipe = parse_recipe(["--data.path=x"], recipe_values(tmp_path / "a.yaml"))
     assert recipe.backbone == "vit_large_patch16_224.orig_in21k"
     assert (recipe.optim.lr, recipe.optim.weight_decay) == (0.5, 0.1)
 
@@ -72,5 +70,5 @@ def test_wrong_recipes(tmp_path: Path, text: str, sentence: str) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(text)
     with pytest.raises(UserError) as caught:
-        recipe_parser("train").parse_args([f"--config={file}", "--data.path=x"])
+        parse_recipe([f"--config={file}", "--data.path=x"])
     assert sentence in str(caught.value)

@@ -1,4 +1,3 @@
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -7,13 +6,14 @@ import yaml
 from arcvit.core.errors import UserError
 from arcvit.data.config import DataConfig
 from arcvit.engine.config import EngineConfig, OptimConfig
-from arcvit.recipe.parser import read_recipe, recipe_of, recipe_parser, recipe_to_yaml, write_recipe
-from arcvit.recipe.recipe import DEFAULT_LR, ArcOptions, LoraOptions, Recipe
+from arcvit.methods.lora import LoraOptions
+from arcvit.methods.table import methods
+from arcvit.recipe.parser import parse_recipe, read_recipe, recipe_to_yaml, write_recipe
+from arcvit.recipe.recipe import Recipe
 
 
 def parse(*arguments: str) -> Recipe:
-    parser = recipe_parser("train")
-    return recipe_of(parser, parser.parse_args(list(arguments)))
+    return parse_recipe(arguments)
 
 
 def config(tmp_path: Path, text: str) -> str:
@@ -26,22 +26,28 @@ def test_a_newcomer_gives_the_path_alone() -> None:
     assert parse("--data.path=photos") == Recipe(data=DataConfig(path="photos")).resolved()
 
 
-@pytest.mark.parametrize("method", DEFAULT_LR)
+@pytest.mark.parametrize("method", methods())
 def test_each_method_has_its_learning_rate(method: str) -> None:
-    assert parse("--data.path=p", f"--method={method}").optim.lr == DEFAULT_LR[method]
+    assert parse("--data.path=p", f"--method={method}").optim.lr == methods()[method].lr
     assert parse("--data.path=p", f"--method={method}", "--optim.lr=0.3").optim.lr == 0.3
 
 
 FLAGS = [
     ("--seed=7", "seed", 7),
-    ("--arc.r=3", "arc.r", 3),
-    ("--arc.bias=none", "arc.bias", "none"),
+    ("--arc.r=3", "options.r", 3),
+    ("--arc.adapter_bias=false", "options.adapter_bias", False),
+    ("--arc.rank_pattern={norm1: 4}", "options.rank_pattern", {"norm1": 4}),
+    ("--arc.layers_to_transform=[0, 1]", "options.layers_to_transform", [0, 1]),
+    ("--method=arc:share=none", "options.share", "none"),
+    ("--method=arc_att", "options.variant", "arc_att"),
+    ("--method=arc:variant=arc_att", "method", "arc_att"),
+    ("--method=lora:targets=[qkv, fc2]:r=2", "options.targets", ["qkv", "fc2"]),
+    ("--method=arc:optim.weight_decay=1e-2", "optim.weight_decay", 0.01),
     ("--optim.lr=1e-3", "optim.lr", 1e-3),
     ("--optim.head_lr=0", "optim.head_lr", 0),
     ("--engine.track=[]", "engine.track", []),
     ("--engine.track=[wandb,mlflow]", "engine.track", ["wandb", "mlflow"]),
     ("--engine.keep_checkpoint=true", "engine.keep_checkpoint", True),
-    ("--lora.targets=[qkv]", "lora.targets", ["qkv"]),
     ("--data.memory_gb=0.5", "data.memory_gb", 0.5),
     ("--image_size=96", "image_size", 96),
     ("--data.cache_dir=null", "data.cache_dir", None),
@@ -67,8 +73,7 @@ def test_yaml_is_complete_and_comes_back(tmp_path: Path) -> None:
     recipe = Recipe(
         data=DataConfig(path="photos", preset="vtab", workers=2),
         method="lora",
-        arc=ArcOptions(r=3),
-        lora=LoraOptions(targets=["qkv"]),
+        options=LoraOptions(targets=["qkv"]),
         optim=OptimConfig(lr=1e-5, projection_lr=0.5),
         engine=EngineConfig(track=[], precision="bf16"),
         image_size=64,
@@ -76,7 +81,8 @@ def test_yaml_is_complete_and_comes_back(tmp_path: Path) -> None:
     )
     write_recipe(tmp_path / "deep" / "recipe.yaml", recipe)
     assert read_recipe(tmp_path / "deep" / "recipe.yaml") == recipe
-    assert yaml.safe_load(recipe_to_yaml(recipe)) == asdict(recipe)
+    assert yaml.safe_load(recipe_to_yaml(recipe)) == recipe.to_dict()
+    assert "arc" not in recipe.to_dict()
 
 
 def test_print_config_is_a_complete_recipe(
@@ -86,7 +92,7 @@ def test_print_config_is_a_complete_recipe(
         parse("--data.path=photos", "--seed=4", "--print_config")
     assert stopped.value.code == 0
     printed = capsys.readouterr().out
-    assert set(yaml.safe_load(printed)) == set(Recipe.__dataclass_fields__)
+    assert set(yaml.safe_load(printed)) == {*Recipe.__dataclass_fields__, "arc"} - {"options"}
     assert parse(config(tmp_path, printed)) == parse("--data.path=photos", "--seed=4")
 
 
@@ -99,14 +105,22 @@ WRONG_FLAGS = [
     ("stray", "'stray' is not expected here: every value follows a flag"),
     (
         "--method=arcc",
-        "method is 'arcc': expected one of arc, arc_att, linear, full, bitfit, lnorm,",
+        "method is 'arcc': expected one of linear, bitfit, lnorm, lora, vera, vpt,",
     ),
     ("--method=arcc", "Did you mean 'arc' or 'arc_att'?"),
     ("--arc.r=a", "arc.r is 'a': expected a whole number."),
     ("--arc.r=1.5", "arc.r is '1.5': expected a whole number."),
-    ("--arc.r=0", "arc.r is 0: expected a whole number at least 1."),
-    ("--arc.dropout=1", "arc.dropout is 1.0: expected a number at least 0 and below 1."),
-    ("--arc=3", "arc is a section: expected keys of their own (r, dropout, bias)"),
+    ("--arc.r=0", "arc.r=0 is not a bottleneck width: expected an integer from 1"),
+    ("--arc.arc_dropout=1", "arc.arc_dropout=1 is out of range"),
+    ("--arc=3", "arc is a section: expected keys of their own (r, variant, arc_dropout,"),
+    ("--arc.share=rolle", "arc.share is 'rolle': expected one of role, all, none. Did you mean"),
+    ("--arc.rank_pattern={a: b}", "arc.rank_pattern is '{a: b}': expected keys and values"),
+    ("--method=arc:shr=none", "arc has no setting 'shr': expected some of r, variant,"),
+    ("--method=arc:share", "expected settings as arc:KEY=VALUE"),
+    ("--method=arc:share=x", "arc.share is 'x': expected one of role, all, none."),
+    ("--method=arc_att:variant=arc", "but arc_att stands for 'arc_att': take it out"),
+    ("--method=linear:r=3", "linear has no setting 'r'"),
+    ("--method=peft:nowhere.yaml", "peft:nowhere.yaml: there is no such file"),
     ("--data=photos", "data is a section: expected keys of their own (path, preset"),
     ("--lora.r=0", "lora.r is 0"),
     ("--lora.alpha=0", "lora.alpha is 0"),
@@ -114,19 +128,19 @@ WRONG_FLAGS = [
     ("--lora.targets=[]", "lora.targets is empty: expected names of linear layers"),
     ("--lora.targets=qkv", "lora.targets is 'qkv': expected a list, as [a, b]."),
     ("--optim.lr=a", "optim.lr is 'a': expected a number."),
-    ("--optim.lr=0", "optim.lr is 0.0: expected a number above 0."),
-    ("--optim.lr=-1", "optim.lr is -1.0: expected a number above 0."),
+    ("--optim.lr=0", "optim.lr is 0: expected a number above 0."),
+    ("--optim.lr=-1", "optim.lr is -1: expected a number above 0."),
     ("--optim.lr=.inf", "optim.lr is inf: expected a finite number above 0."),
     ("--optim.lr=.nan", "optim.lr is nan: expected a finite number above 0."),
     ("--optim.lr", "--optim.lr has no value after it: expected a number."),
-    ("--optim.weight_decay=-1", "optim.weight_decay is -1.0: expected a number at least 0."),
+    ("--optim.weight_decay=-1", "optim.weight_decay is -1: expected a number at least 0."),
     ("--optim.warmup=1.1", "optim.warmup is 1.1: expected a number at least 0 and at most 1."),
-    ("--optim.clip_grad=-1", "optim.clip_grad is -1.0"),
-    ("--optim.head_lr=-1", "optim.head_lr is -1.0"),
+    ("--optim.clip_grad=-1", "optim.clip_grad is -1"),
+    ("--optim.head_lr=-1", "optim.head_lr is -1"),
     ("--engine.epochs=0", "engine.epochs is 0: expected a whole number at least 1."),
     ("--engine.batch_size=0", "engine.batch_size is 0"),
     ("--engine.accumulate=0", "engine.accumulate is 0"),
-    ("--engine.label_smoothing=1", "engine.label_smoothing is 1.0"),
+    ("--engine.label_smoothing=1", "engine.label_smoothing is 1"),
     ("--engine.validate_every=-1", "engine.validate_every is -1"),
     ("--engine.checkpoint_every=-1", "engine.checkpoint_every is -1"),
     ("--engine.keep_checkpoint=maybe", "engine.keep_checkpoint is 'maybe': expected true or false"),
@@ -141,16 +155,19 @@ WRONG_FLAGS = [
     ("--data.preset=vtb", "Did you mean 'vtab' or 'vtab-raw'?"),
     ("--data.on_bad=skp", "data.on_bad is 'skp': expected one of error, skip. Did you mean 'skip'"),
     ("--data.fit_on=test", "data.fit_on is 'test': expected one of train, trainval."),
-    ("--data.memory_gb=0", "data.memory_gb is 0.0: expected a number above 0."),
-    ("--data.val_fraction=1", "data.val_fraction is 1.0"),
-    ("--data.test_fraction=-1", "data.test_fraction is -1.0"),
+    ("--data.memory_gb=0", "data.memory_gb is 0: expected a number above 0."),
+    ("--data.val_fraction=1", "data.val_fraction is 1"),
+    ("--data.test_fraction=-1", "data.test_fraction is -1"),
     ("--data.workers=0", "data.workers is 0"),
     ("--data.split_seed=-1", "data.split_seed is -1"),
     ("--seed=x", "seed is 'x': expected a whole number."),
     ("--seed=-1", "seed is -1: expected a whole number at least 0"),
     ("--image_size=0", "image_size is 0: expected a whole number at least 1."),
-    ("--drop_path=1", "drop_path is 1.0: expected a number at least 0 and below 1."),
-    ("--config=nowhere.yaml", "nowhere.yaml' isn't there: expected a recipe in YAML."),
+    ("--drop_path=1", "drop_path is 1: expected a number at least 0 and below 1."),
+    (
+        "--config=nowhere.yaml",
+        "'nowhere.yaml' isn't there: expected a YAML file or a shipped recipe",
+    ),
 ]
 
 
@@ -177,14 +194,14 @@ WRONG_YAML = [
     (PATH + "optim: 3\n", "optim is 3: expected keys of their own (lr, "),
     (PATH + "engine: {epochs: a}\n", "engine.epochs is 'a': expected a whole number."),
     (PATH + "engine: {epochs: 0}\n", "engine.epochs is 0: expected a whole number at least 1."),
-    (PATH + "method: arcc\n", "method is 'arcc': expected one of arc"),
+    (PATH + "method: arcc\n", "method is 'arcc': expected one of linear"),
     (PATH + "seed: null\n", "seed is null: expected a whole number."),
-    ("data: {path: 3}\n", "data.path is '3': expected text."),
-    ("data: photos\n", "data is a section: expected keys of their own"),
+    ("data: {path: 3}\n", "data.path is 3: expected text."),
+    ("data: photos\n", "data is 'photos': expected keys of their own"),
     ("data: {preset: vtab}\n", "data.path is missing: give the images with --data.path FOLDER"),
-    ("", "the config file is empty: expected a recipe in YAML"),
-    ("[1, 2]\n", "the config file holds '[1, 2]': expected a recipe in YAML"),
-    ("a: b: c\n", "the config file isn't YAML (mapping values are not allowed"),
+    ("", "recipe.yaml is empty: expected keys"),
+    ("[1, 2]\n", "recipe.yaml holds '[1, 2]': expected keys"),
+    ("a: b: c\n", "recipe.yaml isn't YAML (mapping values are not allowed"),
 ]
 
 

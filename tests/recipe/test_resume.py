@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 EPOCHS = 24
 # Dropout draws from the global generator, and warm-up and cosine go by steps over the whole run.
-FLAGS = (f"--engine.epochs={EPOCHS}", "--arc.dropout=0.3", "--data.preset=fgvc")
+FLAGS = (f"--engine.epochs={EPOCHS}", "--arc.arc_dropout=0.3", "--data.preset=fgvc")
 
 
 class Stopped(BaseException):

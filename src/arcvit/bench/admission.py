@@ -1,6 +1,6 @@
 """Whether a task's data can give a result: looked through by content once, the same ever after.
 
-What was found is left in ``task.json``: the counts, the warnings that the report repeats, and a
+What was found is left in ``data.json``: the counts, the warnings that the report repeats, and a
 fingerprint, so that runs on other images or labels never stand in the same row.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from arcvit.bench.run_files import TASK_FILE
+from arcvit.bench.run_files import DATA_FILE
 from arcvit.bench.suite import SuiteTask
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
@@ -39,7 +39,7 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
     """
     opened = open_recipe_task(recipe)
     fingerprint = _fingerprint(opened)
-    file = folder / TASK_FILE
+    file = folder / DATA_FILE
     if file.is_file():
         if read_json(file).get("fingerprint") == fingerprint:
             return

@@ -1,10 +1,12 @@
-"""The finished runs below a folder, by task and method. No torch."""
+"""The finished runs below a folder, by task and row. No torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arcvit.bench.run_files import FAILURES_FILE, SUITE_FILE, TASK_FILE
+from arcvit.bench.chosen import Chosen, chosen_in
+from arcvit.bench.rows import RowName
+from arcvit.bench.run_files import DATA_FILE, FAILURES_FILE, SUITE_FILE
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
 from arcvit.core.metrics import learned_nothing, read_metrics
@@ -32,17 +34,19 @@ class Collected:
         suite: name of the suite.
         benchmark: whether it is one of the benchmarks, with published figures.
         groups: the group of each task, in the order of the table.
-        methods: the methods, in the order of the table.
-        runs: finished runs by task and method, in the order of their seeds.
+        rows: methods and backbones, in the order of the table.
+        runs: finished runs by task and row, in the order of their seeds.
+        chosen: what searches chose.
         warnings: what is odd about the data of a task or its runs, by task.
-        failures: why a task and method couldn't be finished.
+        failures: why a task and row couldn't be finished.
     """
 
     suite: str
     benchmark: bool
     groups: dict[str, str]
-    methods: tuple[str, ...]
+    rows: tuple[RowName, ...]
     runs: dict[tuple[str, str], tuple[FinishedRun, ...]]
+    chosen: Chosen
     warnings: dict[str, list[str]]
     failures: dict[tuple[str, str], str]
 
@@ -63,42 +67,50 @@ def collect(folder: Path) -> Collected:
             f"{str(folder)!r} holds no bench: expected {SUITE_FILE} in it; arcvit bench writes one"
             " with its runs."
         )
-    suite = _read(folder / SUITE_FILE, {"suite": str, "groups": dict, "methods": list})
+    suite = _read(folder / SUITE_FILE, {"suite": str, "groups": dict, "rows": list})
     groups: dict[str, str] = suite["groups"]
+    rows = tuple(RowName(**row) for row in suite["rows"])
     runs: dict[tuple[str, str], tuple[FinishedRun, ...]] = {}
+    chosen: dict[str, dict[str, Any]] = {}
     warnings: dict[str, list[str]] = {}
     failures: dict[tuple[str, str], str] = {}
     for task in groups:
         warnings[task] = []
-        if (folder / task / TASK_FILE).is_file():
-            warnings[task] += _read(folder / task / TASK_FILE, {"warnings": list})["warnings"]
+        if (folder / task / DATA_FILE).is_file():
+            warnings[task] += _read(folder / task / DATA_FILE, {"warnings": list})["warnings"]
         if (folder / task / FAILURES_FILE).is_file():
             found = read_json(folder / task / FAILURES_FILE)
-            failures |= {(task, method): reason for method, reason in found.items()}
-        for method in suite["methods"]:
+            failures |= {(task, row): reason for row, reason in found.items()}
+        of_task: list[tuple[RowName, FinishedRun]] = []
+        for row in rows:
+            place = folder / task / row.folder
             finished = [
                 FinishedRun(folder=file.parent, result=read_result(file.parent))
-                for file in (folder / task / method).glob(f"seed-*/{RESULT_FILE}")
+                for file in place.glob(f"seed-*/{RESULT_FILE}")
             ]
             if finished:
                 finished.sort(key=lambda run: run.result.seed)
-                runs[task, method] = tuple(finished)
-        of_task = [run for method in suite["methods"] for run in runs.get((task, method), ())]
-        skipped = max((run.result.skipped_images for run in of_task), default=0)
+                runs[task, str(row)] = tuple(finished)
+                of_task += [(row, run) for run in finished]
+            settings = chosen_in(place)
+            if settings is not None:
+                chosen.setdefault(task, {})[str(row)] = settings
+        skipped = max((run.result.skipped_images for _, run in of_task), default=0)
         if skipped:
             warnings[task].append(f"{skipped:,} unreadable images were left out of the runs")
-        for run in of_task:
+        for row, run in of_task:
             complaint = learned_nothing(read_metrics(run.folder), run.result.classes)
             if complaint is not None:
-                warnings[task].append(f"{run.result.method} seed {run.result.seed} {complaint}")
+                warnings[task].append(f"{row} seed {run.result.seed} {complaint}")
     if not runs:
         raise UserError(f"{str(folder)!r} holds no finished run yet: let arcvit bench finish one.")
     return Collected(
         suite=suite["suite"],
         benchmark=bool(suite.get("benchmark")),
         groups=groups,
-        methods=tuple(suite["methods"]),
+        rows=rows,
         runs=runs,
+        chosen=chosen,
         warnings={task: found for task, found in warnings.items() if found},
         failures=failures,
     )

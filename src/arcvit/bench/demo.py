@@ -22,10 +22,10 @@ from arcvit.recipe.execute import execute
 from arcvit.recipe.images import decode_split
 from arcvit.recipe.load import LoadedRun, load_run
 from arcvit.recipe.prepare import open_recipe_task
-from arcvit.recipe.recipe import Method, Recipe
+from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import Run
 
-METHODS: tuple[Method, ...] = ("linear", "arc_att", "arc")
+METHODS: tuple[str, ...] = ("linear", "arc_att", "arc")
 EPOCHS = 20
 _PHOTOS = 12
 _HEADER = ("method", "adapter", "head", "test accuracy", "seconds", "adapter file")
@@ -102,7 +102,7 @@ def run_demo(
     return Demo(results=results, fold_difference=fold_difference, page=page)
 
 
-def demo_recipe(method: Method, *, seed: int, epochs: int) -> Recipe:
+def demo_recipe(method: str, *, seed: int, epochs: int) -> Recipe:
     """What the demo does with a method: the defaults, on all bundled training photos."""
     photos = str(resources.files("arcvit") / "assets" / "grocery")
     return Recipe(
@@ -148,7 +148,7 @@ def _fold_difference(run: LoadedRun, images: ImageBank, adapted: Tensor) -> floa
 
 
 def _photos(
-    test: ImageBank, stride: int, classes: Sequence[str], logits: Mapping[Method, Tensor]
+    test: ImageBank, stride: int, classes: Sequence[str], logits: Mapping[str, Tensor]
 ) -> list[dict[str, object]]:
     shown: list[dict[str, object]] = []
     for index in range(stride // 2, stride * _PHOTOS, stride):

@@ -21,7 +21,7 @@ def accuracy_against_size(rows: Sequence[Row]) -> bytes | None:
     if not points:
         return None
     figure, axes = _figure(8.4, 4.4)
-    colours = _colours([row.method for row, *_ in points if not row.published])
+    colours = _colours([row.label for row, *_ in points if not row.published])
     markers = itertools.cycle("sDv^<>pPX*h")
     for row, mean, total in points:
         axes.errorbar(
@@ -33,8 +33,8 @@ def accuracy_against_size(rows: Sequence[Row]) -> bytes | None:
             capsize=3,
             markersize=8,
             markerfacecolor="none" if row.published else None,
-            color="gray" if row.published else colours[row.method],
-            label=f"{row.method} (published)" if row.published else row.method,
+            color="gray" if row.published else colours[row.label],
+            label=row.label,
         )
     axes.set_xscale("log")
     axes.margins(x=0.1, y=0.15)
@@ -46,14 +46,14 @@ def accuracy_against_size(rows: Sequence[Row]) -> bytes | None:
 
 
 def difference_to_linear(rows: Sequence[Row]) -> bytes | None:
-    """Each method's accuracy on each task, less the linear probe's: a heat map with its numbers."""
+    """Accuracy on each task, less that of the linear probe on the same backbone: a heat map."""
     ours = [row for row in rows if not row.published]
-    linear = next((row for row in ours if row.method == "linear"), None)
-    others = [row for row in ours if row.method != "linear" and row.seeds]
-    if linear is None or not others:
+    probes = {row.backbone: row for row in ours if row.method == "linear"}
+    others = [r for r in ours if r.method != "linear" and r.seeds and r.backbone in probes]
+    if not others:
         return None
-    tasks = list(linear.tasks)
-    grid = np.array([[_difference(row, linear, task) for task in tasks] for row in others])
+    tasks = list(others[0].tasks)
+    grid = np.array([[_difference(r, probes[r.backbone], task) for task in tasks] for r in others])
     if np.isnan(grid).all():
         return None
     limit = float(np.nanmax(np.abs(grid))) or 1.0
@@ -65,31 +65,32 @@ def difference_to_linear(rows: Sequence[Row]) -> bytes | None:
             text = axes.text(column, line, f"{value:+.1f}", color=colour, fontsize="small")
             text.set(ha="center", va="center")
     axes.set_xticks(range(len(tasks)), tasks, rotation=35, ha="right")
-    axes.set_yticks(range(len(others)), [row.method for row in others])
+    axes.set_yticks(range(len(others)), [row.label for row in others])
     figure.colorbar(shown, ax=axes, label="points")
     return _png(figure)
 
 
 def learning_curves(collected: Collected) -> bytes:
     """Training accuracy by epoch, a panel a task with runs, of the first seed."""
-    tasks = [t for t in collected.tasks if any((t, m) in collected.runs for m in collected.methods)]
+    names = [str(row) for row in collected.rows]
+    tasks = [t for t in collected.tasks if any((t, row) in collected.runs for row in names)]
     columns = min(4, len(tasks))
     lines = -(-len(tasks) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.6 * lines), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, squeeze=False).flat
-    colours = _colours(collected.methods)
+    colours = _colours(names)
     for task, axes in zip(tasks, panels, strict=False):
-        for method in collected.methods:
-            runs = collected.runs.get((task, method), ())
+        for name in names:
+            runs = collected.runs.get((task, name), ())
             epochs = read_metrics(runs[0].folder) if runs else []
             if not epochs:
                 continue
             axes.plot(
                 [epoch["epoch"] for epoch in epochs],
                 [100 * epoch["train_accuracy"] for epoch in epochs],
-                color=colours[method],
-                label=method,
+                color=colours[name],
+                label=name,
                 marker="." if len(epochs) < 6 else None,
             )
         axes.set_title(task, fontsize="small")
@@ -98,7 +99,7 @@ def learning_curves(collected: Collected) -> bytes:
     for axes in list(panels):
         axes.set_axis_off()
     lines_of = {str(line.get_label()): line for axes in figure.axes for line in axes.lines}
-    shown = {method: lines_of[method] for method in collected.methods if method in lines_of}
+    shown = {name: lines_of[name] for name in names if name in lines_of}
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=6, fontsize="small")
     figure.supylabel("training accuracy (%)", fontsize="small")
     return _png(figure)
@@ -152,13 +153,13 @@ def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> bytes:
     return _png(figure)
 
 
-def _colours(methods: Sequence[str]) -> dict[str, tuple[float, ...]]:
+def _colours(names: Sequence[str]) -> dict[str, tuple[float, ...]]:
     """A colour for each, different ones for up to twenty: the ten strong ones first."""
     import matplotlib
 
     pairs = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
     every = [*pairs[::2], *pairs[1::2]]
-    return {method: every[index % len(every)] for index, method in enumerate(methods)}
+    return {name: every[index % len(every)] for index, name in enumerate(names)}
 
 
 def _difference(row: Row, linear: Row, task: str) -> float:

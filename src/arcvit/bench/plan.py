@@ -52,12 +52,11 @@ class Cost:
 
 
 def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
-    """Print the plan of all tasks and methods, and its totals."""
-    first = bench.recipe_for(bench.suite.tasks[0], "-", bench.methods[0], 0)
+    """Print the plan of all tasks and rows, and its totals."""
+    first = bench.recipe_for(bench.suite.tasks[0], "-", bench.rows[0], 0)
     speed = _speed(first)
     efficiency = EFFICIENCY.get(choose_device(first.engine.device), OTHER_EFFICIENCY)
-    table = Table("task", "method", "classes", "adapter", "+ head", "runs", "time", "memory")
-    costs: dict[str, Cost] = {}
+    table = Table("task", "row", "classes", "adapter", "+ head", "runs", "time", "memory")
     runs, seconds, unknown = 0, 0.0, 0
     for task in bench.suite.tasks:
         try:
@@ -65,22 +64,22 @@ def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
         except UserError as error:
             table.add_row(task.name, "", "", str(error))
             continue
-        for method in bench.methods:
-            recipe = bench.recipe_for(task, task.path, method, bench.seeds[0])
-            trials = len(bench.space[method]) if bench.space else 0
+        for row in bench.rows:
+            recipe = bench.recipe_for(task, task.path, row, bench.seeds[0])
+            trials = len(bench.trials(row))
             runs += trials + len(bench.seeds)
             try:
-                cost = costs.setdefault(_key(recipe), _cost(recipe))
+                cost = _cost(recipe)
             except UserError as error:
-                table.add_row(task.name, method, "", str(error))
+                table.add_row(task.name, str(row.name), "", str(error))
                 continue
-            row = [task.name, method, "?", f"{cost.adapter:,}", "?"]
+            cells = [task.name, str(row.name), "?", f"{cost.adapter:,}", "?"]
             spent = "?"
             if sizes is None:
                 unknown += 1
             else:
                 classes, train, trainval, test = sizes
-                row[2:5] = [
+                cells[2:5] = [
                     f"{classes:,}",
                     f"{cost.adapter:,}",
                     f"{cost.adapter + (cost.width + 1) * classes:,}",
@@ -91,7 +90,7 @@ def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
                 seconds += took
                 spent = _span(took)
             table.add_row(
-                *row, f"{trials}+{len(bench.seeds)}", spent, f"{cost.memory / 1e9:.1f} GB"
+                *cells, f"{trials}+{len(bench.seeds)}", spent, f"{cost.memory / 1e9:.1f} GB"
             )
     console.print(table)
     left = f"; {unknown} rows without data aren't counted" if unknown else ""
@@ -102,7 +101,7 @@ def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
         f" {efficiency:.0%} of it reached; decoding of images isn't counted."
         " Memory is that of a training step in fp32.",
     )
-    keys = {key for trials in (bench.space or {}).values() for key in trials[0]}
+    keys = {key for row in bench.rows for trial in bench.trials(row)[:1] for key in trial}
     others = sorted(key for key in keys if not key.startswith("optim."))
     if others:
         _say(console, f"What a search over {', '.join(others)} changes isn't counted.")
@@ -114,11 +113,7 @@ def _key(recipe: Recipe) -> str:
         recipe.backbone,
         recipe.image_size,
         recipe.method,
-        recipe.arc,
-        recipe.lora,
-        recipe.vera,
-        recipe.vpt,
-        recipe.adaptformer,
+        recipe.options,
         recipe.engine.batch_size,
     )
     return repr(parts)
@@ -141,7 +136,7 @@ def _cost(recipe: Recipe) -> Cost:
         images = torch.empty(batch, 3, *backbone.input_size)
     inner = getattr(model, "base_model", None)
     head = (model if inner is None else inner.model).get_submodule(backbone.head)
-    parts = parameters_by_part(model, head)
+    parts = parameters_by_part(model, head, recipe.spec.parts)
     trained = sum(map(count, parts.values()))
     adapter = trained - count(parts["head"])
     # The head's input width; the wrapper of PEFT holds the layer itself.
@@ -188,7 +183,7 @@ def _operations(
 ) -> float:
     train, trainval, test = sizes
     epochs = recipe.engine.epochs
-    fixed = recipe.method == "linear" and recipe.data.augment == "none"
+    fixed = cost.adapter == 0 and recipe.data.augment == "none"
     # Features of a linear probe on images that don't change are computed once.
     per_image = cost.forward if fixed else cost.step * epochs
     search = trials * (train * per_image + (trainval - train) * cost.forward)

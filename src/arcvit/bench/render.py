@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from arcvit.bench.table import Cell, Row
 
-PUBLISHED = "published, ViT-B/16"
+_TEXT = 3
+"""Columns of text before those of numbers."""
 
 
 def header(rows: Sequence[Row]) -> list[str]:
     """Titles of the columns."""
     return [
         "method",
+        "backbone",
         "source",
         *rows[0].tasks,
         *(f"mean {group}" for group in rows[0].groups),
@@ -29,7 +31,8 @@ def cells(row: Row, plus_minus: str = "±") -> list[str]:
     """A row as text, in the order of :func:`header`."""
     return [
         row.method,
-        PUBLISHED if row.published else f"ours, {row.seeds} seed{'s' if row.seeds != 1 else ''}",
+        row.backbone or "-",
+        "published" if row.published else f"{row.seeds} seed{'s' if row.seeds != 1 else ''}",
         *(_text(cell, plus_minus) for cell in row.tasks.values()),
         *(_text(cell, plus_minus) for cell in row.groups.values()),
         _text(row.mean, plus_minus),
@@ -44,7 +47,7 @@ def cells(row: Row, plus_minus: str = "±") -> list[str]:
 def markdown(rows: Sequence[Row], warnings: Sequence[str]) -> str:
     """A Markdown table, with the warnings below it."""
     titles = header(rows)
-    lines = [titles, ["---"] * 2 + ["---:"] * (len(titles) - 2), *map(cells, rows)]
+    lines = [titles, ["---"] * _TEXT + ["---:"] * (len(titles) - _TEXT), *map(cells, rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     notes = "".join(f"\n- **Warning:** {warning}" for warning in warnings)
     return f"{table}\n{notes and notes + chr(10)}"
@@ -55,9 +58,9 @@ def csv_text(rows: Sequence[Row], warnings: Sequence[str]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     titles = header(rows)
-    measured = titles[2:-4]
+    measured = titles[_TEXT:-4]
     both = [title for name in measured for title in (name, f"{name} std")]
-    writer.writerow([*titles[:2], *both, "adapter", "with head", *titles[-2:], "warnings"])
+    writer.writerow([*titles[:_TEXT], *both, "adapter", "with head", *titles[-2:], "warnings"])
     for row in rows:
         found = [*row.tasks.values(), *row.groups.values(), row.mean, row.group_mean]
         values: list[object] = []
@@ -65,14 +68,14 @@ def csv_text(rows: Sequence[Row], warnings: Sequence[str]) -> str:
             values += ["", ""] if cell is None else [round(cell.mean, 3), _plain(cell.std)]
         sizes = [_plain(v) for v in (row.adapter, row.total, row.seconds, row.memory)]
         told = "" if row.published else "; ".join(warnings)
-        writer.writerow([*cells(row)[:2], *values, *sizes, told])
+        writer.writerow([*cells(row)[:_TEXT], *values, *sizes, told])
     return stream.getvalue()
 
 
 def latex(rows: Sequence[Row], warnings: Sequence[str]) -> str:
     """A LaTeX table (booktabs), with the warnings below it."""
     titles = header(rows)
-    lines = [r"\begin{tabular}{ll" + "r" * (len(titles) - 2) + "}", r"\toprule"]
+    lines = [r"\begin{tabular}{" + "l" * _TEXT + "r" * (len(titles) - _TEXT) + "}", r"\toprule"]
     lines += [" & ".join(map(_escaped, titles)) + r" \\", r"\midrule"]
     for before, row in zip([None, *rows], rows, strict=False):
         if before is not None and before.published and not row.published:

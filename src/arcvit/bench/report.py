@@ -4,6 +4,7 @@ from pathlib import Path
 
 from arcvit.bench import pictures
 from arcvit.bench.adapter_views import read_sites
+from arcvit.bench.chosen import SETTINGS_FILE, settings_text
 from arcvit.bench.collect import Collected, collect
 from arcvit.bench.page import data_uri, write_page
 from arcvit.bench.render import cells, csv_text, header, latex, markdown
@@ -13,7 +14,9 @@ from arcvit.core.files import write_text
 
 
 def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
-    """Write ``table.md``, ``table.csv``, ``table.tex`` and ``index.html``.
+    """Write ``table.md``, ``table.csv``, ``table.tex`` and ``index.html``, and ``settings.yaml``.
+
+    The settings are those that searches chose; ``arcvit bench --settings`` runs them again.
 
     Args:
         folder: what ``arcvit bench`` wrote.
@@ -34,6 +37,8 @@ def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
         "table.csv": csv_text(rows, warnings),
         "table.tex": latex(rows, warnings),
     }
+    if collected.chosen:
+        texts[SETTINGS_FILE] = settings_text(collected.chosen)
     for name, text in texts.items():
         write_text(out / name, text)
     _write_page(out / "index.html", collected, rows, warnings)
@@ -41,7 +46,7 @@ def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
 
 
 def _write_page(file: Path, collected: Collected, rows: list[Row], warnings: list[str]) -> None:
-    best = _best_method(rows)
+    best = _best_row(rows)
     worst = worst_task(collected, best)
     shown = [
         ("Accuracy against parameters", pictures.accuracy_against_size(rows), ""),
@@ -70,20 +75,20 @@ def _write_page(file: Path, collected: Collected, rows: list[Row], warnings: lis
         rules=sorted({result.selection for result in results}),
         epochs=sorted({result.epochs for result in results}),
         seeds=sorted({result.seed for result in results}),
-        benchmark=collected.benchmark,
+        published=any(row.published for row in rows),
         version=first.arcvit_version,
         versions=", ".join(f"{name} {number}" for name, number in first.versions.items()),
     )
 
 
 def _adapter_pictures(collected: Collected) -> list[tuple[str, bytes, str]]:
-    """Of the first finished ARC run: coefficients and singular values."""
-    for method in ("arc", "arc_att"):
+    """Of the first finished run of ARC: coefficients and singular values."""
+    for row in collected.rows:
         for task in collected.tasks:
-            runs = collected.runs.get((task, method), ())
+            runs = collected.runs.get((task, str(row)), ())
             sites = read_sites(runs[0].folder) if runs else []
             if sites:
-                where = f"{method} on {task}, seed {runs[0].result.seed}."
+                where = f"{row}, {task}, seed {runs[0].result.seed}."
                 update = "D diag(c) Dᵀ, which folding multiplies onto the weights."
                 return [
                     ("Re-scaling coefficients by site", pictures.coefficients(sites), where),
@@ -99,25 +104,25 @@ def _adapter_pictures(collected: Collected) -> list[tuple[str, bytes, str]]:
 def _confusion(worst: Worst | None) -> list[tuple[str, bytes, str]]:
     if worst is None:
         return []
-    title = f"{worst.task}, {worst.method}"
+    title = f"{worst.task}, {worst.row}"
     picture = pictures.confusion(worst.counts, worst.classes, title)
-    return [("Confusion of the worst task", picture, "Of the best method, first seed.")]
+    return [("Confusion of the worst task", picture, "Of the best row, first seed.")]
 
 
-def _best_method(rows: list[Row]) -> str:
-    """Ours with the highest mean; where no method has all tasks, the last one."""
+def _best_row(rows: list[Row]) -> str:
+    """Ours with the highest mean; where no row has all tasks, the last one."""
     ours = [row for row in rows if not row.published]
-    complete = [(row.mean.mean, row.method) for row in ours if row.mean is not None]
-    return max(complete)[1] if complete else [row for row in ours if row.seeds][-1].method
+    complete = [(row.mean.mean, row.label) for row in ours if row.mean is not None]
+    return max(complete)[1] if complete else [row for row in ours if row.seeds][-1].label
 
 
 def _warnings(collected: Collected) -> list[str]:
     found = [f"{task}: {text}" for task, texts in collected.warnings.items() for text in texts]
-    cells = [(task, method) for task in collected.tasks for method in collected.methods]
+    cells = [(task, str(row)) for task in collected.tasks for row in collected.rows]
     empty = [cell for cell in cells if cell not in collected.runs]
     reasons: dict[str, list[str]] = {}
-    for task, method in collected.failures:
-        reasons.setdefault(collected.failures[task, method], []).append(f"{method} on {task}")
+    for (task, row), reason in collected.failures.items():
+        reasons.setdefault(reason, []).append(f"{row} on {task}")
     found += [f"{', '.join(where)} failed: {reason}" for reason, where in reasons.items()]
     if empty:
         found.append(

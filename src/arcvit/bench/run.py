@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from arcvit.bench.admission import admit
+from arcvit.bench.rows import BenchRow
 from arcvit.bench.run_files import FAILURES_FILE, SUITE_FILE
 from arcvit.bench.suite import SuiteTask, locate
 from arcvit.bench.trials import Bench
@@ -17,27 +18,27 @@ from arcvit.core.metrics import learned_nothing, read_metrics
 from arcvit.core.result import read_result
 from arcvit.recipe.execute import execute
 from arcvit.recipe.run import Run
-from arcvit.sweep.choose import choose_settings
-from arcvit.sweep.space import Settings, label
+from arcvit.sweep.choose import CHOICE_FILE, choose_settings
+from arcvit.sweep.space import label
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A task and method that couldn't be finished.
+    """A task and row that couldn't be finished.
 
     Attributes:
         task: name of the task.
-        method: the method.
+        row: method and backbone.
         reason: the sentence that says why.
     """
 
     task: str
-    method: str
+    row: str
     reason: str
 
 
 def run_bench(bench: Bench, root: Path | None, out: Path, console: Console) -> list[Failure]:
-    """Run what isn't finished yet, below ``out/TASK/METHOD``; what failed.
+    """Run what isn't finished yet, below ``out/TASK/ROW``; what failed.
 
     A finished run is never run again; an unfinished one is resumed. Whatever goes wrong with a task
     or a method is left in its ``failures.json``, and the rest goes on.
@@ -50,28 +51,28 @@ def run_bench(bench: Bench, root: Path | None, out: Path, console: Console) -> l
     failures = []
     for task in bench.suite.tasks:
         found = _run_task(bench, task, places[task.name], out / task.name, console)
-        _record_failures(found, bench.methods, out / task.name)
-        failures += [Failure(task=task.name, method=m, reason=r) for m, r in found.items()]
+        _record_failures(found, bench, out / task.name)
+        failures += [Failure(task=task.name, row=row, reason=why) for row, why in found.items()]
     return failures
 
 
 def _run_task(
     bench: Bench, task: SuiteTask, path: Path, folder: Path, console: Console
 ) -> dict[str, str]:
-    """Run each method; the reason by method of what failed."""
+    """Run each row; the reason by row of what failed."""
     try:
-        admit(task, bench.recipe_for(task, path, bench.methods[0], bench.seeds[0]), folder, console)
+        admit(task, bench.recipe_for(task, path, bench.rows[0], bench.seeds[0]), folder, console)
     except Exception as error:  # whatever it is, the other tasks go on
         reason = _reason(error)
         _say(console, f"{task.name} failed: {reason}")
-        return dict.fromkeys(bench.methods, reason)
+        return {str(row.name): reason for row in bench.rows}
     failed = {}
-    for method in bench.methods:
+    for row in bench.rows:
         try:
-            _run_method(bench, task, path, method, folder / method, console)
-        except Exception as error:  # whatever it is, the other methods go on
-            failed[method] = _reason(error)
-            _say(console, f"{task.name} {method} failed: {failed[method]}")
+            _run_row(bench, task, path, row, folder / row.name.folder, console)
+        except Exception as error:  # whatever it is, the other rows go on
+            failed[str(row.name)] = _reason(error)
+            _say(console, f"{task.name} {row.name} failed: {_reason(error)}")
     return failed
 
 
@@ -82,17 +83,19 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _run_method(
-    bench: Bench, task: SuiteTask, path: Path, method: str, folder: Path, console: Console
+def _run_row(
+    bench: Bench, task: SuiteTask, path: Path, row: BenchRow, folder: Path, console: Console
 ) -> None:
     first = bench.seeds[0]
-    settings: Settings = {}
-    if bench.space is not None:
-        trials = ((s, bench.recipe_for(task, path, method, first, s)) for s in bench.space[method])
+    settings = bench.chosen(task, row)
+    if bench.settings is not None:
+        write_json(folder / "search" / CHOICE_FILE, {"settings": dict(settings), "trials": []})
+    if bench.trials(row):
+        trials = ((s, bench.recipe_for(task, path, row, first, s)) for s in bench.trials(row))
         settings = choose_settings(trials, folder / "search", console)
     chosen = label(settings)
     for seed in bench.seeds:
-        recipe = bench.recipe_for(task, path, method, seed, settings)
+        recipe = bench.recipe_for(task, path, row, seed, settings)
         run = Run(recipe, folder / f"seed-{recipe.seed}", keep_predictions=True)
         if run.is_finished:
             run.check_same()
@@ -106,25 +109,26 @@ def _run_method(
         shown = "-" if result.test_accuracy is None else f"{result.test_accuracy:.1%}"
         _say(
             console,
-            f"{task.name} {method} seed {seed} {chosen or f'lr {recipe.optim.lr:g}'}: test {shown},"
-            f" {state} ({sum(result.seconds.values()):.0f} s)",
+            f"{task.name} {row.name} seed {seed} {chosen or f'lr {recipe.optim.lr:g}'}:"
+            f" test {shown}, {state} ({sum(result.seconds.values()):.0f} s)",
         )
         complaint = learned_nothing(read_metrics(run.folder), result.classes)
         if complaint is not None:
-            _say(console, f"warning: {task.name} {method} seed {seed} {complaint}")
+            _say(console, f"warning: {task.name} {row.name} seed {seed} {complaint}")
 
 
-def _record_failures(failed: dict[str, str], methods: tuple[str, ...], folder: Path) -> None:
-    """Leave the reasons for the report; those of methods that weren't run now stay."""
+def _record_failures(failed: dict[str, str], bench: Bench, folder: Path) -> None:
+    """Leave the reasons for the report; those of rows that weren't run now stay."""
     file = folder / FAILURES_FILE
     earlier: dict[str, str] = read_json(file) if file.is_file() else {}
-    kept = {m: reason for m, reason in earlier.items() if m not in methods} | failed
+    now = {str(row.name) for row in bench.rows}
+    kept = {row: reason for row, reason in earlier.items() if row not in now} | failed
     if kept != earlier:
         write_json(file, kept)
 
 
 def _write_suite(bench: Bench, out: Path) -> None:
-    """Leave what the report needs; tasks and methods of earlier calls stay in the table."""
+    """Leave what the report needs; tasks and rows of earlier calls stay in the table."""
     file = out / SUITE_FILE
     suite = bench.suite
     named = {"suite": suite.name, "benchmark": suite.benchmark}
@@ -136,9 +140,10 @@ def _write_suite(bench: Bench, out: Path) -> None:
     groups = dict(earlier.get("groups", {})) | {t.name: t.group for t in suite.tasks}
     order = [name for name in suite.order if name in groups]
     order += [name for name in groups if name not in order]
-    methods = dict.fromkeys([*earlier.get("methods", []), *bench.methods])
+    rows = earlier.get("rows", [])
+    rows += [row.name.to_dict() for row in bench.rows if row.name.to_dict() not in rows]
     groups = {name: groups[name] for name in order}
-    write_json(file, {**named, "groups": groups, "methods": list(methods)})
+    write_json(file, {**named, "groups": groups, "rows": rows})
 
 
 def _say(console: Console, line: str) -> None:

@@ -1,14 +1,16 @@
-"""The paper's table: a row a method, a column a task, group means, both overall means. No torch."""
+"""The paper's table: a row a method and backbone, a column a task, and means. No torch."""
 
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import PurePath
 from typing import Any
 
 import yaml
 
 from arcvit.bench.collect import Collected, FinishedRun
+from arcvit.bench.rows import RowName
 from arcvit.data.catalogue import suite_tasks
 
 
@@ -34,7 +36,9 @@ class Row:
     """A method's line.
 
     Attributes:
-        method: its name.
+        label: what it is called in pictures and messages.
+        method: the method, with settings of its own.
+        backbone: the backbone it is put on.
         published: whether it is from a paper and not run here.
         tasks: accuracy by task; None: not known.
         groups: mean of each group; None: not all of its tasks are known.
@@ -47,7 +51,9 @@ class Row:
         seeds: how many seeds a task has at least.
     """
 
+    label: str
     method: str
+    backbone: str
     published: bool
     tasks: dict[str, Cell | None]
     groups: dict[str, Cell | None]
@@ -61,21 +67,33 @@ class Row:
 
 
 def table_rows(collected: Collected) -> list[Row]:
-    """Published rows, where the suite is a benchmark, then ours."""
-    ours = [_our_row(collected, method) for method in collected.methods]
-    return _published_rows(collected) + ours
+    """Ours by backbone, behind the published rows of the same backbone and benchmark."""
+    ours = [_our_row(collected, name) for name in collected.rows]
+    rows = []
+    for backbone in dict.fromkeys(row.backbone for row in ours):
+        rows += _published_rows(collected, backbone)
+        rows += [row for row in ours if row.backbone == backbone]
+    return rows
 
 
-def _our_row(collected: Collected, method: str) -> Row:
-    runs = {task: collected.runs.get((task, method), ()) for task in collected.tasks}
+def architecture(backbone: str) -> str:
+    """A backbone without the tag of its weights and the folder it lies in."""
+    return PurePath(backbone).name.partition(".")[0]
+
+
+def _our_row(collected: Collected, name: RowName) -> Row:
+    runs = {task: collected.runs.get((task, str(name)), ()) for task in collected.tasks}
     every = [run for task in collected.tasks for run in runs[task]]
     by_group = _by_group(collected)
 
     def mean_of(tasks: Sequence[str]) -> Cell | None:
         return _over_seeds(runs, lambda seed: _mean([seed[task] for task in tasks]), tasks)
 
+    used = dict.fromkeys(PurePath(run.result.backbone).name for run in every)
     return Row(
-        method=method,
+        label=str(name),
+        method=name.method,
+        backbone=", ".join(used) or name.short_backbone,
         published=False,
         tasks={task: mean_of([task]) for task in collected.tasks},
         groups={group: mean_of(tasks) for group, tasks in by_group.items()},
@@ -115,7 +133,7 @@ def _over_seeds(
     return Cell(mean=_mean(values), std=statistics.stdev(values) if len(values) > 1 else None)
 
 
-def _published_rows(collected: Collected) -> list[Row]:
+def _published_rows(collected: Collected, backbone: str) -> list[Row]:
     """Means are of the tasks shown: the paper's own where they are all there."""
     if not collected.benchmark:
         return []
@@ -123,7 +141,7 @@ def _published_rows(collected: Collected) -> list[Row]:
     every = [task.name for task in suite_tasks(collected.suite)]
     groups = list(dict.fromkeys(task.group for task in suite_tasks(collected.suite)))
     rows = []
-    for entry in yaml.safe_load(text)[collected.suite]:
+    for entry in yaml.safe_load(text)[collected.suite].get(architecture(backbone), []):
         tasks = dict(zip(every, entry["tasks"] or [None] * len(every), strict=True))
         printed = dict(zip(groups, entry["groups"], strict=True))
         shown = _by_group(collected)
@@ -137,7 +155,9 @@ def _published_rows(collected: Collected) -> list[Row]:
         params = entry["params"]
         rows.append(
             Row(
+                label=f"{entry['method']} (published)",
                 method=entry["method"],
+                backbone=architecture(backbone),
                 published=True,
                 tasks={task: _cell(tasks.get(task)) for task in collected.tasks},
                 groups={group: _cell(mean) for group, mean in means.items()},

@@ -6,14 +6,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from arcvit.bench.rows import BenchRow
 from arcvit.bench.suite import Suite, SuiteTask
 from arcvit.core.errors import UserError
+from arcvit.methods.row import parse_row
 from arcvit.recipe.library import is_shipped, merged, recipe_values
-from arcvit.recipe.parser import parse_values
+from arcvit.recipe.parser import nested, parse_recipe
 from arcvit.recipe.recipe import Recipe
-from arcvit.sweep.space import Settings, nested
+from arcvit.sweep.space import Settings
 
-ARC_METHODS = ("arc", "arc_att")
 _OURS = ("--data.path", "--method", "--seed", "--data.fit_on", "--config")
 _NOT_SEARCHED = (*_OURS, "--engine.validate_every")
 
@@ -24,62 +25,72 @@ class Bench:
 
     Attributes:
         suite: the tasks.
-        methods: the methods, in the order of the table.
+        rows: the methods with their settings and backbones, in the order of the table.
         seeds: seeds of the final runs; the first one is that of the search.
-        space: settings to try, by method; None: no search.
+        space: settings to try, by the label of a method; None: no search.
+        settings: settings chosen before, by task and row; None: none.
         recipe: a recipe in place of the suite's own; None: the suite's.
         overrides: flags of a recipe, for all runs.
     """
 
     suite: Suite
-    methods: tuple[str, ...]
+    rows: tuple[BenchRow, ...]
     seeds: tuple[int, ...]
-    space: Mapping[str, Sequence[Settings]] | None
-    recipe: str | None
-    overrides: tuple[str, ...]
+    space: Mapping[str, Sequence[Settings]] | None = None
+    settings: Mapping[str, Mapping[str, Settings]] | None = None
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         base = self.recipe or self.suite.recipe
         if base is not None and not is_shipped(base):
             try:
-                parse_values(merged(recipe_values(base), {"data": {"path": "-"}}), (), "bench")
+                parse_recipe((), merged(recipe_values(base), {"data": {"path": "-"}}))
             except UserError as error:
                 named = str(error) if base in str(error) else f"recipe {base}: {error}"
                 raise UserError(named) from error
-        for flag in (override.split("=")[0] for override in self.overrides):
-            if flag in _OURS:
+        flags = [override.split("=")[0] for override in self.overrides]
+        ours = [*_OURS, *(["--backbone"] if self.rows[0].name.backbone else [])]
+        for flag in flags:
+            if flag in ours:
                 raise UserError(
-                    f"{flag} is the bench's own: choose with --tasks, --methods, --seeds, --recipe."
+                    f"{flag} is the bench's own: choose with --tasks, --methods, --backbones,"
+                    " --seeds, --recipe."
                 )
-        if self.space is None:
-            return
-        missing = [method for method in self.methods if method not in self.space]
-        if missing:
-            raise UserError(f"the search has no settings for {', '.join(missing)}: add them.")
-        searched = {f"--{key}" for method in self.methods for key in self.space[method][0]}
+        space = self.space or {}
+        searched = {f"--{key}" for trials in space.values() for key in trials[0]}
         for flag in sorted(searched.intersection(_NOT_SEARCHED)):
             raise UserError(f"the search names {flag[2:]}, which is the bench's own: take it out.")
-        for flag in (override.split("=")[0] for override in self.overrides):
+        for flag in flags:
             if flag in searched:
                 raise UserError(f"{flag} fixes what is searched: give --search none.")
+
+    def trials(self, row: BenchRow) -> Sequence[Settings]:
+        """What the search of a row tries; nothing where there is none or nothing to choose."""
+        trials = [] if self.space is None else self.space[row.method.label]
+        return [] if list(trials) == [{}] else trials
+
+    def chosen(self, task: SuiteTask, row: BenchRow) -> Settings:
+        """What an earlier search chose; nothing where none is asked."""
+        return {} if self.settings is None else self.settings[task.name][str(row.name)]
 
     def recipe_for(
         self,
         task: SuiteTask,
         path: Path | str,
-        method: str,
+        row: BenchRow,
         seed: int,
         settings: Settings = MappingProxyType({}),
     ) -> Recipe:
         """The recipe of a final run.
 
         The recipe of the task (``vtab/swin_b/cifar``) is taken where there is one. A learning rate
-        in it is ARC's: the other methods have their own defaults.
+        in it is its own method's: the others have their own defaults.
 
         Args:
             task: the task.
             path: where it lies.
-            method: the method.
+            row: method and backbone.
             seed: the seed.
             settings: what a search has chosen.
 
@@ -91,30 +102,19 @@ class Bench:
         if base is not None:
             own = f"{base}/{task.name}"
             values = recipe_values(own if is_shipped(own) else base)
+        written_for = parse_row(str(values.get("method", "arc"))).spec
         optim = values.get("optim")
-        if method not in ARC_METHODS and isinstance(optim, dict):
+        if row.method.spec.section != written_for.section and isinstance(optim, dict):
             values["optim"] = {k: v for k, v in optim.items() if k != "lr"}
         data: dict[str, Any] = {"path": str(path), "fit_on": "trainval"}
         if task.preset is not None:
             data["preset"] = task.preset
         if task.record is not None:
-            data["val_fraction"] = (
-                task.record.val_fraction
-            )  # of layouts without a list of their own
+            # Of layouts without a list of their own.
+            data["val_fraction"] = task.record.val_fraction
         # Trials are short and many: nothing follows them, and few leave a checkpoint.
         quiet = {"engine": {"track": [], "checkpoint_every": 10}}
-        values = merged(merged(quiet, values), {"data": data, "method": method, "seed": seed})
-        values = merged(values, nested(settings))
-        return parse_values(values, self.overrides, "bench")
-
-
-def split_list(text: str, what: str) -> list[str]:
-    """``a,b`` as a and b.
-
-    Raises:
-        UserError: nothing is named, or something twice.
-    """
-    items = [item.strip() for item in text.split(",") if item.strip()]
-    if not items or len(set(items)) != len(items):
-        raise UserError(f"--{what} is {text!r}: expected different names with commas between.")
-    return items
+        values = merged(merged(quiet, values), {"data": data, "seed": seed})
+        if row.name.backbone is not None:
+            values["backbone"] = row.name.backbone
+        return parse_recipe(self.overrides, merged(values, nested(settings)), row=row.method)

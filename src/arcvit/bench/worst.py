@@ -1,4 +1,4 @@
-"""Where the best method fails most: the worst task's confusion, and photos it gets wrong."""
+"""Where the best row fails most: the worst task's confusion, and photos it gets wrong."""
 
 import io
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ _PHOTOS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Worst:
-    """The worst task of a method.
+    """The worst task of a row.
 
     Attributes:
         task: its name.
-        method: the method.
+        row: the row.
         classes: names of the classes.
         counts: test images by true and predicted class.
         photos: some of the most frequent confusions: image as a data URI, truth, answer. Empty
@@ -32,18 +32,18 @@ class Worst:
     """
 
     task: str
-    method: str
+    row: str
     classes: list[str]
     counts: np.ndarray
     photos: list[dict[str, str]]
 
 
-def worst_task(collected: Collected, method: str) -> Worst | None:
-    """The task on which a method's first seed is worst; None where no predictions were kept."""
+def worst_task(collected: Collected, row: str) -> Worst | None:
+    """The task on which a row's first seed is worst; None where no predictions were kept."""
     runs = [
         (task, found[0])
         for task in collected.tasks
-        if (found := collected.runs.get((task, method)))
+        if (found := collected.runs.get((task, row)))
         and found[0].result.test_accuracy is not None
         and (found[0].folder / PREDICTIONS_FILE).is_file()
     ]
@@ -56,7 +56,7 @@ def worst_task(collected: Collected, method: str) -> Worst | None:
     np.add.at(counts, (record["labels"], record["predictions"]), 1)
     return Worst(
         task=task,
-        method=method,
+        row=row,
         classes=classes,
         counts=counts,
         photos=_photos(run, record, classes, counts),

@@ -1,17 +1,19 @@
 """``arcvit bench``: run a suite of tasks with several methods, searched and seeded alike."""
 
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING
 
 from arcvit.cli.parser import command_parser
-from arcvit.core.errors import UserError, nearest
-from arcvit.recipe.recipe import Method
+from arcvit.core.errors import UserError
+from arcvit.methods.table import methods
 
-METHODS = "linear,bitfit,lnorm,lora,vera,vpt,adaptformer,ssf,arc_att,arc,full"
+if TYPE_CHECKING:
+    from arcvit.bench.trials import Bench
 
 
 def run(argv: list[str]) -> int:
     """Run a suite, or print its plan; 1 where a task failed."""
+    every = ",".join(spec.name for spec in methods().values() if spec.argument is None)
     parser = command_parser(
         "bench",
         "Run tasks with several methods: settings are chosen on the validation split, the"
@@ -22,42 +24,56 @@ def run(argv: list[str]) -> int:
     parser.add_argument("suite", metavar="SUITE", help="vtab, fgvc, or a YAML of your own tasks.")
     parser.add_argument("--data.root", dest="root", type=Path, help="Folder that holds the tasks.")
     parser.add_argument("--tasks", help="Some of the tasks, with commas between (default: all).")
-    parser.add_argument("--methods", default=METHODS, help=f"Default: {METHODS}.")
+    parser.add_argument(
+        "--methods",
+        default=every,
+        help="Rows of the table, with commas between: a method, or METHOD:KEY=VALUE:KEY=VALUE with"
+        f" settings of its own, as arc,arc:share=none,lora:r=2 (default: {every}).",
+    )
+    parser.add_argument("--backbones", help="Backbones to put every method on, as rows too.")
     parser.add_argument("--seeds", default="0,1,2", help="Seeds of the final runs (0,1,2).")
     parser.add_argument(
         "--search",
-        default="grid",
         help="What to choose on validation: grid (three learning rates, default), wide (7 rates x"
         " 5 weight decays), none, or a YAML as 'arc: {optim.lr: [0.001, 0.01]}'.",
+    )
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        help="Settings that an earlier search chose, in place of a search: the settings.yaml that"
+        " arcvit report writes.",
     )
     parser.add_argument("--recipe", help="A recipe in place of the suite's own, as vtab/swin_b.")
     parser.add_argument("--out", type=Path, help="Folder of the runs (default: runs/SUITE).")
     parser.add_argument("--dry_run", action="store_true", help="Print the plan; run nothing.")
     options, overrides = parser.parse_known_args(argv)
+    if options.settings is not None and options.search not in (None, "none"):
+        raise UserError("--settings takes the place of a search: leave --search out.")
 
     from rich.console import Console
 
+    from arcvit.bench.chosen import read_settings
+    from arcvit.bench.rows import bench_rows, split_list
     from arcvit.bench.suite import load_suite
-    from arcvit.bench.trials import Bench, split_list
+    from arcvit.bench.trials import Bench
     from arcvit.sweep.space import load_space
 
     suite = load_suite(options.suite)
     if options.tasks is not None:
         suite = suite.only(split_list(options.tasks, "tasks"))
+    rows = bench_rows(options.methods, options.backbones)
+    search = "none" if options.settings is not None else options.search or "grid"
+    names = [task.name for task in suite.tasks]
     bench = Bench(
         suite=suite,
-        methods=tuple(_methods(split_list(options.methods, "methods"))),
+        rows=rows,
         seeds=tuple(_seeds(split_list(options.seeds, "seeds"))),
-        space=None if options.search == "none" else load_space(options.search),
+        space=None if search == "none" else load_space(search, [row.method for row in rows]),
+        settings=options.settings and read_settings(options.settings, names, rows),
         recipe=options.recipe,
         overrides=tuple(overrides),
     )
-    # A misspelt setting shows before anything runs.
-    task, first = suite.tasks[0], bench.seeds[0]
-    for method in bench.methods:
-        trials = bench.space[method] if bench.space else [{}]
-        for settings in (trials[0], trials[-1]):  # all lowest values, all highest
-            bench.recipe_for(task, task.path, method, first, settings)
+    _try_recipes(bench)
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)  # a file or a pipe has no width of its own
@@ -74,19 +90,19 @@ def run(argv: list[str]) -> int:
     out = options.out or Path("runs") / suite.name
     failures = run_bench(bench, options.root, out, console)
     for failure in failures:
-        print(f"failed: {failure.task} {failure.method}: {failure.reason}")
+        print(f"failed: {failure.task} {failure.row}: {failure.reason}")
     print(f"the runs are in {out}; arcvit report {out} makes the tables and the page")
     return 1 if failures else 0
 
 
-def _methods(names: list[str]) -> list[str]:
-    known = get_args(Method)
-    for name in names:
-        if name not in known:
-            raise UserError(
-                f"--methods names {name!r}: expected some of {METHODS}.{nearest(name, known)}"
-            )
-    return names
+def _try_recipes(bench: "Bench") -> None:
+    """A misspelt setting shows before anything runs."""
+    tasks = bench.suite.tasks if bench.settings else bench.suite.tasks[:1]
+    for task in tasks:
+        for row in bench.rows:
+            trials = bench.trials(row) or [bench.chosen(task, row)]
+            for settings in (trials[0], trials[-1]):  # all lowest values, all highest
+                bench.recipe_for(task, task.path, row, bench.seeds[0], settings)
 
 
 def _seeds(texts: list[str]) -> list[int]:

@@ -1,6 +1,7 @@
 """``arcvit inspect``: what a run or an adapter is, on what, how big."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,7 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
 from arcvit.core.result import is_finished, read_result
 from arcvit.core.task import has_task, read_task
-
-_NO_LAYER = "dummy-target-modules"
-"""PEFT's mark for an adapter without a layer (peft.utils.constants.DUMMY_TARGET_MODULES)."""
-
-_PREFIXES = ("arc", "lora", "vera", "vpt", "adaptformer", "ssf", "ln_tuning")
-"""How the names of the tuners' parameters begin."""
+from arcvit.methods.table import written_by
 
 
 def run(argv: list[str]) -> int:
@@ -49,9 +45,12 @@ def _facts(path: Path) -> dict[str, Any]:
         )
     config = _read(config_file)
     task = read_task(adapter) if has_task(adapter) else None
-    facts: dict[str, Any] = {"kind": _kind(config)}
-    if facts["kind"] == "ARC":
-        facts |= {key: config[key] for key in ("variant", "r", "arc_dropout", "adapter_bias")}
+    spec = written_by(config)
+    facts: dict[str, Any] = {"method": "unknown" if config_file.is_file() else "full"}
+    if spec is not None:
+        facts["method"] = spec.name
+        facts |= {key: config[key] for key in spec.setting_names() if key in config}
+    facts["tuner"] = config.get("peft_type")
     facts["backbone"] = task and task.backbone.name
     facts["backbone_fingerprint"] = task and task.backbone.fingerprint
     facts["preprocessing"] = task and task.preprocessing
@@ -64,33 +63,24 @@ def _facts(path: Path) -> dict[str, Any]:
             "test_accuracy": result.test_accuracy,
             "trained_on": f"{result.train_images} images, {result.epochs} epochs",
         }
-    facts["parameters"], facts["file_bytes"] = _size(adapter)
+    head = task.head if task else (config.get("modules_to_save") or ["head"])[0]
+    facts["parameters"], facts["file_bytes"] = _size(adapter, head)
     facts["labels"] = task and task.labels
     return facts
 
 
-def _kind(config: dict[str, Any]) -> str:
-    """What was trained; a linear probe and bias tuning are LoRA without a layer for PEFT."""
-    if config.get("target_modules") == _NO_LAYER:
-        return "biases and head" if config.get("bias") == "all" else "head alone"
-    return str(config.get("peft_type", "full model"))
-
-
-def _size(adapter: Path) -> tuple[dict[str, int], int]:
-    """Values held by the adapter and by the head, and the size of the file."""
+def _size(adapter: Path, head: str) -> tuple[dict[str, int], int]:
+    """Values in the head and outside it, and the size of the file."""
     for name in ("adapter_model.safetensors", "model.safetensors"):
         file = adapter / name
         if file.is_file():
             break
     else:
         raise UserError(f"{str(adapter)!r} holds no weights: expected adapter_model.safetensors.")
-    parameters = {"adapter": 0, "head_and_others": 0}
+    parameters = {"adapter": 0, "head": 0}
     for key, shape in _shapes(file).items():
-        count = 1
-        for length in shape:
-            count *= length
-        in_adapter = any(f".{prefix}_" in key for prefix in _PREFIXES)
-        parameters["adapter" if in_adapter else "head_and_others"] += count
+        part = "head" if f".{head}." in f".{key}" else "adapter"
+        parameters[part] += math.prod(shape)
     return parameters, file.stat().st_size
 
 

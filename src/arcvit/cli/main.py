@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in argv
     argv = [a for a in argv if a != "--debug"]
+    argv, plugins = _without_plugins(argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(_help())
         return 0
@@ -55,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"there is no command {name!r}: expected {', '.join(COMMANDS)}."
                 + nearest(name, COMMANDS)
             )
+        if plugins:
+            from arcvit.methods.table import plug_in
+
+            for target in plugins:
+                plug_in(target)
         keep_freed_memory()
         command = importlib.import_module(f"arcvit.cli.{_MODULES.get(name, name)}")
         return int(command.run(rest) or 0)
@@ -79,6 +85,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _USAGE_ERROR
 
 
+def _without_plugins(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments without ``--plugin``, which every command takes, and what it names."""
+    rest, plugins, given = [], [], iter(argv)
+    for argument in given:
+        flag, equals, target = argument.partition("=")
+        if flag == "--plugin":
+            plugins.append(target if equals else next(given, ""))
+        else:
+            rest.append(argument)
+    return rest, plugins
+
+
 def _help() -> str:
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
@@ -87,7 +105,8 @@ def _help() -> str:
         "Adapt one pretrained vision transformer to many small image tasks with ARC adapters.\n\n"
         f"commands:\n{commands}\n\n"
         "arcvit COMMAND --help says what a command takes. --debug shows a traceback instead of a\n"
-        "sentence when something is wrong; --version prints the version."
+        "sentence when something is wrong; --version prints the version. --plugin\n"
+        "package.module:SPEC brings in a method from outside arcvit."
     )
 
 

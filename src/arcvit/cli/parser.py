@@ -7,7 +7,22 @@ from arcvit.core.errors import UserError, nearest
 
 
 class CommandParser(argparse.ArgumentParser):
-    """argparse, with errors as :class:`UserError` and the nearest known flag."""
+    """argparse, with errors as :class:`UserError` and the nearest known flag.
+
+    Attributes:
+        recipe: whether the command takes the flags of a recipe too: its help shows them.
+    """
+
+    recipe = False
+
+    def format_help(self) -> str:
+        """The command's own flags, then those of a recipe."""
+        own = super().format_help()
+        if not self.recipe:
+            return own
+        from arcvit.recipe.help import recipe_help
+
+        return f"{own}\n{recipe_help()}"
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong as a :class:`UserError`."""
@@ -20,6 +35,8 @@ class CommandParser(argparse.ArgumentParser):
         raise UserError(f"{message}.{hint or f' {self.prog} --help says what is expected.'}")
 
 
-def command_parser(command: str, description: str) -> CommandParser:
-    """A parser for ``arcvit COMMAND``."""
-    return CommandParser(prog=f"arcvit {command}", description=description, allow_abbrev=False)
+def command_parser(command: str, description: str, *, recipe: bool = False) -> CommandParser:
+    """A parser for ``arcvit COMMAND``; one with a recipe's flags leaves them to be parsed."""
+    parser = CommandParser(prog=f"arcvit {command}", description=description, allow_abbrev=False)
+    parser.recipe = recipe
+    return parser

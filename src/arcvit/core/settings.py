@@ -1,11 +1,14 @@
 """What a setting may hold: its kind and its range, checked where a config is made."""
 
+import contextlib
 import dataclasses
 import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
 
 from arcvit.core.errors import UserError, nearest
 
@@ -61,15 +64,50 @@ def check_settings(section: str, config: Any, ranges: Mapping[str, Range]) -> No
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
         key = f"{section}.{field.name}" if section else field.name
-        if not _fits(value, hint):
-            raise UserError(
-                f"{key} is {'null' if value is None else repr(value)}: expected"
-                f" {described(hint)}.{nearest_choice(value, hint)}"
-            )
+        check_value(key, value, hint)
         limits = ranges.get(field.name)
         if limits is not None and value is not None and value not in limits:
             kind = described(hint) if math.isfinite(value) else "a finite number"
             raise UserError(f"{key} is {value!r}: expected {kind} {limits}.")
+
+
+def check_value(key: str, value: object, hint: Any) -> None:
+    """Check a value against a type.
+
+    Raises:
+        UserError: names the key, its value and what was expected.
+    """
+    if not _fits(value, hint):
+        raise UserError(
+            f"{key} is {'null' if value is None else repr(value)}: expected"
+            f" {described(hint)}.{nearest_choice(value, hint)}"
+        )
+
+
+def from_text(text: str, hint: Any, *, key: str) -> Any:
+    """A value as a command line gives it: as it stands where text is expected, else as YAML.
+
+    Raises:
+        UserError: it isn't what the type expects.
+    """
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    value: Any = text
+    if str not in choices and get_origin(hint) is not Literal:
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"{key} is {text!r}: expected {described(hint)}.") from error
+        if isinstance(value, str) and (float in choices or hint is Any):
+            # YAML takes 1e-3 for text, as it has no point.
+            with contextlib.suppress(ValueError):
+                value = float(value)
+    elif types.NoneType in choices and text in ("null", "~", ""):
+        value = None
+    if not _fits(value, hint):
+        raise UserError(
+            f"{key} is {text!r}: expected {described(hint)}.{nearest_choice(value, hint)}"
+        )
+    return value
 
 
 def described(hint: Any) -> str:
@@ -82,6 +120,8 @@ def described(hint: Any) -> str:
         (item,) = get_args(hint)
         inside = f", each {described(item)}" if item is not str else ""
         return f"a list, as [a, b]{inside}"
+    if get_origin(hint) is dict:
+        return "keys and values, as {a: 1}"
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(described(h) for h in get_args(hint) if h is not types.NoneType)
     return _KINDS.get(hint, str(hint))
@@ -103,6 +143,13 @@ def _fits(value: object, hint: Any) -> bool:
         return value in get_args(hint)
     if origin is list:
         return isinstance(value, list) and all(_fits(v, get_args(hint)[0]) for v in value)
+    if origin is dict:
+        name, item = get_args(hint)
+        return isinstance(value, dict) and all(
+            _fits(n, name) and _fits(v, item) for n, v in value.items()
+        )
+    if hint is Any:
+        return True
     if origin in (Union, types.UnionType):
         return any(_fits(value, h) for h in get_args(hint))
     if hint is float:

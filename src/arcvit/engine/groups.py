@@ -1,54 +1,52 @@
 """Optimizer groups: which part of the model a trained parameter belongs to, by ownership."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import ModulesToSaveWrapper
 from torch import nn
 
-from arcvit.arc.layer import ArcLayer
 from arcvit.engine.config import OptimConfig
-
-_ARC_PARTS = {
-    "arc_projection": "projection",
-    "arc_coefficients": "coefficients",
-    "arc_bias": "bias",
-}
+from arcvit.methods.spec import Part
 
 
-def parameters_by_part(model: nn.Module, head: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """The trained parameters as ``projection``, ``coefficients``, ``bias``, ``head`` and ``other``.
+def parameters_by_part(
+    model: nn.Module, head: nn.Module, parts: Sequence[Part] = ()
+) -> dict[str, list[nn.Parameter]]:
+    """The trained parameters by the method's parts, ``head`` and ``other``.
 
     Args:
         model: the adapted model.
         head: its head, wrapped by PEFT or not; its parameters belong to no other part.
+        parts: the method's parts, by the attribute of its layers that holds them.
     """
-    parts: dict[str, list[nn.Parameter]] = {}
     owner = {id(p): "head" for p in head.parameters()}
     for module in model.modules():
         if isinstance(module, ModulesToSaveWrapper):
             owner.update((id(p), "head") for p in module.parameters())
-        if isinstance(module, ArcLayer):
-            for attribute, part in _ARC_PARTS.items():
-                owner.update((id(p), part) for p in getattr(module, attribute).values())
+        if isinstance(module, BaseTunerLayer):
+            for part in parts:
+                held = getattr(module, part.held_in, None)
+                if isinstance(held, nn.Module):
+                    owner.update((id(p), part.name) for p in held.parameters())
+    found: dict[str, list[nn.Parameter]] = {}
     for parameter in model.parameters():
         if parameter.requires_grad:
-            parts.setdefault(owner.get(id(parameter), "other"), []).append(parameter)
-    return parts
+            found.setdefault(owner.get(id(parameter), "other"), []).append(parameter)
+    return found
 
 
-def optimizer_groups(model: nn.Module, head: nn.Module, optim: OptimConfig) -> list[dict[str, Any]]:
+def optimizer_groups(
+    model: nn.Module, head: nn.Module, optim: OptimConfig, parts: Sequence[Part] = ()
+) -> list[dict[str, Any]]:
     """One group a part, with its learning rate."""
     assert optim.lr is not None
-    multipliers = {
-        "projection": optim.projection_lr,
-        "coefficients": optim.coefficients_lr,
-        "bias": optim.bias_lr,
-        "head": optim.head_lr,
-        "other": 1.0,
-    }
+    multiples = {part.name: getattr(optim, part.rate) for part in parts if part.rate}
+    multiples["head"] = optim.head_lr
     return [
-        {"params": parameters, "lr": optim.lr * multipliers[part], "name": part}
-        for part, parameters in parameters_by_part(model, head).items()
+        {"params": parameters, "lr": optim.lr * multiples.get(part, 1.0), "name": part}
+        for part, parameters in parameters_by_part(model, head, parts).items()
     ]
 
 

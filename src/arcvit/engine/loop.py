@@ -1,7 +1,7 @@
 """The training loop: AdamW, warm-up and cosine per step, the last epoch counts."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from arcvit.engine.groups import optimizer_groups
 from arcvit.engine.learner import Learner
 from arcvit.engine.profile import Profile
 from arcvit.engine.schedule import share_of_peak
+from arcvit.methods.spec import Part
 
 VALIDATIONS = 10
 """Validations of a run, about: the last epoch counts, and more would only take time."""
@@ -43,6 +44,7 @@ class Trainer:
         accelerator: device, precision, accumulation, processes.
         optim: optimizer and schedule.
         engine: epochs, batch size, label smoothing, intervals.
+        parts: the method's parts, which have learning rates of their own.
         checkpoint: folder to save to and to resume from; None: neither.
         profile: adds up where the time goes.
 
@@ -60,6 +62,7 @@ class Trainer:
         *,
         optim: OptimConfig,
         engine: EngineConfig,
+        parts: Sequence[Part] = (),
         checkpoint: Path | None = None,
         profile: Profile | None = None,
     ) -> None:
@@ -74,7 +77,7 @@ class Trainer:
         cuda = accelerator.device.type == "cuda"
         data = loader(learner.train, engine.batch_size, shuffle=True, pin=cuda)
         optimizer = torch.optim.AdamW(
-            optimizer_groups(learner.model, learner.head, optim),
+            optimizer_groups(learner.model, learner.head, optim, parts),
             weight_decay=optim.weight_decay,
             fused=True,
         )

@@ -20,7 +20,6 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-import arcvit.baselines.register  # noqa: F401  PEFT knows them
 from arcvit.arc.fingerprint import check_fingerprint, fingerprint
 from arcvit.arc.register import PEFT_TYPE, ArcConfig
 from arcvit.backbones.build import build_backbone, head_name
@@ -33,6 +32,7 @@ from arcvit.data.pixels.preset import Preprocessing, resolve_preset
 from arcvit.engine.device import choose_device
 from arcvit.export.hub import pull_folder
 from arcvit.export.model_card import CARD_FILE, model_card
+from arcvit.methods.table import register_tuners
 
 CONFIG_FILE = "adapter_config.json"
 _FULL = "model.safetensors"
@@ -217,6 +217,7 @@ def _load_peft(model: nn.Module, folder: Path, *, force: bool) -> nn.Module:
     weights = folder / SAFETENSORS_WEIGHTS_NAME
     if not weights.is_file():
         raise UserError(f"{weights} isn't there: the adapter is damaged.")
+    register_tuners()
     record = read_json(folder / CONFIG_FILE)
     kwargs: dict[str, Any] = {}
     if force and record.get("peft_type") == PEFT_TYPE:

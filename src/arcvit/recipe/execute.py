@@ -63,7 +63,7 @@ class _Execution:
         resumed = precision_of(run.checkpoint)
         self.run = run
         self.accelerator = make_accelerator(recipe.engine, recipe.seed, resumed=resumed)
-        _refuse_sharded_projection(recipe, self.accelerator)
+        _refuse_sharded_parameters(recipe, self.accelerator)
         self.console = console
         self.writes = self.accelerator.is_main_process
         self.quiet = quiet or not self.writes
@@ -114,6 +114,7 @@ class _Execution:
                 self.accelerator,
                 optim=recipe.optim,
                 engine=recipe.engine,
+                parts=recipe.spec.parts,
                 checkpoint=self.run.checkpoint if recipe.engine.checkpoint_every else None,
                 profile=self.profile,
             )
@@ -216,11 +217,11 @@ class _Execution:
         )
 
 
-def _refuse_sharded_projection(recipe: Recipe, accelerator: Accelerator) -> None:
+def _refuse_sharded_parameters(recipe: Recipe, accelerator: Accelerator) -> None:
     """FSDP takes a block's parameters away after it; ARC's projection serves every block."""
-    if accelerator.distributed_type == DistributedType.FSDP and recipe.method in ("arc", "arc_att"):
+    if accelerator.distributed_type == DistributedType.FSDP and recipe.spec.shares_parameters:
         raise UserError(
-            f"{recipe.method} shares a projection between blocks, which FSDP can't shard: expected"
+            f"{recipe.method} shares parameters between blocks, which FSDP can't shard: expected"
             " one process or plain data parallelism (accelerate launch --multi_gpu)."
         )
 

@@ -28,29 +28,20 @@ def recipe_values(recipe: str | Path) -> dict[str, Any]:
     """The keys of a recipe, those of what it extends filled in; not checked yet.
 
     Args:
-        recipe: a shipped recipe's name, or a YAML file.
+        recipe: a YAML file, or a shipped recipe's name.
 
     Raises:
         UserError: neither is there, it isn't a recipe in YAML, or recipes extend one another.
     """
-    if isinstance(recipe, str) and is_shipped(recipe):
-        return _flat(_ROOT / f"{recipe}.yaml", ())
     file = Path(recipe).expanduser()
-    if not file.is_file():
-        raise UserError(
-            f"recipe {str(recipe)!r} isn't there: expected a YAML file or a shipped recipe, as"
-            f" vtab/vit_b16.{nearest(str(recipe), shipped_recipes())}"
-        )
-    return _flat(file, ())
-
-
-def expanded_config(value: str) -> dict[str, Any] | None:
-    """The keys behind ``--config``; None where it is a file as it stands, to be read as it is."""
-    file = Path(value).expanduser()
-    if is_shipped(value) and not file.is_file():
-        return recipe_values(value)
-    is_yaml = file.is_file() and file.suffix in (".yaml", ".yml")
-    return recipe_values(file) if is_yaml and EXTENDS in _read_if_mapping(file) else None
+    if file.is_file():
+        return _flat(file, ())
+    if is_shipped(str(recipe)):
+        return _flat(_ROOT / f"{recipe}.yaml", ())
+    raise UserError(
+        f"recipe {str(recipe)!r} isn't there: expected a YAML file or a shipped recipe, as"
+        f" vtab/vit_b16.{nearest(str(recipe), shipped_recipes())}"
+    )
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -65,9 +56,7 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _flat(file: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if file in seen:
         raise UserError(f"recipe {file} extends itself: take one {EXTENDS!r} out.")
-    values = _read_if_mapping(file)
-    if not values:
-        raise UserError(f"recipe {file} is empty: expected keys as 'method: arc'.")
+    values = _read(file)
     base = values.pop(EXTENDS, None)
     if base is None:
         return values
@@ -83,18 +72,18 @@ def _flat(file: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     return merged(_flat(target, (*seen, file)), values)
 
 
-def _read_if_mapping(file: Path) -> dict[str, Any]:
-    """The mapping in a YAML file, empty where it holds something else."""
+def _read(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{file}: the config file isn't YAML ({detail}): expected lines as 'method: arc'."
+            f"recipe {file} isn't YAML ({detail}): expected lines as 'method: arc'."
         ) from error
-    if not isinstance(values, dict):
-        return {}
+    if not isinstance(values, dict) or not values:
+        what = "is empty" if not values else f"holds {str(values)[:40]!r}"
+        raise UserError(f"recipe {file} {what}: expected keys as 'method: arc'.")
     for key in values:
         if not isinstance(key, str):
-            raise UserError(f"{file} has the key {key!r}: expected words, as 'method: arc'.")
+            raise UserError(f"recipe {file} has the key {key!r}: expected words, as 'method: arc'.")
     return values

@@ -1,70 +1,62 @@
-"""Recipes from flags and YAML, and back: one definition for both (jsonargparse)."""
+"""Recipes from flags and YAML, and back: one definition for both, the dataclasses."""
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from types import MappingProxyType
+from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_text
-from arcvit.recipe.library import expanded_config
-from arcvit.recipe.messages import one_sentence
-from arcvit.recipe.recipe import DEFAULT_LR, Recipe
+from arcvit.methods.row import MethodRow, parse_row
+from arcvit.methods.table import methods
+from arcvit.recipe.keys import check_keys, read_flags, sections
+from arcvit.recipe.library import merged, recipe_values
+from arcvit.recipe.recipe import Recipe
 
-Config = TypeVar("Config")
-
-
-class RecipeParser(ArgumentParser):
-    """A parser whose errors are one sentence that names the key, what was expected, what to do."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what is wrong as a :class:`UserError`."""
-        flags = [flag for action in self._actions for flag in action.option_strings]
-        raise UserError(one_sentence(message, flags)) from ex
-
-    def parse_args(  # type: ignore[override]  # argparse and jsonargparse differ themselves
-        self, args: Sequence[str] | None = None, namespace: Namespace | None = None, **kwargs: Any
-    ) -> Namespace:
-        """As jsonargparse; ``--config`` also takes a shipped recipe's name, and ``extends``."""
-        if args is None:
-            return super().parse_args(args, namespace, **kwargs)
-        with tempfile.TemporaryDirectory(prefix="arcvit-") as folder:
-            return super().parse_args(
-                _expand_configs(list(args), Path(folder)), namespace, **kwargs
-            )
+CONFIG = "--config"
+PRINT = "--print_config"
 
 
-def recipe_parser(command: str) -> RecipeParser:
-    """The parser of a recipe: every field is a flag, ``--config`` takes YAML."""
-    parser = RecipeParser(
-        prog=f"arcvit {command}",
-        description="Learn a task: a small ARC adapter and a head, on a frozen backbone.",
-        epilog="Default learning rates: "
-        + ", ".join(f"{method} {lr:g}" for method, lr in DEFAULT_LR.items())
-        + " (docs/defaults.md says how they were chosen).",
-    )
-    parser.add_argument("--config", action="config", help="A recipe in YAML; flags override it.")
-    parser.add_class_arguments(Recipe, as_group=False)
-    return parser
+def parse_recipe(
+    flags: Sequence[str],
+    values: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    row: MethodRow | None = None,
+) -> Recipe:
+    """The recipe of some keys, then of the files that ``--config`` names, then of flags.
 
+    What ``--method METHOD:KEY=VALUE`` or a row sets comes last.
 
-def recipe_of(parser: RecipeParser, namespace: Namespace) -> Recipe:
-    """The recipe in a parsed namespace, with its defaults resolved.
+    Args:
+        flags: ``--optim.lr 0.1`` or ``--optim.lr=0.1``; any field of a recipe.
+        values: keys of a recipe, as in YAML.
+        row: the method and its settings, in place of ``--method``.
 
     Raises:
-        UserError: a value is out of range.
+        UserError: a key or value isn't known.
+        SystemExit: ``--print_config`` was given, and the recipe has been printed.
     """
-    del parser
-    return _build(Recipe, namespace.as_dict()).resolved()
+    pairs = _pairs(flags)
+    every = check_keys(values)
+    for flag, text in pairs:
+        if flag == CONFIG:
+            if text is None:
+                raise UserError(f"{CONFIG} has no value after it: expected a recipe in YAML.")
+            every = merged(every, check_keys(recipe_values(text)))
+    given = [pair for pair in pairs if pair[0] not in (CONFIG, PRINT)]
+    recipe = _build(merged(every, read_flags(given)), row)
+    if any(flag == PRINT for flag, _ in pairs):
+        print(recipe_to_yaml(recipe), end="")
+        raise SystemExit(0)
+    return recipe
 
 
 def recipe_to_yaml(recipe: Recipe) -> str:
     """A recipe as YAML, complete and re-runnable."""
-    return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False)
+    return yaml.safe_dump(recipe.to_dict(), sort_keys=False)
 
 
 def write_recipe(file: Path, recipe: Recipe) -> None:
@@ -80,57 +72,60 @@ def read_recipe(file: Path) -> Recipe:
     """
     if not file.is_file():
         raise UserError(f"recipe {str(file)!r} isn't there.")
-    parser = recipe_parser("train")
     try:
-        return recipe_of(parser, parser.parse_args([f"--config={file}"]))
+        return parse_recipe([f"{CONFIG}={file}"])
     except UserError as error:
         raise UserError(f"in {file}: {error}") from error
 
 
-def parse_values(values: Mapping[str, Any], flags: Sequence[str], command: str) -> Recipe:
-    """The recipe of some keys, with flags over them.
-
-    Raises:
-        UserError: a key or value isn't known.
-    """
-    parser = recipe_parser(command)
-    with tempfile.TemporaryDirectory(prefix="arcvit-") as folder:
-        file = _write_values(values, Path(folder) / "recipe.yaml")
-        return recipe_of(parser, parser.parse_args([f"--config={file}", *flags]))
-
-
-def _expand_configs(args: list[str], folder: Path) -> list[str]:
-    """Files in place of shipped recipes and of recipes that extend others.
-
-    jsonargparse takes YAML text too, but looks for a file of that name first, and long names are
-    an error.
-    """
-    expanded: list[str] = []
-    for index, arg in enumerate(args):
-        flag, value = "", arg
-        if arg.startswith("--config="):
-            flag, value = "--config=", arg.removeprefix("--config=")
-        elif index == 0 or args[index - 1] != "--config":
-            expanded.append(arg)
-            continue
-        values = expanded_config(value)
-        if values is not None:
-            value = str(_write_values(values, folder / f"recipe-{index}.yaml"))
-        expanded.append(flag + value)
-    return expanded
+def _pairs(flags: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Flags with the texts that follow them; None where nothing follows."""
+    pairs: list[tuple[str, str | None]] = []
+    rest = list(flags)
+    while rest:
+        flag, equals, text = rest.pop(0).partition("=")
+        if not flag.startswith("--"):
+            raise UserError(
+                f"{flag + equals + text!r} is not expected here: every value follows a flag, as"
+                " --data.path FOLDER. arcvit train --help lists what there is."
+            )
+        if equals or flag == PRINT:
+            pairs.append((flag, text))
+        else:
+            pairs.append((flag, rest.pop(0) if rest and not rest[0].startswith("--") else None))
+    return pairs
 
 
-def _write_values(values: Mapping[str, Any], file: Path) -> Path:
-    file.write_text(yaml.safe_dump(dict(values), sort_keys=False), encoding="utf-8")
-    return file
+def _build(values: dict[str, Any], row: MethodRow | None) -> Recipe:
+    """The recipe of checked values."""
+    if row is None and "method" in values:
+        row = parse_row(values["method"])
+    if row is not None:
+        fixed = check_keys(nested(row.settings))
+        values = merged(values, fixed) | {"method": row.spec.name}
+    if "path" not in values.get("data", {}):
+        raise UserError(
+            "data.path is missing: give the images with --data.path FOLDER, or a YAML file that"
+            " names them with --config FILE."
+        )
+    known, inside = methods(), sections()
+    built = {}
+    for key, value in values.items():
+        if key in known:
+            known[key].make_options(value)  # checked, even where another method is chosen
+        elif key in inside:
+            built[key] = inside[key](**value)
+        else:
+            built[key] = value
+    recipe = Recipe(**built)
+    options = recipe.spec.make_options(values.get(recipe.spec.section, {}))
+    return dataclasses.replace(recipe, options=options).resolved()
 
 
-def _build(config: type[Config], values: Mapping[str, Any]) -> Config:
-    """A config dataclass of parsed values, sections first; other keys belong to the command."""
-    built: dict[str, Any] = {}
-    for name, hint in get_type_hints(config).items():
-        if name in values:
-            nested = isinstance(hint, type) and dataclasses.is_dataclass(hint)
-            is_section = nested and isinstance(values[name], Mapping)
-            built[name] = _build(hint, values[name]) if is_section else values[name]
-    return config(**built)
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as the keys of a recipe: ``{"optim.lr": 1}`` as ``{"optim": {"lr": 1}}``."""
+    values: dict[str, Any] = {}
+    for key, value in settings.items():
+        section, _, name = key.rpartition(".")
+        (values.setdefault(section, {}) if section else values)[name] = value
+    return values

@@ -1,6 +1,5 @@
 """A run: a recipe and the folder it leaves, and what lies in that folder."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -101,7 +100,7 @@ class Run:
     def differing_keys(self) -> list[str]:
         """Keys in which the recipe differs from that in the folder."""
         earlier, now = flat(read_recipe(self.folder / RECIPE_FILE)), flat(self.recipe)
-        return [key for key in now if now[key] != earlier.get(key)]
+        return [k for k in {**earlier, **now} if k not in earlier or now.get(k) != earlier[k]]
 
     def clean_up(self) -> None:
         """Make a killed run ready to be resumed; one that finished no epoch leaves nothing."""
@@ -122,7 +121,7 @@ class Run:
 def flat(recipe: Recipe) -> dict[str, Any]:
     """A recipe as ``{"optim.lr": 0.01}``, lists as JSON."""
     values: dict[str, Any] = {}
-    for key, value in dataclasses.asdict(recipe).items():
+    for key, value in recipe.to_dict().items():
         inner = value if isinstance(value, dict) else {"": value}
         for name, leaf in inner.items():
             plain = leaf is None or isinstance(leaf, (int, float, str))

@@ -1,59 +1,52 @@
 """What a search tries: for every method, all combinations of some settings' values. No torch."""
 
 import itertools
-from collections.abc import Mapping
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.recipe.recipe import Method
+from arcvit.methods.row import MethodRow
+from arcvit.methods.table import method_named
 
-Settings = Mapping[str, float]
+Settings = Mapping[str, Any]
 """Values of a recipe's keys, as ``{"optim.lr": 0.005}``."""
+Grid = Mapping[str, Sequence[float]]
+"""Values to try of some keys of a recipe."""
 
 SPACES = ("grid", "wide")
-"""Spaces that ship with the package."""
-_ROOT = Path(str(resources.files("arcvit") / "sweep" / "spaces"))
+"""Searches that need no file: the method's own rates, and what papers after ARC search."""
+WIDE: Grid = {
+    "optim.lr": [0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.2],
+    "optim.weight_decay": [0, 0.001, 0.005, 0.01, 0.05],
+}
 
 
-def load_space(name: str) -> dict[str, list[Settings]]:
-    """The settings to try, by method; lower values first.
+def load_space(name: str, rows: Sequence[MethodRow]) -> dict[str, list[Settings]]:
+    """The settings to try, by the label of a row; lower values first.
+
+    What a row fixes leaves its search.
 
     Args:
-        name: ``grid``, ``wide``, or a YAML file ``{METHOD: {KEY: [number, ...]}}``.
+        name: ``grid``, ``wide``, or a YAML file ``{METHOD: {KEY: [number, ...]}}``, where a row's
+            label may stand in place of its method.
+        rows: the rows.
 
     Raises:
-        UserError: neither, or not as many trials for every method.
+        UserError: neither, a row isn't in it, or not as many trials for every method.
     """
-    file = _ROOT / f"{name}.yaml" if name in SPACES else Path(name).expanduser()
-    if not file.is_file():
-        raise UserError(
-            f"--search {name!r} isn't there: expected {', '.join(SPACES)}, none or a YAML file."
-            f"{nearest(name, SPACES)}"
-        )
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} isn't YAML ({' '.join(str(error).split())}).") from error
-    if not isinstance(values, dict) or not values or not all(map(_is_grid, values.values())):
-        raise UserError(
-            f"{file} isn't a search space: expected for each method the keys to search with a list"
-            " of numbers, as 'arc: {optim.lr: [0.001, 0.01]}'."
-        )
-    known = get_args(Method)
-    for method in values:
-        if method not in known:
-            raise UserError(
-                f"{file} names the method {method!r}: expected some of {', '.join(known)}."
-                f"{nearest(str(method), known)}"
-            )
-    space = {method: _combined(grid) for method, grid in values.items()}
-    if len({len(trials) for trials in space.values()}) != 1:
-        counts = ", ".join(f"{method} {len(trials)}" for method, trials in space.items())
-        raise UserError(f"{file} has not as many trials for every method: {counts}.")
+    if name == "grid":
+        grids: dict[str, Grid] = {row.label: {"optim.lr": row.spec.rates} for row in rows}
+    elif name == "wide":
+        grids = {row.label: WIDE for row in rows}
+    else:
+        grids = _from_file(name, rows)
+    space = {}
+    for row in rows:
+        left = {key: v for key, v in grids[row.label].items() if key not in row.settings}
+        space[row.label] = _combined(left)
     return space
 
 
@@ -62,13 +55,32 @@ def label(settings: Settings) -> str:
     return " ".join(f"{key.rpartition('.')[2]} {value:g}" for key, value in settings.items())
 
 
-def nested(settings: Settings) -> dict[str, Any]:
-    """Settings as the keys of a recipe: ``{"optim": {"lr": 0.005}}``."""
-    values: dict[str, Any] = {}
-    for key, value in settings.items():
-        section, _, name = key.rpartition(".")
-        (values.setdefault(section, {}) if section else values)[name] = value
-    return values
+def _from_file(name: str, rows: Sequence[MethodRow]) -> dict[str, Grid]:
+    file = Path(name).expanduser()
+    if not file.is_file():
+        raise UserError(
+            f"--search {name!r} isn't there: expected {', '.join(SPACES)}, none or a YAML file."
+            f"{nearest(name, SPACES)}"
+        )
+    try:
+        grids = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} isn't YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(grids, dict) or not grids or not all(map(_is_grid, grids.values())):
+        raise UserError(
+            f"{file} isn't a search space: expected for each method the keys to search with a list"
+            " of numbers, as 'arc: {optim.lr: [0.001, 0.01]}'."
+        )
+    for key in grids:
+        method_named(str(key).split(":")[0], key=f"{file}: the method")
+    counts = {method: len(_combined(grid)) for method, grid in grids.items()}
+    if len(set(counts.values())) != 1:
+        told = ", ".join(f"{method} {count}" for method, count in counts.items())
+        raise UserError(f"{file} has not as many trials for every method: {told}.")
+    missing = [row.label for row in rows if row.label not in grids and row.spec.name not in grids]
+    if missing:
+        raise UserError(f"the search has no settings for {', '.join(missing)}: add them.")
+    return {row.label: grids[row.label if row.label in grids else row.spec.name] for row in rows}
 
 
 def _is_grid(grid: Any) -> bool:
@@ -86,6 +98,6 @@ def _is_grid(grid: Any) -> bool:
     )
 
 
-def _combined(grid: Mapping[str, list[float]]) -> list[Settings]:
+def _combined(grid: Grid) -> list[Settings]:
     combinations = itertools.product(*(sorted(set(values)) for values in grid.values()))
     return [dict(zip(grid, values, strict=True)) for values in combinations]

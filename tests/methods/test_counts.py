@@ -5,44 +5,42 @@ import torch
 
 from arcvit.backbones.build import build_backbone
 from arcvit.core.errors import UserError
-from arcvit.data.config import DataConfig
 from arcvit.engine.groups import count, parameters_by_part
 from arcvit.recipe.methods import adapt
-from arcvit.recipe.options import AdaptFormerOptions, VptOptions
-from arcvit.recipe.recipe import LoraOptions, Method, Recipe
+from arcvit.recipe.parser import parse_recipe
 
 D, L = 768, 12
 
-COUNTS: list[tuple[Method, dict[str, object], int]] = [
+COUNTS = [
     # VPT, table 1: 50 prompts in each of 12 blocks.
-    ("vpt", {"vpt": VptOptions(prompts=50)}, 460_800),
-    ("vpt", {"vpt": VptOptions(prompts=50, deep=False)}, 38_400),
+    ("vpt:prompts=50", 460_800),
+    ("vpt:prompts=50:deep=false", 38_400),
     # AdaptFormer-64, table 1: 1.26 M with a head of 100 classes (76,900).
-    ("adaptformer", {"adaptformer": AdaptFormerOptions(r=64)}, L * (2 * D * 64 + 64 + D)),
+    ("adaptformer:r=64", L * (2 * D * 64 + 64 + D)),
     # SSF, table 2: 0.28 M with a head of 100 classes.
-    ("ssf", {}, 205_824),
+    ("ssf", 205_824),
     # BitFit: every bias of the backbone; LayerNorm tuning: 25 norms.
-    ("bitfit", {}, 102_912),
-    ("lnorm", {}, 25 * 2 * D),
+    ("bitfit", 102_912),
+    ("lnorm", 25 * 2 * D),
     # LoRA: rank 8 beside the fused qkv alone.
-    ("lora", {"lora": LoraOptions(r=8, targets=["qkv"])}, L * 8 * (D + 3 * D)),
+    ("lora:r=8:targets=[qkv]", L * 8 * (D + 3 * D)),
     # VeRA: one scale a rank and one an output, of qkv and fc1.
-    ("vera", {}, L * (2 * 256 + 3 * D + 4 * D)),
-    ("arc", {}, 96_432),
-    ("arc_att", {}, 48_216),
-    ("linear", {}, 0),
-    ("full", {}, 85_798_656),
+    ("vera", L * (2 * 256 + 3 * D + 4 * D)),
+    ("arc", 96_432),
+    ("arc_att", 48_216),
+    ("linear", 0),
+    ("full", 85_798_656),
 ]
 
 
-@pytest.mark.parametrize(("method", "options", "expected"), COUNTS)
-def test_vit_b(method: Method, options: dict[str, object], expected: int) -> None:
+@pytest.mark.parametrize(("method", "expected"), COUNTS)
+def test_vit_b(method: str, expected: int) -> None:
     with torch.device("meta"):
         backbone = build_backbone("vit_base_patch16_224", num_classes=100, weights="random")
-        recipe = Recipe(data=DataConfig(path="p"), method=method, **options)  # type: ignore[arg-type]
+        recipe = parse_recipe(["--data.path=p", f"--method={method}"])
         model = adapt(backbone.model, recipe, backbone.head)
     inner = model if method == "full" else model.base_model.model
-    parts = parameters_by_part(model, inner.get_submodule(backbone.head))
+    parts = parameters_by_part(model, inner.get_submodule(backbone.head), recipe.spec.parts)
     assert count(parts.pop("head")) == 76_900
     assert sum(map(count, parts.values())) == expected
 
@@ -50,6 +48,6 @@ def test_vit_b(method: Method, options: dict[str, object], expected: int) -> Non
 def test_vpt_refuses_windows() -> None:
     with torch.device("meta"):
         backbone = build_backbone("swin_base_patch4_window7_224", num_classes=10, weights="random")
-        recipe = Recipe(data=DataConfig(path="p"), method="vpt")
+        recipe = parse_recipe(["--data.path=p", "--method=vpt"])
         with pytest.raises(UserError, match="vpt can't be put on SwinTransformer"):
             adapt(backbone.model, recipe, backbone.head)

@@ -14,8 +14,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arcvit.baselines.tuner import BaselineConfig, BaselineLayer, BaselineModel, BaselineType
+from arcvit.arc.register import register_tuner
 from arcvit.core.errors import UserError
+from arcvit.methods.tuners.tuner import BaselineConfig, BaselineLayer, BaselineModel, BaselineType
 
 ADAPTFORMER_TYPE = BaselineType("ADAPTFORMER")
 
@@ -115,3 +116,6 @@ def _input_width(mlp: nn.Module) -> int | None:
     first = getattr(mlp, "fc1", None)
     first = getattr(first, "base_layer", first)
     return first.in_features if isinstance(first, nn.Linear) else None
+
+
+register_tuner(ADAPTFORMER_TYPE, AdaptFormerConfig, AdaptFormerModel)

@@ -8,10 +8,10 @@ from torch import nn
 from arcvit import ArcLayer
 from arcvit.backbones.build import Backbone, build_backbone
 from arcvit.core.errors import UserError
-from arcvit.data.config import DataConfig
 from arcvit.engine.groups import parameters_by_part
 from arcvit.recipe.methods import adapt
-from arcvit.recipe.recipe import ArcOptions, LoraOptions, Method, Recipe
+from arcvit.recipe.parser import parse_recipe
+from arcvit.recipe.recipe import Recipe
 
 CLASSES, WIDTH, BLOCKS, R = 4, 32, 2, 8
 HEAD = CLASSES * WIDTH + CLASSES
@@ -23,9 +23,12 @@ def backbone(tiny: Path) -> Backbone:
     return build_backbone(str(tiny), num_classes=CLASSES)
 
 
-def adapted(backbone: Backbone, method: Method, **options: object) -> nn.Module:
-    recipe = Recipe(data=DataConfig(path="p"), method=method, arc=ArcOptions(r=R), **options)  # type: ignore[arg-type]
-    return adapt(backbone.model, recipe, backbone.head)
+def recipe(method: str) -> Recipe:
+    return parse_recipe(["--data.path=p", f"--arc.r={R}", f"--method={method}"])
+
+
+def adapted(backbone: Backbone, method: str) -> nn.Module:
+    return adapt(backbone.model, recipe(method), backbone.head)
 
 
 def trained_names(model: nn.Module) -> set[str]:
@@ -44,7 +47,7 @@ SITES = {
 
 
 @pytest.mark.parametrize("method", SITES)
-def test_arc_trains_its_parameters_and_the_head(backbone: Backbone, method: Method) -> None:
+def test_arc_trains_its_parameters_and_the_head(backbone: Backbone, method: str) -> None:
     model = adapted(backbone, method)
     owners = SITES[method][:2] if method == "arc" else SITES[method][:1]
     expected = HEAD_NAMES | {f"{site}.arc_projection" for site in owners}
@@ -54,7 +57,9 @@ def test_arc_trains_its_parameters_and_the_head(backbone: Backbone, method: Meth
     groups, sites = len(owners), len(SITES[method])
     parts = {
         part: sum(p.numel() for p in parameters)
-        for part, parameters in parameters_by_part(model, model.base_model.model.head).items()
+        for part, parameters in parameters_by_part(
+            model, model.base_model.model.head, recipe(method).spec.parts
+        ).items()
     }
     assert parts == {
         "projection": groups * WIDTH * R,
@@ -62,13 +67,6 @@ def test_arc_trains_its_parameters_and_the_head(backbone: Backbone, method: Meth
         "bias": sites * WIDTH,
         "head": HEAD,
     }
-
-
-def test_arc_without_bias(backbone: Backbone) -> None:
-    recipe = Recipe(data=DataConfig(path="p"), arc=ArcOptions(r=R, bias="none"))
-    model = adapt(backbone.model, recipe, backbone.head)
-    parts = parameters_by_part(model, model.base_model.model.head)
-    assert sorted(parts) == ["coefficients", "head", "projection"]
 
 
 def test_linear_trains_the_head_alone(backbone: Backbone) -> None:
@@ -94,7 +92,7 @@ def test_lora_trains_its_matrices_and_the_head(backbone: Backbone) -> None:
 
 
 @pytest.mark.parametrize("method", ["arc", "arc_att", "linear", "bitfit", "lora"])
-def test_the_frozen_rest_is_really_frozen(backbone: Backbone, method: Method) -> None:
+def test_the_frozen_rest_is_really_frozen(backbone: Backbone, method: str) -> None:
     model = adapted(backbone, method)
     layers = [module for module in model.modules() if isinstance(module, ArcLayer)]
     assert len(layers) == len(SITES.get(method, []))
@@ -102,27 +100,31 @@ def test_the_frozen_rest_is_really_frozen(backbone: Backbone, method: Method) ->
     assert not backbone.model.get_parameter("pos_embed").requires_grad
 
 
-WRONG: list[tuple[Method, dict[str, object], str]] = [
-    ("lora", {"lora": LoraOptions(targets=["qvk"])}, "lora.targets names 'qvk', which "),
-    ("lora", {"lora": LoraOptions(targets=["qvk"])}, "Did you mean 'qkv'?"),
-    ("lora", {"lora": LoraOptions(targets=["qkv", "fc9"])}, "lora.targets names 'fc9'"),
-    ("lora", {"lora": LoraOptions(targets=["norm1"])}, "(LayerNorm) can't carry an adapter"),
+WRONG = [
+    ("lora:targets=[qvk]", "lora.targets names 'qvk', which this backbone hasn't"),
+    ("lora:targets=[qvk]", "Did you mean 'qkv'?"),
+    ("vera:targets=[qkv, fc9]", "vera.targets names 'fc9'"),
+    ("lora:targets=[norm1]", "(LayerNorm) can't carry an adapter"),
+    (f"arc:r={WIDTH + 1}", "r=33 is larger than the width 32"),
+    ("peft", "peft.config.peft_type is '': expected one of"),
+    ("peft:config={peft_type: LORAA}", "Did you mean 'LORA'"),
+    ("peft:config={peft_type: LORA, rr: 3}", "has 'rr', which LORA of this PEFT doesn't know"),
+    ("peft:config={peft_type: LORA, target_modules: [nowhere]}", "No modules were targeted"),
+    ("peft:config={peft_type: PROMPT_TUNING}", "expected a tuner of layers"),
 ]
 
 
-@pytest.mark.parametrize(("method", "options", "sentence"), WRONG)
-def test_targets_that_cant_carry_an_adapter(
-    backbone: Backbone, method: Method, options: dict[str, object], sentence: str
-) -> None:
+@pytest.mark.parametrize(("method", "sentence"), WRONG)
+def test_what_a_backbone_cant_carry(backbone: Backbone, method: str, sentence: str) -> None:
     with pytest.raises(UserError) as caught:
-        adapted(backbone, method, **options)
+        adapted(backbone, method)
     assert sentence in str(caught.value)
 
 
-def test_r_above_the_width(backbone: Backbone) -> None:
-    recipe = Recipe(data=DataConfig(path="p"), arc=ArcOptions(r=WIDTH + 1))
-    with pytest.raises(UserError, match="r=33 is larger than the width 32"):
-        adapt(backbone.model, recipe, backbone.head)
+def test_a_peft_config_loads_no_code() -> None:
+    text = "peft:config={peft_type: LORA, megatron_config: {a: 1}, megatron_core: os}"
+    with pytest.raises(UserError, match="'megatron_config', which names code to load"):
+        recipe(text)
 
 
 def test_a_backbone_without_known_sites() -> None:

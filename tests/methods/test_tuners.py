@@ -9,11 +9,11 @@ from peft import PeftModel, get_peft_model
 from torch import nn
 
 from arcvit.backbones.build import build_backbone
-from arcvit.baselines.adaptformer import AdaptFormerConfig
-from arcvit.baselines.ssf import SsfConfig
-from arcvit.baselines.tuner import BaselineConfig
-from arcvit.baselines.vpt import VptConfig
 from arcvit.core.errors import UserError
+from arcvit.methods.tuners.adaptformer import AdaptFormerConfig
+from arcvit.methods.tuners.ssf import SsfConfig
+from arcvit.methods.tuners.tuner import BaselineConfig
+from arcvit.methods.tuners.vpt import VptConfig
 
 CONFIGS = {
     "vpt-deep": VptConfig(prompts=3, modules_to_save=["head"]),

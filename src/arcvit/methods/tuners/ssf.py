@@ -12,8 +12,9 @@ import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
-from arcvit.baselines.tuner import BaselineConfig, BaselineLayer, BaselineModel, BaselineType
+from arcvit.arc.register import register_tuner
 from arcvit.core.errors import UserError
+from arcvit.methods.tuners.tuner import BaselineConfig, BaselineLayer, BaselineModel, BaselineType
 
 SSF_TYPE = BaselineType("SSF")
 _KINDS = (nn.Linear, nn.LayerNorm, nn.Conv2d)
@@ -137,3 +138,6 @@ class SsfModel(BaselineModel):
                 " convolutions or LayerNorms."
             )
         return names
+
+
+register_tuner(SSF_TYPE, SsfConfig, SsfModel)

@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arcvit.baselines.tuner import BaselineConfig, BaselineLayer, BaselineModel, BaselineType
+from arcvit.arc.register import register_tuner
 from arcvit.core.errors import UserError
+from arcvit.methods.tuners.tuner import BaselineConfig, BaselineLayer, BaselineModel, BaselineType
 
 VPT_TYPE = BaselineType("VPT")
 
@@ -151,3 +152,6 @@ def _takes_tokens(model: nn.Module) -> bool:
 def _patch(model: nn.Module) -> tuple[int, int]:
     size = getattr(getattr(model, "patch_embed", None), "patch_size", (16, 16))
     return (int(size[0]), int(size[1])) if isinstance(size, tuple | list) else (int(size),) * 2
+
+
+register_tuner(VPT_TYPE, VptConfig, VptModel)
