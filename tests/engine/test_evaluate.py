@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
-from arcvit.arc.config import ArcConfig
+from arcvit import ArcConfig
 from arcvit.backbones.build import build_backbone
 from arcvit.engine.config import EngineConfig
 from arcvit.engine.device import make_accelerator

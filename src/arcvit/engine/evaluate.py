@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator, DistributedType
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
-from arcvit.arc.layer import ArcLayer
-from arcvit.arc.model import ArcModel
 from arcvit.engine.batches import Batches, Prepare, on_device, widest_that_fits
 from arcvit.engine.device import evaluation_batch
 
@@ -55,7 +54,7 @@ def evaluate(
         prepare: turns a stored batch on the device into the model's input.
         accelerator: device, precision, processes.
         batch_size: images in a forward pass; None: the widest that is of use and fits.
-        fold_from: images of a split from which ARC adapters are folded in for the pass.
+        fold_from: images of a split from which adapters are folded in for the pass.
     """
     inner = accelerator.unwrap_model(model)
     fold = len(batches) >= fold_from and accelerator.distributed_type in _WHOLE_WEIGHTS
@@ -74,13 +73,14 @@ def evaluate(
 
 @contextmanager
 def folded(model: nn.Module, *, enabled: bool = True) -> Iterator[None]:
-    """Within the context a model's active ARC adapters are folded in, where they can be.
+    """Within the context a model's active adapters are folded in, where that leaves no trace.
 
-    The original weights are kept meanwhile and put back, not computed back: bit for bit. Models
-    without ARC adapters, with some that are folded already or can't be, stay as they are.
+    That is where the tuner's layers have ``check_foldable``: they keep the weights they fold into
+    and put them back, bit for bit. PEFT's own compute them back, and are left alone, as are
+    adapters that are folded already, disabled, or can't be folded.
     """
     tuner = getattr(model, "base_model", None)
-    if not enabled or not isinstance(tuner, ArcModel) or not _can_fold(tuner):
+    if not enabled or not isinstance(tuner, BaseTuner) or not _can_fold(tuner):
         yield
         return
     # Weights made in inference mode couldn't be trained through afterwards.
@@ -93,13 +93,14 @@ def folded(model: nn.Module, *, enabled: bool = True) -> Iterator[None]:
             tuner.unmerge_adapter()
 
 
-def _can_fold(tuner: ArcModel) -> bool:
-    layers = [module for module in tuner.modules() if isinstance(module, ArcLayer)]
-    if any(layer.merged or layer.disable_adapters for layer in layers):
+def _can_fold(tuner: BaseTuner) -> bool:
+    layers = [module for module in tuner.modules() if isinstance(module, BaseTunerLayer)]
+    checks = [layer.check_foldable for layer in layers if hasattr(layer, "check_foldable")]
+    if not checks or any(layer.merged or layer.disable_adapters for layer in layers):
         return False
     try:
-        for layer in layers:
-            layer.check_foldable()
+        for check in checks:
+            check()
     except ValueError:
         return False
     return True
