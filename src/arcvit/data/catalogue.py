@@ -14,7 +14,6 @@ from arcvit.core.errors import UserError, nearest
 Suite = Literal["vtab", "fgvc"]
 Group = Literal["natural", "specialized", "structured", "fine-grained"]
 SUITES: tuple[Suite, ...] = ("vtab", "fgvc")
-VTAB_GROUPS: tuple[Group, ...] = ("natural", "specialized", "structured")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ Shapes: N images, B images of a batch, C = 3 channels, (H', W') = ``Preprocessin
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,20 +13,12 @@ from torch.utils.data import Dataset
 
 from arcvit.core.errors import UserError
 from arcvit.data.pixels.cache import cached_images
-from arcvit.data.pixels.decode import Progress, UnreadableImages, decode_into
+from arcvit.data.pixels.decode import UnreadableImages, decode_into
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.data.task import Split
 
 Batch = tuple[Tensor, Tensor]
 """Images ``uint8`` (B, 3, H', W') and labels ``int64`` (B,)."""
-
-
-def take_batch(batch: Any) -> Any:
-    """For ``DataLoader(bank, collate_fn=take_batch)``: a bank returns whole batches already.
-
-    The types are loose because ``DataLoader`` expects a function of a list of samples.
-    """
-    return batch
 
 
 class ImageBank(Dataset[tuple[Tensor, Tensor]]):
@@ -66,7 +58,6 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
         memory_limit: int = 2 * 2**30,
         cache_dir: Path | None = None,
         workers: int | None = None,
-        on_progress: Progress | None = None,
     ) -> "ImageBank":
         """Decode a split.
 
@@ -78,7 +69,6 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
             cache_dir: folder for such files, which are used again as long as the images and the
                 preprocessing stay as they are.
             workers: number of threads; None takes one for each processor core.
-            on_progress: told how many images are done.
 
         Raises:
             UnreadableImages: files that can't be decoded, with ``error``; all of them can't.
@@ -86,7 +76,7 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
         """
 
         def decode(images: Tensor) -> dict[int, str]:
-            bad = decode_into(images, split.paths, prep, workers=workers, on_progress=on_progress)
+            bad = decode_into(images, split.paths, prep, workers=workers)
             refuse(bad)
             # In place, as the tensor may be a file that memory can't hold.
             good = [row for row in range(len(split)) if row not in bad]

@@ -3,7 +3,7 @@
 Shapes: N images, C = 3 channels, H = height and W = width in pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,9 +23,6 @@ RESAMPLE = {
     "lanczos": Image.Resampling.LANCZOS,
     "nearest": Image.Resampling.NEAREST,
 }
-
-Progress = Callable[[int], None]
-"""Told, in the calling thread, how many images are done so far."""
 
 
 class UnreadableImages(UserError):
@@ -61,43 +58,30 @@ def to_array(image: Image.Image, prep: Preprocessing) -> Tensor:
     return torch.from_numpy(np.array(cropped)).permute(2, 0, 1).contiguous()
 
 
-def decode_all(
-    paths: Sequence[Path],
-    prep: Preprocessing,
-    *,
-    workers: int | None = None,
-    on_progress: Progress | None = None,
-) -> Tensor:
-    """Decode images in a pool of threads: Pillow works outside Python's global lock.
-
-    Args:
-        paths: image files.
-        prep: how to resize and crop.
-        workers: number of threads; None takes one for each processor core.
-        on_progress: told how many images are done.
-
-    Returns:
-        Images in the order of ``paths``, ``uint8`` (N, 3, *prep.stored).
+def decode_all(paths: Sequence[Path], prep: Preprocessing) -> Tensor:
+    """Decode images, in the order of ``paths``: ``uint8`` (N, 3, *prep.stored).
 
     Raises:
         UnreadableImages: lists every file that can't be decoded.
     """
     images = torch.empty((len(paths), 3, *prep.stored), dtype=torch.uint8)
-    bad = decode_into(images, paths, prep, workers=workers, on_progress=on_progress)
-    if bad:
+    if bad := decode_into(images, paths, prep):
         raise UnreadableImages([(paths[row], reason) for row, reason in bad.items()])
     return images
 
 
 def decode_into(
-    images: Tensor,
-    paths: Sequence[Path],
-    prep: Preprocessing,
-    *,
-    workers: int | None = None,
-    on_progress: Progress | None = None,
+    images: Tensor, paths: Sequence[Path], prep: Preprocessing, *, workers: int | None = None
 ) -> dict[int, str]:
     """Decode images into the rows of a tensor, ``uint8`` (N, 3, *prep.stored).
+
+    It is done in a pool of threads: Pillow works outside Python's global lock.
+
+    Args:
+        images: filled row by row.
+        paths: image files.
+        prep: how to resize and crop.
+        workers: number of threads; None takes one for each processor core.
 
     Returns:
         For each row that can't be decoded, in order, the reason. Those rows are left as they are.
@@ -109,14 +93,9 @@ def decode_into(
 
         return why_unreadable(paths[row], keep)
 
-    bad: dict[int, str] = {}
     with ThreadPoolExecutor(workers or cores()) as pool:
-        for row, reason in enumerate(pool.map(decode, range(len(paths)))):
-            if reason is not None:
-                bad[row] = reason
-            if on_progress is not None:
-                on_progress(row + 1)
-    return bad
+        reasons = enumerate(pool.map(decode, range(len(paths))))
+        return {row: reason for row, reason in reasons if reason is not None}
 
 
 def _covering(height: int, width: int, box: tuple[int, int]) -> tuple[int, int]:
