@@ -14,11 +14,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arcvit.arc.fused import computed_again, output_again
+from arcvit.engine.known_source import is_known
+
+_MLP = """
+x = self.fc1(x)
+x = self.act(x)
+x = self.drop1(x)
+x = self.norm(x)
+x = self.fc2(x)
+x = self.drop2(x)
+return x
+"""
 
 
 def keeps_only_hidden(mlp: nn.Module) -> bool:
     """Whether a module is timm's MLP with GELU, and keeps nothing large but the GELU's input."""
     if type(mlp).__module__ != "timm.layers.mlp" or type(mlp).__name__ != "Mlp":
+        return False
+    if not is_known(type(mlp).forward, _MLP, "Recomputing an MLP's hidden activations alone"):
         return False
     parts = dict(mlp.named_children())
     return (
