@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 QUANTIZED := .quantized
 EXTRAS := .extras
+LOWEST := .lowest
+DOCS := .docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-quantized test-extras lint check clean
+.PHONY: help demo test test-slow test-quantized test-extras test-lowest lint docs check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,27 +26,26 @@ $(READY): pyproject.toml constraints.txt
 	fi
 	@touch $@
 
-# Beside the environment, not in it: transformers imports torchao wherever it finds it.
-$(QUANTIZED)/.ready: $(READY)
+# Beside the environment, not in it, each in a folder of its own: transformers imports torchao
+# wherever it finds it, what is an extra must not be there for the other tests, and two versions
+# don't fit into one environment. $(call beside,FOLDER,PACKAGES AND OPTIONS)
+define beside
 	@if command -v uv >/dev/null 2>&1; then \
-	  uv pip install --quiet --python $(BIN)/python --no-deps --target $(QUANTIZED) \
-	    --constraints constraints.txt torchao; \
+	  uv pip install --quiet --python $(BIN)/python --target $(1) $(2); \
 	else \
-	  $(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(QUANTIZED) \
-	    --constraint constraints.txt torchao; \
+	  $(BIN)/python -m pip install --quiet --upgrade --target $(1) $(2); \
 	fi
-	@touch $@
+	@touch $(1)/.ready
+endef
 
-# Beside it too: what is not an extra must run without them.
+$(QUANTIZED)/.ready: $(READY)
+	$(call beside,$(QUANTIZED),--no-deps --constraint constraints.txt torchao)
+
 $(EXTRAS)/.ready: $(READY)
-	@if command -v uv >/dev/null 2>&1; then \
-	  uv pip install --quiet --python $(BIN)/python --target $(EXTRAS) \
-	    --constraints constraints.txt datasets webdataset scipy; \
-	else \
-	  $(BIN)/python -m pip install --quiet --upgrade --target $(EXTRAS) \
-	    --constraint constraints.txt datasets webdataset scipy; \
-	fi
-	@touch $@
+	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy)
+
+$(LOWEST)/.ready: $(READY) lowest.txt
+	$(call beside,$(LOWEST),--no-deps --requirement lowest.txt)
 
 demo: $(READY) ## Train ARC on bundled photos and write runs/demo/index.html
 	$(BIN)/arcvit demo
@@ -62,13 +63,19 @@ test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 test-extras: $(EXTRAS)/.ready ## Run the tests that need the readers' libraries
 	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/readers/test_containers.py tests/data/readers/test_dogs.py
 
+# The modules that touch the libraries in lowest.txt; torch is the environment's.
+test-lowest: $(LOWEST)/.ready ## Run the tests of adapters and backbones on the lowest versions
+	PYTHONPATH=$(LOWEST) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu" \
+	  tests/test_lowest.py tests/test_private_names.py tests/arc tests/backbones tests/engine \
+	  tests/export tests/methods tests/recipe/test_parser.py
+
 lint: $(READY) ## Style, types, import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 
-check: lint test test-slow test-quantized test-extras ## The full gate, as CI runs it
+check: lint test test-slow test-quantized test-extras test-lowest ## The full gate, as CI runs it
 
 clean: ## Remove the environment and caches
-	rm -rf $(VENV) $(QUANTIZED) $(EXTRAS) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(QUANTIZED) $(EXTRAS) $(LOWEST) $(DOCS) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -3,17 +3,15 @@ from pathlib import Path
 import pytest
 
 from arcvit.core.errors import UserError
-from arcvit.engine import tracking as module
 from arcvit.engine.config import EngineConfig
 from arcvit.engine.device import make_accelerator
 from arcvit.engine.tracking import check_trackers, tracking
 
 
 def test_trackers_that_arent_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError) as caught:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"engine\.track=wandb needs wandb, which isn't installed"):
         check_trackers(["wandb", "mlflow"])
-    assert "engine.track asks for wandb, mlflow, which isn't installed" in str(caught.value)
     check_trackers([])
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from arcvit.cli.parser import command_parser
+from arcvit.core.extras import require
 
 
 def run(argv: list[str]) -> int:
@@ -20,6 +21,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="Show only the results.")
     options = parser.parse_args(argv)
 
+    require("bench", "arcvit demo")
     from rich.console import Console
 
     from arcvit.bench.demo import EPOCHS, run_demo

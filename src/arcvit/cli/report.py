@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from arcvit.cli.parser import command_parser
+from arcvit.core.extras import require
 
 
 def run(argv: list[str]) -> int:
@@ -14,6 +15,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="Where to write (default: RUNS/report).")
     options = parser.parse_args(argv)
 
+    require("bench", "arcvit report")
     from arcvit.bench.report import write_report
 
     table, files = write_report(options.runs, options.out or options.runs / "report")

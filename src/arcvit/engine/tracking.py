@@ -1,6 +1,5 @@
 """Experiment trackers, through accelerate: TensorBoard in the run folder, wandb and mlflow."""
 
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.tracking import TensorBoardTracker
 
-from arcvit.core.errors import UserError
+from arcvit.core.extras import require
 
 TENSORBOARD_FOLDER = "tensorboard"
 
@@ -20,12 +19,8 @@ def check_trackers(names: Sequence[str]) -> None:
     Raises:
         UserError: names the packages.
     """
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"engine.track asks for {', '.join(missing)}, which isn't installed: pip install"
-            f" {' '.join(missing)}, or leave it out."
-        )
+    for name in names:
+        require(name, f"engine.track={name}")
 
 
 @contextmanager

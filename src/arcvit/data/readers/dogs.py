@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from arcvit.core.errors import UserError
+from arcvit.core.extras import require
 from arcvit.data.findings import examples
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.reader import Opening, Reading
@@ -59,14 +60,10 @@ def read_mat_list(path: Path) -> list[tuple[str, int]]:
     Raises:
         UserError: scipy isn't installed, or the file is damaged or another one.
     """
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise UserError(
-            f"{path} is a MATLAB file, and scipy isn't installed: expected it for Stanford Dogs,"
-            " run pip install 'arcvit[matlab]'."
-        ) from error
+    require("matlab", f"{path}, a MATLAB file,")
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
     try:
         content = loadmat(path, variable_names=["file_list", "labels"])
         names = [str(cell.item()) for cell in content["file_list"].ravel()]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError
+from arcvit.core.extras import require
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.readers.unpack import Container, stamps, unpack
 from arcvit.data.task import SPLIT_OF_NAME
@@ -72,13 +73,9 @@ def read(path: Path, opening: Opening) -> Reading:
 
 
 def _load(source: str) -> dict[str, Any]:
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError(
-            f"{source} is read with the library datasets, which isn't installed: run"
-            " pip install 'arcvit[datasets]'."
-        ) from error
+    require("datasets", source)
+    import datasets
+
     folder = Path(source)
     builder = BUILDER_OF_SUFFIX.get(folder.suffix.lower())
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError
+from arcvit.core.extras import require
 from arcvit.data.findings import examples
 from arcvit.data.readers.lists import is_label, read_names
 from arcvit.data.readers.reader import Opening, Reading
@@ -61,13 +62,9 @@ def _shards(folder: Path) -> dict[str, list[Path]]:
 
 
 def _samples(files: list[Path]) -> Iterator[tuple[bytes, int]]:
-    try:
-        import webdataset
-    except ImportError as error:
-        raise UserError(
-            f"{files[0]} is read with the library webdataset, which isn't installed: run"
-            " pip install 'arcvit[webdataset]'."
-        ) from error
+    require("webdataset", str(files[0]))
+    import webdataset
+
     urls = [str(file) for file in files]
     for sample in _whole(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False), files):
         where = f"{sample['__url__']} sample {sample['__key__']}"
