@@ -83,9 +83,9 @@ def test_output_is_the_equation_at_every_site(ablation) -> None:
     model = randomise(adapted(**settings))
     x = torch.randn(2, 17, D)
     for layer in layers(model):
-        down = layer.down("default")
-        up = layer.up("default")
-        bias = layer.bias_of("default")
+        down = layer.factors("default").down
+        up = layer.factors("default").up
+        bias = layer.factors("default").bias
         update = (x @ (down * layer.arc_coefficients["default"])) @ up
         update = update if bias is None else update + bias
         expected = (
@@ -97,9 +97,9 @@ def test_output_is_the_equation_at_every_site(ablation) -> None:
 
 
 def _update_of(layer: ArcLayer, x: torch.Tensor) -> torch.Tensor:
-    down = layer.down("default") * layer.arc_coefficients["default"]
-    bias = layer.bias_of("default")
-    return (x @ down) @ layer.up("default") + (0 if bias is None else bias)
+    down = layer.factors("default").down * layer.arc_coefficients["default"]
+    bias = layer.factors("default").bias
+    return (x @ down) @ layer.factors("default").up + (0 if bias is None else bias)
 
 
 @torch.no_grad()
@@ -140,7 +140,7 @@ def test_coefficients_start_as_asked(start: str, att_is_zero: bool, ffn_is_zero:
 
 def test_sharing_is_by_identity() -> None:
     def distinct(**settings) -> int:
-        return len({id(layer.down("default")) for layer in layers(adapted(**settings))})
+        return len({id(layer.factors("default").down) for layer in layers(adapted(**settings))})
 
     assert distinct() == 2
     assert distinct(share="all") == 1

@@ -1,5 +1,7 @@
 """Many tasks in one batch: every row equals the run of its own adapter alone."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import timm
 import torch
@@ -7,8 +9,8 @@ from peft import get_peft_model
 from torch import nn
 
 from arcvit import ArcConfig
+from arcvit.arc.call import current_call
 from arcvit.arc.layer import ArcLayer
-from arcvit.arc.mixture import RowAdapters
 
 NAMES = ["first", "wide", "borrower", "att-only", "no-bias", "headless"]
 CLASSES = {"first": 5, "wide": 9, "borrower": 3, "att-only": 5, "no-bias": 2}
@@ -89,16 +91,14 @@ def test_rows_that_share_one_projection_multiply_by_it_once(monkeypatch) -> None
     model = with_tasks(vit(), "head")
     images = torch.randn(4, 3, 32, 32)
     down_shapes = []
-    for layer in (m for m in model.modules() if isinstance(m, ArcLayer)):
-        original = type(layer).adapt
+    original = ArcLayer.adapt
 
-        def spy(self, x, original=original, **kwargs):
-            if isinstance(self.mixture, RowAdapters):
-                down_shapes.append(tuple(self.mixture.down.shape))
-            return original(self, x, **kwargs)
+    def spy(self, x, **kwargs):
+        if rows := current_call().rows_at(self):
+            down_shapes.append(tuple(rows.down.shape))
+        return original(self, x, **kwargs)
 
-        monkeypatch.setattr(type(layer), "adapt", spy)
-        break
+    monkeypatch.setattr(ArcLayer, "adapt", spy)
     model(images, adapter_names=["first", "borrower", "first", "borrower"])
     assert set(down_shapes) == {(32, 4)}, "one matrix for the whole batch"
     down_shapes.clear()
@@ -112,7 +112,7 @@ def test_projections_are_gathered_once_for_all_layers_that_share_them(monkeypatc
     original = ArcLayer.adapt
 
     def spy(self, x, **kwargs):
-        downs.append(self.mixture.down.data_ptr())
+        downs.append(current_call().rows_at(self).down.data_ptr())
         return original(self, x, **kwargs)
 
     monkeypatch.setattr(ArcLayer, "adapt", spy)
@@ -129,7 +129,7 @@ def test_the_batch_leaves_no_trace(tasks) -> None:
     before = model(images)
     model(images, adapter_names=model.rows)
     assert torch.equal(model(images), before)
-    assert not any(m._forward_hooks for m in model.modules())
+    assert current_call() is None
 
 
 class Boom(Exception):
@@ -149,7 +149,7 @@ def test_an_error_inside_the_batch_leaves_no_trace(tasks) -> None:
         model(images, adapter_names=model.rows)
     hook.remove()
     assert torch.equal(model(images), before)
-    assert not any(m._forward_hooks for m in model.modules())
+    assert current_call() is None
 
 
 @pytest.mark.parametrize(
@@ -216,3 +216,35 @@ def test_a_borrower_must_agree_with_the_lender() -> None:
     assert torch.equal(model(images), before)
     assert dict(model.named_parameters()).keys() == parameters.keys(), "left half-added"
     assert list(model.peft_config) == ["lender"]
+
+
+THREADED = {
+    vit: {"r": 4, "modules_to_save": ["head"]},
+    swin: {"r": 4, "ffn_placement": "residual"},
+}
+
+
+@pytest.mark.parametrize("backbone", [vit, swin])
+def test_calls_from_several_threads_do_not_meet(backbone) -> None:
+    names = [f"task{i}" for i in range(4)]
+    model = get_peft_model(backbone(), ArcConfig(**THREADED[backbone]), adapter_name=names[0])
+    for name in names[1:]:
+        model.add_adapter(name, ArcConfig(**THREADED[backbone]))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if ".arc_" in key or "modules_to_save" in key:
+                parameter.normal_(std=0.3)
+    model.eval()
+    side = 36 if backbone is swin else 32
+    images = torch.randn(2, 3, side, side)
+
+    @torch.inference_mode()
+    def ask(name: str) -> torch.Tensor:
+        return model(images, adapter_names=[name, name])
+
+    expected = {name: ask(name) for name in names}
+    with ThreadPoolExecutor(len(names)) as pool:
+        asked = names * 20
+        for name, found in zip(asked, pool.map(ask, asked), strict=True):
+            torch.testing.assert_close(found, expected[name])

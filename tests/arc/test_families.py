@@ -12,6 +12,7 @@ from peft import PeftModel, get_peft_model
 from torch import nn
 
 from arcvit import ArcConfig
+from arcvit.arc.functional import adapter_update
 from arcvit.arc.layer import ArcLayer
 from arcvit.arc.sites import find_sites
 from arcvit.core.errors import UserError
@@ -330,7 +331,7 @@ def test_swin_residual_placement_is_the_authors_equation() -> None:
     with torch.no_grad():
         after_attention = x + block._attn(block.norm1(x))
         layer = block.norm2
-        stream = after_attention + layer.update(after_attention, "default")
+        stream = after_attention + adapter_update(after_attention, layer.factors("default"))
         expected = stream + block.mlp(layer.base_layer(stream).reshape(2, -1, 16)).reshape(x.shape)
         torch.testing.assert_close(block(x), expected)
 

@@ -7,8 +7,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from arcvit.arc import fused
-from arcvit.arc.functional import adapter_update
-from arcvit.arc.fused import computed_again, norm_adapter, output_again
+from arcvit.arc.functional import Factors, adapter_update
+from arcvit.arc.fused import computed_again, output_again
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5, torch.bfloat16: 0.06, torch.float16: 0.01}
 
@@ -26,10 +26,18 @@ def _parts(d=12, r=3, *, dtype=torch.float64, separate=False, bias=True, affine=
     return norm, [None if p is None else p.requires_grad_() for p in parts]
 
 
-def _plain(x, norm, down, coefficients, up, bias):
+def _factors(down, coefficients, up, bias):
+    return Factors(down, coefficients, down.mT if up is None else up, bias)
+
+
+def norm_adapter(x, norm, *parts, dropout=0.0):
+    return fused.norm_adapter(x, norm, _factors(*parts), dropout=dropout)
+
+
+def _plain(x, norm, *parts):
     n = norm(x)
-    up = down.mT if up is None else up
-    return (n + adapter_update(n.to(down.dtype), down, coefficients, up, bias)).to(n.dtype)
+    factors = _factors(*parts)
+    return (n + adapter_update(n.to(factors.down.dtype), factors)).to(n.dtype)
 
 
 def _gradients(function, x, norm, parts):

@@ -113,8 +113,8 @@ def test_initial_values_are_those_of_the_paper():
     limit_down = (6 / (192 + 50)) ** 0.5
     limit_coefficients = (6 / (1 + 50)) ** 0.5
     for layer in layers:
-        coefficients, bias = layer.arc_coefficients["default"], layer.bias_of("default")
-        down = layer.down("default")
+        coefficients, bias = layer.arc_coefficients["default"], layer.factors("default").bias
+        down = layer.factors("default").down
         assert not bias.any()
         assert down.abs().max() <= limit_down
         assert down.abs().max() > 0.95 * limit_down

@@ -3,13 +3,14 @@
 d  width, o  outputs of the consumer, r  bottleneck rank
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from arcvit.arc.functional import fold_bias, fold_weight
+from arcvit.arc.functional import Factors, lora_factors
 
 _SPLIT_BIASES = ("q_bias", "k_bias", "v_bias")
 
@@ -79,16 +80,13 @@ class Consumer:
             )
         self.layer.weight = nn.Parameter(dequantize(), requires_grad=False)
 
-    def prepare(self, down: Tensor, coefficients: Tensor, up: Tensor, bias: Tensor | None) -> bool:
+    def prepare(self, factors: Factors) -> bool:
         """Compute the weights with an adapter folded in, in at least single precision.
 
         The update is that of the original weights, also where another adapter is folded already.
 
         Args:
-            down: down-projection, (d, r).
-            coefficients: re-scaling coefficients, (r,).
-            up: up-projection, (r, d).
-            bias: the adapter's bias, (d,), or None.
+            factors: the adapter.
 
         Returns:
             Whether the result is finite.
@@ -96,13 +94,10 @@ class Consumer:
         now = self._read()
         original = self._original or now
         precision = torch.promote_types(now.weight.dtype, torch.float32)
-        source = original.weight.to(precision)
-        update = fold_weight(
-            source, down.to(precision), coefficients.to(precision), up.to(precision)
-        )
-        folded = _Weights((now.weight.to(precision) + update).to(now.weight.dtype), now.bias)
-        if bias is not None:
-            shift = fold_bias(source, bias.to(precision))
+        a, b, shift = lora_factors(original.weight.to(precision), factors.to(precision))
+        weight = torch.addmm(now.weight.to(precision), b, a)
+        folded = _Weights(weight.to(now.weight.dtype), now.bias)
+        if shift is not None:
             if now.bias is not None:
                 shift = shift + now.bias.to(precision)
             folded.bias = shift.to(now.weight.dtype)
@@ -161,6 +156,52 @@ class Consumer:
             layer.bias = nn.Parameter(weights.bias, requires_grad=False)
         else:
             layer.bias.data = weights.bias
+
+
+def fold_all(
+    layers: Sequence["Foldable"], adapter_names: list[str] | None, safe_merge: bool
+) -> None:
+    """Fold adapters at all sites of a model, or at none.
+
+    Args:
+        layers: all sites of the model.
+        adapter_names: adapters to fold; None: the active ones.
+        safe_merge: refuse a result that isn't finite.
+
+    Raises:
+        ValueError: a site can't be folded, or ``safe_merge`` and a folded weight isn't finite; what
+            was folded before is folded still, and no more.
+    """
+    for layer in layers:
+        layer.check_foldable()
+    before = [list(layer.merged_adapters) for layer in layers]
+    try:
+        for layer in layers:
+            layer.merge(safe_merge=safe_merge, adapter_names=adapter_names)
+    except ValueError:
+        for layer, earlier in zip(layers, before, strict=True):
+            if layer.merged_adapters != earlier:
+                layer.unmerge()
+                layer.merge(adapter_names=earlier)
+        raise
+
+
+class Foldable(Protocol):
+    """A site, as far as folding needs it."""
+
+    merged_adapters: list[str]
+
+    def check_foldable(self) -> None:
+        """Raise a ValueError where it can't be folded."""
+        ...
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Fold adapters in."""
+        ...
+
+    def unmerge(self) -> None:
+        """Take them out."""
+        ...
 
 
 def _clone(tensor: Tensor | None) -> Tensor | None:

@@ -2,57 +2,109 @@
 
 B  batch, N  tokens, d  width, r  bottleneck rank, o  outputs of a consumer
 
-    y = x + dropout(x (D * c)) D^T + b          x, y: (..., d)   D: (d, r)   c: (r,)   b: (d,)
+    y = x + dropout(x D C) U + b        x, y: (..., d)   D: (d, r)   C: (r, r)   U: (r, d)   b: (d,)
 
-D is the down-projection, its transpose the up-projection. D is shared by the layers of one role;
-the re-scaling coefficients c and the bias b belong to one layer. There is no non-linearity, so a
-linear layer W that consumes y absorbs the adapter: ``W' = W (I + (D * c) D^T)``,
-``bias' = bias + W b``.
+In the paper C is diagonal, the re-scaling coefficients c, and U is D^T: D is shared by the layers
+of one role, c and b belong to one layer. There is no non-linearity, so a linear layer W that
+consumes y absorbs the adapter: ``W' = W (I + D C U)^T``, ``bias' = bias + W b``.
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
+class Factors(NamedTuple):
+    """An adapter as the equations take it, whatever it is made of.
+
+    Attributes:
+        down: down-projection D, (d, r).
+        core: C, (r, r), or its diagonal, (r,).
+        up: up-projection U, (r, d).
+        bias: b, (d,), or None.
+    """
+
+    down: Tensor
+    core: Tensor
+    up: Tensor
+    bias: Tensor | None = None
+
+    @property
+    def scaled_down(self) -> Tensor:
+        """``D C``, (d, r)."""
+        return self.down * self.core if self.core.ndim == 1 else self.down @ self.core
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether U is the transposed D, a view of it."""
+        same_memory = self.up.data_ptr() == self.down.data_ptr()
+        return same_memory and self.up.stride() == self.down.stride()[::-1]
+
+    def to(self, dtype: torch.dtype) -> "Factors":
+        """In another precision."""
+        bias = None if self.bias is None else self.bias.to(dtype)
+        return Factors(self.down.to(dtype), self.core.to(dtype), self.up.to(dtype), bias)
+
+
 def adapter_update(
-    x: Tensor,
-    down: Tensor,
-    coefficients: Tensor,
-    up: Tensor,
-    bias: Tensor | None = None,
-    *,
-    dropout: float = 0.0,
-    training: bool = False,
+    x: Tensor, factors: Factors, *, dropout: float = 0.0, training: bool = False
 ) -> Tensor:
-    """What the adapter adds to its input: ``dropout(x (D * c)) U + b``.
+    """What the adapter adds to its input: ``dropout(x D C) U + b``.
 
     Args:
         x: input, (..., d).
-        down: down-projection D, (d, r).
-        coefficients: re-scaling coefficients c, (r,).
-        up: up-projection U, (r, d); ``D^T`` in the paper.
-        bias: b, (d,), or None.
+        factors: the adapter.
         dropout: probability of dropping an element of the bottleneck, after the re-scaling.
         training: whether dropout acts.
 
     Returns:
         The update, (..., d).
     """
-    bottleneck = F.linear(x, (down * coefficients).mT)
+    bottleneck = F.linear(x, factors.scaled_down.mT)
     if training and dropout > 0.0:
         bottleneck = F.dropout(bottleneck, dropout)
-    return F.linear(bottleneck, up.mT, bias)
+    return F.linear(bottleneck, factors.up.mT, factors.bias)
 
 
-def fold_weight(weight: Tensor, down: Tensor, coefficients: Tensor, up: Tensor) -> Tensor:
-    """What folding adds to a consumer's weight (o, d): ``W U^T (D * c)^T``, (o, d).
+def adapt_rows(x: Tensor, rows: Factors, *, in_place: bool = False) -> Tensor:
+    """Every row of a batch through its own adapter.
 
-    With the paper's symmetric up-projection that is ``W D diag(c) D^T``.
+    Args:
+        x: (B', ..., d), where B' is a multiple of B: windows of one image follow each other.
+        rows: down (B, d, r) or, one for all rows, (d, r); core (B, 1, r) or (B, r, r); up (B, r, d)
+            or (r, d); bias (B, 1, d) or None.
+        in_place: whether x may be overwritten; it saves a pass over memory.
+
+    Returns:
+        The adapted tensor, in the shape and dtype of x.
     """
-    return (weight @ up.mT) @ (down * coefficients).mT
+    batch = len(rows.core)
+    tokens = x.reshape(batch, -1, x.shape[-1]).to(rows.core.dtype)
+    bottleneck = tokens @ rows.down
+    # A core of one row is a diagonal; with r = 1 both are the same.
+    bottleneck = bottleneck * rows.core if rows.core.shape[1] == 1 else bottleneck @ rows.core
+    up = rows.up if rows.up.ndim == 3 else rows.up.expand(batch, -1, -1)
+    if in_place:
+        tokens.baddbmm_(bottleneck, up)
+    else:
+        tokens = torch.baddbmm(tokens, bottleneck, up)
+    if rows.bias is not None:
+        tokens += rows.bias
+    return tokens.reshape(x.shape).to(x.dtype)
 
 
-def fold_bias(weight: Tensor, bias: Tensor) -> Tensor:
-    """What folding adds to a consumer's bias: ``W b``, (o,) for a weight (o, d) and b (d,)."""
-    return torch.mv(weight, bias)
+def lora_factors(weight: Tensor, factors: Factors) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The adapter as exact rank-r factors of LoRA at a consumer: ``W' = W + B A``.
+
+    Args:
+        weight: the consumer's weight W, (o, d).
+        factors: the adapter.
+
+    Returns:
+        A, (r, d); B, (o, r); and what the consumer's bias gains, (o,), or None: the bias of B in
+        PEFT's LoRA with ``lora_bias``.
+    """
+    bias = None if factors.bias is None else torch.mv(weight, factors.bias)
+    return factors.scaled_down.mT, weight @ factors.up.mT, bias

@@ -2,7 +2,7 @@
 
 M  rows (B·N), d  width, r  bottleneck rank, w  columns of the bottleneck, at least r + 1
 
-    n = LayerNorm(x)    u = dropout(n (D * c))    y = n + [u 1 0] [U; b; 0]    x, n, y: (M, d)
+    n = LayerNorm(x)    u = dropout(n D C)    y = n + [u 1 0] [U; b; 0]    x, n, y: (M, d)
 
 The bias rides in the products as a row that a column of ones selects, so that neither it nor its
 gradient costs a pass over memory. Zeros fill the bottleneck up to a multiple of 16 columns where
@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arcvit.arc.functional import Factors
+
 _EXACT = (torch.float32, torch.float64)
 """Where differences of sums over rows are as good as sums of differences."""
 
@@ -32,7 +34,7 @@ class Projections(NamedTuple):
     """An adapter as the products take it.
 
     Attributes:
-        into: ``(D * c)^T`` and rows of zeros, (w, d), in the dtype of the products; c holds the
+        into: ``(D C)^T`` and rows of zeros, (w, d), in the dtype of the products; C holds the
             factor of dropout. CPUs multiply with (w, d) a third faster than with (d, w).
         out_of: ``[U; b; 0]``, (w, d), in the same dtype.
         ones: the column of the bottleneck that is one, for b; None: there is no b.
@@ -54,34 +56,22 @@ class _How(NamedTuple):
 
 
 def norm_adapter(
-    x: Tensor,
-    norm: nn.LayerNorm,
-    down: Tensor,
-    coefficients: Tensor,
-    up: Tensor | None,
-    bias: Tensor | None,
-    *,
-    dropout: float = 0.0,
+    x: Tensor, norm: nn.LayerNorm, factors: Factors, *, dropout: float = 0.0
 ) -> Tensor:
-    """The adapted output of a LayerNorm, ``n + dropout(n (D * c)) U + b`` with n of x.
+    """The adapted output of a LayerNorm, ``n + dropout(n D C) U + b`` with n of x.
 
     Args:
         x: input of the norm, (..., d).
         norm: the LayerNorm, over the last dimension.
-        down: down-projection D, (d, r).
-        coefficients: re-scaling coefficients c, (r,).
-        up: up-projection U, (r, d); None: ``D^T``.
-        bias: b, (d,), or None.
+        factors: the adapter.
         dropout: probability of dropping an element of the bottleneck; 0 in evaluation.
 
     Returns:
         (..., d), in autocast's dtype where it is on, as that is what linear layers take; else in
         the dtype of the norm's output.
     """
-    work = _work_dtype(x, down)
-    into, out_of, ones = prepare(
-        down, coefficients, up, bias, dropout=dropout, dtype=work, multiple=_multiple(x)
-    )
+    work = _work_dtype(x, factors.down)
+    into, out_of, ones = prepare(factors, dropout=dropout, dtype=work, multiple=_multiple(x))
     normed = _norm_dtype(x, norm)
     out = work if _autocasts(x) and work != torch.float64 else normed
     how = _How(ones, norm.eps, dropout, normed, out)
@@ -94,33 +84,23 @@ def norm_adapter(
     return _forward(*tensors, how)[0]
 
 
-def prepare(
-    down: Tensor,
-    coefficients: Tensor,
-    up: Tensor | None,
-    bias: Tensor | None,
-    *,
-    dropout: float,
-    dtype: torch.dtype,
-    multiple: int,
-) -> Projections:
+def prepare(factors: Factors, *, dropout: float, dtype: torch.dtype, multiple: int) -> Projections:
     """An adapter made ready for the products.
 
     Args:
-        down: down-projection D, (d, r).
-        coefficients: re-scaling coefficients c, (r,).
-        up: up-projection U, (r, d); None: ``D^T``.
-        bias: b, (d,), or None.
+        factors: the adapter.
         dropout: probability of dropping an element of the bottleneck.
         dtype: of the products.
         multiple: what the number of columns is a multiple of.
     """
+    down, core, up, bias = factors
     d, r = down.shape
     ones = None if bias is None else r
     zeros = -(r + (bias is not None)) % multiple
-    scaled = coefficients * (1.0 / (1.0 - dropout)) if dropout > 0.0 else coefficients
-    into = [(down * scaled).mT, down.new_zeros(zeros + (bias is not None), d)]
-    out_of = [down.mT if up is None else up]
+    if dropout > 0.0:
+        factors = factors._replace(core=core * (1.0 / (1.0 - dropout)))
+    into = [factors.scaled_down.mT, down.new_zeros(zeros + (bias is not None), d)]
+    out_of = [up]
     if bias is not None:
         out_of.append(bias.unsqueeze(0).to(down.dtype))
     out_of.append(down.new_zeros(zeros, d))

@@ -8,40 +8,21 @@ one entry in its state dict, and follows every cast, move and deletion of PEFT.
 """
 
 import warnings
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 
+from arcvit.arc.call import current_call, defer, deferred
 from arcvit.arc.fold import Consumer
-from arcvit.arc.functional import adapter_update
+from arcvit.arc.functional import Factors, adapt_rows, adapter_update, lora_factors
 from arcvit.arc.fused import is_plain_norm, norm_adapter
-from arcvit.arc.mixture import Mixture
-from arcvit.arc.trainable import keep_frozen
-from arcvit.core.errors import UserError
+from arcvit.arc.variants import OWN, SHARED, AdapterShape, compose
 
 Placement = Literal["output", "input", "residual"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterShape:
-    """One adapter at one site.
-
-    Attributes:
-        r: width of the bottleneck.
-        dropout: dropout in the bottleneck.
-        bias: whether it has a bias b.
-        zero_coefficients: c starts at zero; otherwise Xavier-uniform over (1, r).
-        separate_up: whether the up-projection is a matrix of its own.
-    """
-
-    r: int
-    dropout: float
-    bias: bool
-    zero_coefficients: bool
-    separate_up: bool = False
 
 
 class ArcLayer(nn.Module, BaseTunerLayer):
@@ -56,9 +37,10 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         consumers: the linear layers into which the adapter is folded.
         unfoldable: why it can't be folded; None: it can.
         residual_module: with ``residual``, the module whose output joins the residual stream.
+        active_adapters: names of the adapters that are active from the start.
     """
 
-    adapter_layer_names = ("arc_projection", "arc_up", "arc_coefficients", "arc_bias")
+    adapter_layer_names = (*SHARED, *OWN)
     other_param_names = ("r", "dropout", "projection_holder")
     cast_input_dtype_enabled = True
 
@@ -72,6 +54,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         consumers: tuple[Consumer, ...],
         unfoldable: str | None = None,
         residual_module: nn.Module | None = None,
+        active_adapters: list[str] | None = None,
     ) -> None:
         super().__init__()
         self.base_layer = base_layer
@@ -87,11 +70,10 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         self.arc_coefficients = nn.ParameterDict()
         self.arc_bias = nn.ParameterDict()
         self.projection_holder: dict[str, tuple[ArcLayer, str]] = {}
-        self.mixture: Mixture | None = None
         self._disable_adapters = False
-        self._active_adapter: str | list[str] = []
+        self._active_adapter: str | list[str] = active_adapters or []
         self.merged_adapters: list[str] = []
-        self._pending: Tensor | None = None
+        self._route: tuple[str, ...] = ()
         self._residual_hook = (
             None
             if residual_module is None
@@ -106,120 +88,77 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         holder: "tuple[ArcLayer, str] | None",
         inference_mode: bool = False,
     ) -> None:
-        """Add an adapter, initialised as the paper does.
-
-        D is Xavier-uniform over its (d, r) shape, b zero. c is zero before MHA and Xavier-uniform
-        over (1, r) before the FFN: there the adapter isn't the identity at first.
+        """Add an adapter, as it starts.
 
         Args:
             adapter_name: name of the adapter.
             shape: what it is.
-            holder: the site that holds its projection, and the adapter it is held for; None: this
-                site, for this adapter.
+            holder: the site that holds what its group shares, and the adapter it is held for;
+                None: this site, for this adapter.
             inference_mode: leave the new parameters frozen.
-
-        Raises:
-            UserError: r is larger than the width of the site.
         """
-        r = shape.r
-        if r > self.width:
-            raise UserError(
-                f"r={r} is larger than the width {self.width} of {self.name!r}: expected"
-                f" 1 <= r <= {self.width}."
-            )
-        self.r[adapter_name] = r
+        self.r[adapter_name] = shape.r
         self.dropout[adapter_name] = shape.dropout
         self.projection_holder[adapter_name] = holder or (self, adapter_name)
-        if holder is None:
-            down = nn.init.xavier_uniform_(torch.empty(self.width, r))
-            self.arc_projection[adapter_name] = nn.Parameter(down)
-            if shape.separate_up:
-                up = nn.init.xavier_uniform_(torch.empty(r, self.width))
-                self.arc_up[adapter_name] = nn.Parameter(up)
-        coefficients = torch.zeros(1, r)
-        if not shape.zero_coefficients:
-            nn.init.xavier_uniform_(coefficients)
-        self.arc_coefficients[adapter_name] = nn.Parameter(coefficients.flatten())
-        if shape.bias:
-            self.arc_bias[adapter_name] = nn.Parameter(torch.zeros(self.width))
+        shared = shape.shared(self.width) if holder is None else {}
+        for name, start in {**shared, **shape.own(self.width)}.items():
+            getattr(self, name)[adapter_name] = nn.Parameter(start)
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=inference_mode)
 
-    def down(self, adapter_name: str) -> Tensor:
-        """The down-projection D of an adapter, (d, r), wherever it is held.
+    def has(self, adapter_name: str) -> bool:
+        """Whether an adapter is at this site."""
+        return adapter_name in self.arc_coefficients
 
-        It is the very parameter, unless it is borrowed from an adapter in another precision.
-        """
+    def factors(self, adapter_name: str) -> Factors:
+        """An adapter at this site."""
         layer, held_for = self.projection_holder[adapter_name]
-        return layer.arc_projection[held_for].to(self.arc_coefficients[adapter_name].dtype)
-
-    def has_own_up(self, adapter_name: str) -> bool:
-        """Whether an adapter's up-projection is its own, not the transpose of D."""
-        layer, held_for = self.projection_holder[adapter_name]
-        return held_for in layer.arc_up
-
-    def up(self, adapter_name: str) -> Tensor:
-        """The up-projection of an adapter, (r, d): ``D^T``, or its own."""
-        layer, held_for = self.projection_holder[adapter_name]
-        if held_for in layer.arc_up:
-            return layer.arc_up[held_for].to(self.arc_coefficients[adapter_name].dtype)
-        return self.down(adapter_name).mT
-
-    def bias_of(self, adapter_name: str) -> Tensor | None:
-        """The bias b of an adapter, (d,), or None."""
-        bias: Tensor | None = self.arc_bias.get(adapter_name)
-        return bias
+        held = [(getattr(layer, name), name, held_for) for name in SHARED]
+        held += [(getattr(self, name), name, adapter_name) for name in OWN]
+        return compose({name: values[key] for values, name, key in held if key in values})
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """What the wrapped module gives, adapted before or after it."""
-        if self.disable_adapters and self.merged:
+        if self._disable_adapters and self.merged_adapters:
             self.unmerge()
-        self._pending = None
-        if self.disable_adapters or self.merged:
-            return self.base_layer(x, *args, **kwargs)
         if self.placement == "output":
-            norm = self.base_layer
-            if not args and not kwargs and is_plain_norm(norm) and self._fuses(x):
-                return self._adapted_norm(x, norm)
+            if self._fuses(x) and not args and not kwargs:
+                return self._adapted_norm(x)
             normed = self.base_layer(x, *args, **kwargs)
             # A norm's output is a new tensor, unless the norm is an identity.
             return self.adapt(normed, owned=normed is not x)
         adapted = self.adapt(x)
         if self.placement == "residual":
-            self._pending = adapted - x
+            defer(self, None if adapted is x else adapted - x)
         return self.base_layer(adapted, *args, **kwargs)
 
     def adapt(self, x: Tensor, *, owned: bool = False) -> Tensor:
-        """x with the updates of the active adapters, (..., d), in the dtype of x.
+        """x with the updates of its rows' adapters or of the active ones, (..., d), in its dtype.
 
         Args:
             x: what is adapted, (..., d).
             owned: whether nobody else holds x, so that it may be overwritten.
         """
-        if self.mixture is not None:
-            return self.mixture.adapt(x, in_place=owned and not torch.is_grad_enabled())
+        call = current_call()
+        if call is not None:
+            rows = call.rows_at(self)
+            in_place = owned and not torch.is_grad_enabled()
+            return x if rows is None else adapt_rows(x, rows, in_place=in_place)
         adapted = x
-        for name in self._present(self.active_adapters):
+        for name in self._route:
             # Each update is of x itself, so that adapters add up in any order.
-            adapted = adapted + self.update(x, name)
+            factors = self.factors(name)
+            adapted = adapted + adapter_update(
+                self._cast_input_dtype(x, factors.core.dtype),
+                factors,
+                dropout=self.dropout[name],
+                training=self.training,
+            )
         return adapted.to(x.dtype)
-
-    def update(self, x: Tensor, adapter_name: str) -> Tensor:
-        """What one adapter adds to x, (..., d), in the adapter's dtype."""
-        coefficients = self.arc_coefficients[adapter_name]
-        return adapter_update(
-            self._cast_input_dtype(x, coefficients.dtype),
-            self.down(adapter_name),
-            coefficients,
-            self.up(adapter_name),
-            self.bias_of(adapter_name),
-            dropout=self.dropout[adapter_name],
-            training=self.training,
-        )
 
     @torch.no_grad()
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Fold adapters into the consumers: ``W' = W (I + (D * c) D^T)``, ``bias' = bias + W b``.
+        """Fold adapters into the consumers: ``W' = W (I + D C U)^T``, ``bias' = bias + W b``.
 
         Each update is taken of the original weights, so that folding several adapters equals
         running them together. The originals are kept, and ``unmerge`` gives them back exactly.
@@ -233,13 +172,9 @@ class ArcLayer(nn.Module, BaseTunerLayer):
                 finite; the site is as it was then.
         """
         self.check_foldable()
-        for name in self._present(check_adapters_to_merge(self, adapter_names)):
-            finite = [
-                consumer.prepare(
-                    self.down(name), self.arc_coefficients[name], self.up(name), self.bias_of(name)
-                )
-                for consumer in self.consumers
-            ]
+        for name in filter(self.has, check_adapters_to_merge(self, adapter_names)):
+            factors = self.factors(name)
+            finite = [consumer.prepare(factors) for consumer in self.consumers]
             if safe_merge and not all(finite):
                 for consumer in self.consumers:
                     consumer.discard()
@@ -250,6 +185,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
             for consumer in self.consumers:
                 consumer.commit()
             self.merged_adapters.append(name)
+        self._choose_route()
 
     @torch.no_grad()
     def unmerge(self) -> None:
@@ -260,6 +196,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         for consumer in self.consumers:
             consumer.restore()
         self.merged_adapters.clear()
+        self._choose_route()
 
     def check_foldable(self) -> None:
         """Raise a ValueError that says why where the site can't be folded."""
@@ -273,12 +210,20 @@ class ArcLayer(nn.Module, BaseTunerLayer):
                     " dequantize_consumers() first to fold into floating-point weights."
                 )
 
-    def forget(self, adapter_name: str) -> None:
-        """Drop what is kept of an adapter here, and leave the active adapters as they are."""
-        for attribute in self.adapter_layer_names + self.other_param_names:
-            held = getattr(self, attribute)
-            if adapter_name in held:
-                del held[adapter_name]
+    def set_adapter(self, adapter_names: str | list[str], inference_mode: bool = False) -> None:
+        """As PEFT does."""
+        super().set_adapter(adapter_names, inference_mode)
+        self._choose_route()
+
+    def enable_adapters(self, enabled: bool) -> None:
+        """As PEFT does."""
+        super().enable_adapters(enabled)
+        self._choose_route()
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """As PEFT does."""
+        super().delete_adapter(adapter_name)
+        self._choose_route()
 
     def release(self) -> None:
         """Let go of the rest of the model, when the site is unloaded."""
@@ -286,35 +231,29 @@ class ArcLayer(nn.Module, BaseTunerLayer):
             self._residual_hook.remove()
             self._residual_hook = None
 
-    def _present(self, adapter_names: list[str]) -> list[str]:
-        return [name for name in adapter_names if name in self.arc_coefficients]
+    def _choose_route(self) -> None:
+        """Settle which adapters a call goes through: once, when their state changes."""
+        bypass = self._disable_adapters or self.merged_adapters
+        self._route = () if bypass else tuple(filter(self.has, self.active_adapters))
 
     def _fuses(self, x: Tensor) -> bool:
-        """Whether norm and adapter can be one operation here and now, but for the norm itself."""
-        present = self._present(self.active_adapters)
-        return (
-            len(present) == 1
-            and self.mixture is None
-            and (self.cast_input_dtype_enabled or x.dtype == self.down(present[0]).dtype)
-        )
+        """Whether norm and adapter can be one operation here and now."""
+        if len(self._route) != 1 or current_call() or not is_plain_norm(self.base_layer):
+            return False
+        coefficients = self.arc_coefficients[self._route[0]]
+        return self.cast_input_dtype_enabled or x.dtype == coefficients.dtype
 
-    def _adapted_norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    def _adapted_norm(self, x: Tensor) -> Tensor:
         """``adapt`` of the norm's output in one operation."""
-        (name,) = self._present(self.active_adapters)
-        return norm_adapter(
-            x,
-            norm,
-            self.down(name),
-            self.arc_coefficients[name],
-            self.up(name) if self.has_own_up(name) else None,
-            self.bias_of(name),
-            dropout=self.dropout[name] if self.training else 0.0,
-        )
+        (name,) = self._route
+        dropout = self.dropout[name] if self.training else 0.0
+        norm = cast(nn.LayerNorm, self.base_layer)
+        return norm_adapter(x, norm, self.factors(name), dropout=dropout)
 
     def _add_to_residual(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         del module, args
-        pending, self._pending = self._pending, None
-        return output if pending is None else output + pending.reshape(output.shape)
+        update = deferred(self)
+        return output if update is None else output + update.reshape(output.shape)
 
     def _move_adapter_to_device_of_base_layer(
         self, adapter_name: str, device: torch.device | None = None
@@ -351,3 +290,37 @@ class ArcLinear(ArcLayer):
     PEFT recognises an adapted linear layer by "Linear" in the name of its class: a further adapter
     with ``target_modules="all-linear"`` finds it so.
     """
+
+    def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
+        """Whether PEFT can convert an adapter to LoRA: where it has no b, which it would drop."""
+        return adapter_name not in self.arc_bias
+
+    @torch.no_grad()
+    def get_delta_weight(self, adapter_name: str) -> Tensor:
+        """What an adapter adds to the layer's weight, (o, d)."""
+        a, b, _ = lora_factors(self.get_base_layer().weight, self.factors(adapter_name))
+        return b @ a
+
+
+@contextmanager
+def keep_frozen(layers: Iterable[ArcLayer], adapter_name: str) -> Iterator[None]:
+    """Within the context, what is frozen stays frozen though its parameter is made anew.
+
+    PEFT casts a parameter by replacing it, and the new one requires gradients (peft 0.21): an
+    inactive adapter, or one for inference, would train.
+
+    Args:
+        layers: the sites of the adapter.
+        adapter_name: the adapter that is cast or moved.
+    """
+    flags = [
+        (parameters, parameters[adapter_name].requires_grad)
+        for layer in layers
+        for attribute in layer.adapter_layer_names
+        if adapter_name in (parameters := getattr(layer, attribute))
+    ]
+    try:
+        yield
+    finally:
+        for parameters, requires_grad in flags:
+            parameters[adapter_name].requires_grad_(requires_grad)

@@ -1,29 +1,30 @@
-"""The PEFT tuner: finds sites, wraps them, shares the projections of each group."""
+"""The PEFT tuner: what PEFT asks of one, and nothing more."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTuner
-from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 
-from arcvit.arc.batch import check_batch, mixed_batch, split_logits
+from arcvit.arc.call import MixedCall, carried, check_batch
+from arcvit.arc.combine import check_sharing, combine, combined_config
 from arcvit.arc.config import ArcConfig
 from arcvit.arc.fingerprint import check_fingerprint
-from arcvit.arc.fold import Consumer
-from arcvit.arc.heads import activate_heads, fit_heads, resize_heads
-from arcvit.arc.layer import AdapterShape, ArcLayer, ArcLinear
-from arcvit.arc.matching import match_target
-from arcvit.arc.merging import all_or_none, folded_adapters
-from arcvit.arc.options import VARIANTS
-from arcvit.arc.placement import placement_of, sharing_group
-from arcvit.arc.sites import Site, find_sites, linear_site, named_site, unknown_family
+from arcvit.arc.fold import Consumer, fold_all
+from arcvit.arc.heads import (
+    activate_heads,
+    check_heads,
+    check_mixable,
+    fit_heads,
+    prepare_heads,
+    split_logits,
+)
+from arcvit.arc.layer import ArcLayer, ArcLinear, keep_frozen
+from arcvit.arc.plan import PlannedSite, plan_adapter, plan_site
+from arcvit.arc.sites import Site, find_sites
 from arcvit.arc.state import check_state
-from arcvit.arc.trainable import keep_frozen
-from arcvit.arc.weighted import check_shared, combined_config, fill_combined
 from arcvit.core.errors import UserError
 
 
@@ -41,28 +42,26 @@ class ArcModel(BaseTuner):
         return peft_config
 
     def _prepare_model(self, peft_config: ArcConfig, model: nn.Module) -> None:
-        """Find the sites before PEFT asks for target names, and check what the config demands."""
+        """Check all that the config demands, and expand its targets to full names.
+
+        Injecting can't fail after it, so that nothing has to be taken back.
+        """
         check_fingerprint(
             model, peft_config.backbone_fingerprint, exclude=peft_config.modules_to_save
         )
-        if peft_config.projection is not None and peft_config.projection not in self.peft_config:
-            others = [name for name in self.peft_config if self.peft_config[name] != peft_config]
+        check_heads(model, peft_config)
+        lender = peft_config.projection
+        if lender is not None and lender not in self.peft_config:
+            others = [name for name, other in self.peft_config.items() if other is not peft_config]
             raise UserError(
-                f"projection={peft_config.projection!r} names an adapter that isn't loaded: load it"
-                f" first (loaded: {', '.join(others) or 'none'})."
+                f"projection={lender!r} names an adapter that isn't loaded: load it first (loaded:"
+                f" {', '.join(others) or 'none'})."
             )
-        self._sites = find_sites(model)
         self._holders: dict[tuple[str, int, int], tuple[ArcLayer, str]] = {}
-        if peft_config.target_modules is None:
-            roles = VARIANTS[peft_config.variant]
-            names = [site.name for site in self._sites.values() if site.role in roles]
-            if not names:
-                raise unknown_family(model)
-            peft_config.target_modules = names
-
-    @staticmethod
-    def _check_target_module_exists(peft_config: ArcConfig, key: str) -> Any:
-        return match_target(peft_config, key)
+        self._plan = plan_adapter(peft_config, model)
+        if self._plan:
+            peft_config.target_modules = list(self._plan)
+            peft_config.layers_to_transform = peft_config.layers_pattern = None
 
     def _create_and_replace(
         self,
@@ -75,86 +74,43 @@ class ArcModel(BaseTuner):
         parameter_name: str | None = None,
     ) -> None:
         del parameter_name
-        site = self._site(peft_config, current_key)
-        layer = target if isinstance(target, ArcLayer) else self._wrap(peft_config, site, target)
-        placement, _ = placement_of(peft_config, site)
-        if layer.placement != placement:
-            raise UserError(
-                f"{site.name!r} is adapted at its {layer.placement} already: adapters on one model"
-                " must agree on placement and ffn_placement."
-            )
-        pattern = get_pattern_key(peft_config.rank_pattern.keys(), current_key)
-        r = peft_config.rank_pattern.get(pattern, peft_config.r)
-        group = (sharing_group(peft_config, site), site.width, r)
-        start = peft_config.coefficients_init
+        planned = self._plan.get(current_key)
+        if planned is None:  # PEFT took its targets from a state dict
+            planned = plan_site(peft_config, self.model, find_sites(self.model), current_key)
+        layer = target if isinstance(target, ArcLayer) else self._wrap(planned, target)
         layer.update_layer(
             adapter_name,
-            AdapterShape(
-                r=r,
-                dropout=peft_config.arc_dropout,
-                bias=peft_config.adapter_bias,
-                zero_coefficients=start == "zeros" or (start == "paper" and site.role == "att"),
-                separate_up=peft_config.up_projection == "separate",
-            ),
-            holder=self._borrowed(peft_config, layer, r) or self._holders.get(group),
+            planned.shape,
+            holder=planned.lender or self._holders.get(planned.group),
             inference_mode=peft_config.inference_mode,
         )
-        self._holders.setdefault(group, (layer, adapter_name))
-        if adapter_name not in self.active_adapters:
-            layer.set_requires_grad(adapter_name, requires_grad=False)
+        self._holders.setdefault(planned.group, (layer, adapter_name))
         if layer is not target:
             setattr(parent, target_name, layer)
 
-    def _site(self, peft_config: ArcConfig, name: str) -> Site:
-        consumers = peft_config.consumers or {}
-        pattern = next((p for p in consumers if name == p or name.endswith(f".{p}")), None)
-        if pattern is not None:
-            return named_site(self.model, name, consumers[pattern])
-        return self._sites.get(name) or linear_site(self.model, name)
-
-    def _wrap(self, peft_config: ArcConfig, site: Site, module: nn.Module) -> ArcLayer:
-        placement, unfoldable = placement_of(peft_config, site)
-        residual = site.residual_of if placement == "residual" else None
+    def _wrap(self, planned: PlannedSite, module: nn.Module) -> ArcLayer:
+        site = planned.site
+        residual = site.residual_of if planned.placement == "residual" else None
         kind = ArcLinear if isinstance(module, nn.Linear) else ArcLayer
         layer = kind(
             module,
             name=site.name,
             width=site.width,
-            placement=placement,
+            placement=planned.placement,
             consumers=tuple(self._consumer(name, site, module) for name in site.consumers),
-            unfoldable=unfoldable,
+            unfoldable=planned.unfoldable,
             residual_module=None if residual is None else self.model.get_submodule(residual),
+            active_adapters=self.active_adapters,
         )
-        layer._active_adapter = self.active_adapters
         return layer.train(module.training)
 
     def _consumer(self, name: str, site: Site, module: nn.Module) -> Consumer:
         parent, _, attribute = name.rpartition(".")
-        if name == site.name:
-            # The wrapper takes this place: go through it, so that a deep copy stays consistent.
-            return Consumer(self.model.get_submodule(parent), attribute)
         if parent == site.name:
             return Consumer(module, attribute)
+        # A layer that is its own consumer is reached through its parent too, where the wrapper will
+        # be, so that a deep copy stays consistent.
         return Consumer(self.model.get_submodule(parent), attribute)
-
-    def _borrowed(
-        self, peft_config: ArcConfig, layer: ArcLayer, r: int
-    ) -> tuple[ArcLayer, str] | None:
-        """Where another adapter's projection at this site is held, if it is to be used."""
-        lender = peft_config.projection
-        if lender is None:
-            return None
-        if lender not in layer.projection_holder:
-            raise UserError(
-                f"adapter {lender!r} has no projection at {layer.name!r}: expected"
-                " target_modules and variant as that adapter has them."
-            )
-        if layer.r[lender] != r:
-            raise UserError(
-                f"r={r} disagrees with the projection of adapter {lender!r} at {layer.name!r},"
-                f" which has r={layer.r[lender]}: use the same r."
-            )
-        return layer.projection_holder[lender]
 
     def inject_adapter(
         self,
@@ -164,21 +120,11 @@ class ArcModel(BaseTuner):
         low_cpu_mem_usage: bool = False,
         state_dict: dict[str, Tensor] | None = None,
     ) -> None:
-        """As PEFT does; heads get ``num_classes`` outputs.
-
-        Where a site can't carry the adapter, the model is left as it was.
-        """
-        earlier = {id(layer) for layer in self._layers()}
-        try:
-            super().inject_adapter(
-                model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict
-            )
-        except Exception:
-            self._withdraw(adapter_name, earlier)
-            raise
-        classes = self.peft_config[adapter_name].num_classes
-        if classes is not None:
-            resize_heads(model, adapter_name, classes)
+        """As PEFT does; heads get ``num_classes`` outputs."""
+        super().inject_adapter(
+            model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict
+        )
+        prepare_heads(model, adapter_name, self.peft_config[adapter_name].num_classes)
 
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
@@ -217,40 +163,12 @@ class ArcModel(BaseTuner):
     def merge_adapter(
         self, adapter_names: list[str] | None = None, safe_merge: bool = False
     ) -> None:
-        """Fold adapters into the backbone, all of their sites or none.
-
-        Args:
-            adapter_names: adapters to fold; None: the active ones that aren't folded yet.
-            safe_merge: refuse a result that isn't finite.
+        """Fold adapters into the backbone as PEFT does, but all of their sites or none.
 
         Raises:
-            ValueError: an adapter isn't known or is folded already, a site can't be folded, or
-                ``safe_merge`` and a folded weight isn't finite. The model is as before then.
+            ValueError: an adapter isn't known, a site can't be folded, or ``safe_merge`` and a
+                folded weight isn't finite. The model is as before then.
         """
-        folded = folded_adapters(self._layers())
-        names = self.active_adapters if adapter_names is None else adapter_names
-        again = [name for name in names if name in folded]
-        if again and (adapter_names is not None or len(again) == len(names)):
-            raise ValueError(
-                f"adapter(s) {', '.join(map(repr, again))} are folded in already: call"
-                " unmerge_adapter() first to fold them anew."
-            )
-        self._fold(adapter_names, safe_merge)
-
-    def unmerge_adapter(self) -> None:
-        """Take all folded adapters out of the backbone again, exactly.
-
-        Raises:
-            ValueError: none is folded in.
-        """
-        layers = [layer for layer in self._layers() if layer.merged]
-        if not layers:
-            raise ValueError("no adapter is folded in: there is nothing to unmerge.")
-        for layer in layers:
-            layer.unmerge()
-
-    def _fold(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
-        """Fold what isn't folded yet, all sites or none."""
         if isinstance(adapter_names, str):
             raise TypeError(f"adapter_names should be a list of strings, got {adapter_names!r}.")
         unknown = [name for name in adapter_names or [] if name not in self.peft_config]
@@ -259,8 +177,13 @@ class ArcModel(BaseTuner):
                 f"unknown adapter(s) {', '.join(map(repr, unknown))}: expected"
                 f" {', '.join(self.peft_config)}."
             )
-        with all_or_none(self._layers()):
-            super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
+        fold_all(self._layers(), adapter_names, safe_merge)
+
+    def unmerge_adapter(self) -> None:
+        """As PEFT does, without a word of the sites that the folded adapters aren't at."""
+        layers = self._layers()
+        for layer in [layer for layer in layers if layer.merged] or layers:
+            layer.unmerge()
 
     def _unload_and_optionally_merge(
         self,
@@ -269,16 +192,9 @@ class ArcModel(BaseTuner):
         safe_merge: bool = False,
         adapter_names: list[str] | None = None,
     ) -> nn.Module:
+        """As PEFT does, but all sites are folded before the first is unloaded."""
         if merge:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="All adapters are already merged")
-                self._fold(adapter_names, safe_merge)
-                return super()._unload_and_optionally_merge(
-                    merge=True,
-                    progressbar=progressbar,
-                    safe_merge=safe_merge,
-                    adapter_names=adapter_names,
-                )
+            self.merge_adapter(adapter_names, safe_merge)
         return super()._unload_and_optionally_merge(merge=False, progressbar=progressbar)
 
     def dequantize_consumers(self) -> None:
@@ -310,19 +226,12 @@ class ArcModel(BaseTuner):
             return
         layers = self._layers()
         config = combined_config(self.peft_config, layers, adapters, weights, combination_type)
+        check_sharing(plan_adapter(config, self.model), layers, adapters)
         self.peft_config[adapter_name] = config
-        try:
-            self.inject_adapter(self.model, adapter_name)
-            check_shared(layers, adapter_name, adapters)
-        except ValueError:
-            self._withdraw(adapter_name, {id(layer) for layer in layers})
-            del self.peft_config[adapter_name]
-            raise
-        sites = [layer for layer in layers if adapter_name in layer.arc_coefficients]
-        parts = [layer.arc_coefficients[name] for layer in sites for name in adapters]
+        self.inject_adapter(self.model, adapter_name)
+        parts = [layer.arc_coefficients[n] for layer in layers for n in adapters if layer.has(n)]
         self._cast_adapter_dtype(adapter_name, any(c.dtype == torch.float32 for c in parts))
-        for layer in sites:
-            fill_combined(layer, adapter_name, adapters, weights, combination_type)
+        combine(layers, adapter_name, adapters, weights, combination_type)
 
     def split_logits(self, logits: Tensor, adapter_names: Sequence[str]) -> list[Tensor]:
         """The logits of a mixed batch row by row, without the padding of smaller heads."""
@@ -332,30 +241,19 @@ class ArcModel(BaseTuner):
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
         """PEFT's entry for ``model(x, adapter_names=[...])``: one adapter a row."""
         names = kwargs.pop("adapter_names", None)
-        if names is None:
+        layers = self._layers()
+        # Disabled adapters stay so, whatever the names.
+        if names is None or all(layer.disable_adapters for layer in layers):
             yield
             return
         if self.training:
             raise ValueError("adapter_names mixes a batch at inference: call model.eval() first.")
-        if all(layer.disable_adapters for layer in self._layers()):
-            yield  # disabled adapters stay so, whatever the names
-            return
+        if any(layer.merged for layer in layers):
+            raise ValueError("adapters are folded into the weights: unmerge them to mix a batch.")
         check_batch(names, [*args, *kwargs.values()])
-        with mixed_batch(self.model, names, list(self.peft_config)):
+        check_mixable(self.model)
+        with carried(MixedCall(names, list(self.peft_config))):
             yield
-
-    def _withdraw(self, adapter_name: str, earlier: set[int]) -> None:
-        """Take a half-injected adapter out again; ``earlier`` are the sites wrapped before it."""
-        for name, module in list(self.model.named_modules()):
-            if not isinstance(module, ArcLayer):
-                continue
-            if id(module) in earlier:
-                module.forget(adapter_name)
-            else:
-                parent, _, leaf = name.rpartition(".")
-                self._replace_module(
-                    self.model.get_submodule(parent), leaf, module.base_layer, module
-                )
 
     def _layers(self) -> list[ArcLayer]:
         return [module for module in self.model.modules() if isinstance(module, ArcLayer)]

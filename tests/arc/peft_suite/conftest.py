@@ -88,15 +88,9 @@ MLP = {"target_modules": ["lin0", "lin1"], "r": 4}
 VIT = {"r": 3}
 CASES = {
     "mlp": Case("mlp", MLP),
-    "mlp-r1": Case("mlp", MLP | {"r": 1}),
-    "mlp-full-rank": Case("mlp", MLP | {"r": 10, "arc_dropout": 0.0}),
-    "mlp-regex": Case("mlp", MLP | {"target_modules": r"lin\d"}),
-    "mlp-all-linear": Case("mlp", MLP | {"target_modules": "all-linear"}),
-    "mlp-no-bias": Case("mlp", MLP | {"adapter_bias": False}),
-    "mlp-separate": Case("mlp", MLP | {"up_projection": "separate", "share": "none"}),
     "mlp-head": Case("mlp", {"target_modules": ["lin0"], "r": 4, "modules_to_save": ["lin1"]}),
+    "mlp-all-linear": Case("mlp", MLP | {"target_modules": "all-linear"}),
     "vit": Case("vit", VIT),
-    "vit-r1": Case("vit", VIT | {"r": 1, "arc_dropout": 0.0}),
     "vit-att": Case("vit", VIT | {"variant": "arc_att"}),
     "vit-head": Case("vit", VIT | {"modules_to_save": ["head"]}),
     "vit-share-all": Case("vit", VIT | {"share": "all", "adapter_bias": False}),
@@ -107,40 +101,43 @@ CASES = {
     "vit-linears": Case("vit", VIT | {"target_modules": ["qkv", "fc1"]}),
     "vit-before-norm": Case("vit", VIT | {"placement": "before_norm"}),
 }
-TARGETS = ("mlp-regex", "mlp-all-linear", "vit-list", "vit-regex")
-"""Cases that differ from others only in how the sites are named."""
+TARGETS = ("mlp", "mlp-all-linear", "vit", "vit-list", "vit-regex", "vit-linears")
+"""Every way of naming sites."""
 
-SOME = ("mlp-r1", "mlp-head", "vit", "vit-head", "vit-share-all", "vit-separate", "vit-linears")
+KINDS = ("mlp", "vit-head", "vit-share-all", "vit-separate", "vit-before-norm")
+"""Adapters that differ in what they hold, share or wrap."""
+
+SOME = ("mlp", "vit-head", "vit-separate")
 FEW = ("mlp", "vit-head")
 
 
-@pytest.fixture(params=list(CASES))
+@pytest.fixture(params=TARGETS)
 def every(request: pytest.FixtureRequest) -> Case:
-    """Every case, also those that only name their sites in another way."""
+    """Every way of naming sites."""
     return CASES[request.param]
 
 
-@pytest.fixture(params=[name for name in CASES if name not in TARGETS])
+@pytest.fixture(params=KINDS)
 def case(request: pytest.FixtureRequest) -> Case:
     """Every kind of adapter."""
     return CASES[request.param]
 
 
-@pytest.fixture(params=[n for n, case in CASES.items() if case.foldable and n not in TARGETS])
+@pytest.fixture(params=[name for name in KINDS if CASES[name].foldable])
 def foldable(request: pytest.FixtureRequest) -> Case:
-    """Every case whose adapters can be folded."""
+    """Every kind of adapter that can be folded."""
     return CASES[request.param]
 
 
-@pytest.fixture(
-    params=[
-        name
-        for name, case in CASES.items()
-        if "modules_to_save" not in case.settings and name not in TARGETS
-    ]
-)
+@pytest.fixture(params=[name for name in KINDS if "modules_to_save" not in CASES[name].settings])
 def headless(request: pytest.FixtureRequest) -> Case:
-    """Every case whose adapters can be active together: saved modules don't add up."""
+    """Every kind whose adapters can be active together: saved modules don't add up."""
+    return CASES[request.param]
+
+
+@pytest.fixture(params=["mlp", "vit-share-all", "vit-separate"])
+def addable(request: pytest.FixtureRequest) -> Case:
+    """Kinds that can be folded together and added up."""
     return CASES[request.param]
 
 

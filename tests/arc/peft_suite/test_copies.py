@@ -11,7 +11,7 @@ from peft.utils import get_peft_model_state_dict
 
 def _shared(model, layers, name="default"):
     """Which sites share a projection: the index of the first of each site's group."""
-    downs = [layer.down(name) for layer in layers(model)]
+    downs = [layer.factors(name).down for layer in layers(model)]
     return [next(i for i, other in enumerate(downs) if other is down) for down in downs]
 
 
@@ -61,14 +61,14 @@ def test_a_copy_made_while_folded_unfolds_itself(foldable, run, way):
 def test_a_copy_is_trained_on_its_own(case, layers):
     model = case.fresh().train()
     copied = copy.deepcopy(model)
-    before = [layer.down("default").detach().clone() for layer in layers(model)]
+    before = [layer.factors("default").down.detach().clone() for layer in layers(model)]
     optimizer = torch.optim.SGD([p for p in copied.parameters() if p.requires_grad], lr=0.5)
     for _ in range(2):
         copied(case.x).square().mean().backward()
         optimizer.step()
     for layer, other, values in zip(layers(model), layers(copied), before, strict=True):
-        assert torch.equal(layer.down("default"), values)
-        assert not torch.equal(other.down("default"), values)
+        assert torch.equal(layer.factors("default").down, values)
+        assert not torch.equal(other.factors("default").down, values)
 
 
 def test_a_meta_backbone_gets_a_meta_adapter(case):

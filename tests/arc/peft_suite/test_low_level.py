@@ -20,53 +20,53 @@ from transformers import ViTConfig, ViTForImageClassification
 from arcvit import ArcConfig
 
 
-def test_injected_the_model_stays_what_it_is(case, run, stir, layers):
-    base = case.base()
-    model = inject_adapter_in_model(case.config(), base)
+def test_injected_the_model_stays_what_it_is(few, run, stir, layers):
+    base = few.base()
+    model = inject_adapter_in_model(few.config(), base)
     assert model is base and not isinstance(model, PeftModel)
     assert layers(model)
     stir(model)
-    assert not torch.allclose(run(model, case.x), run(case.base(), case.x), atol=1e-4)
+    assert not torch.allclose(run(model, few.x), run(few.base(), few.x), atol=1e-4)
 
 
-def test_the_state_of_an_injected_adapter_is_set_on_another(case, run, stir):
-    model = inject_adapter_in_model(case.config(), case.base()).eval()
+def test_the_state_of_an_injected_adapter_is_set_on_another(few, run, stir):
+    model = inject_adapter_in_model(few.config(), few.base()).eval()
     stir(model)
     state = get_peft_model_state_dict(model)
     assert not any(key.startswith("base_model") for key in state)
-    other = inject_adapter_in_model(case.config(), case.base()).eval()
+    other = inject_adapter_in_model(few.config(), few.base()).eval()
     result = set_peft_model_state_dict(other, state)
     assert result.unexpected_keys == []
-    assert torch.equal(run(other, case.x), run(model, case.x))
+    assert torch.equal(run(other, few.x), run(model, few.x))
 
 
-def test_a_saved_adapter_is_set_on_an_injected_model(case, run):
-    model = case.wrapped()
-    other = inject_adapter_in_model(case.config(), case.base()).eval()
+def test_a_saved_adapter_is_set_on_an_injected_model(few, run):
+    model = few.wrapped()
+    other = inject_adapter_in_model(few.config(), few.base()).eval()
     state = {
-        key if "modules_to_save" not in case.settings or ".arc_" in key else key[17:]: value
+        key if "modules_to_save" not in few.settings or ".arc_" in key else key[17:]: value
         for key, value in get_peft_model_state_dict(model).items()
     }
     set_peft_model_state_dict(other, state)
-    assert torch.equal(run(other, case.x), run(model, case.x))
+    assert torch.equal(run(other, few.x), run(model, few.x))
 
 
-def test_injected_without_memory_and_filled(case, run, stir):
-    source = inject_adapter_in_model(case.config(), case.base()).eval()
+def test_injected_without_memory_and_filled(few, run, stir):
+    source = inject_adapter_in_model(few.config(), few.base()).eval()
     stir(source)
     state = get_peft_model_state_dict(source)
-    model = inject_adapter_in_model(case.config(), case.base(), low_cpu_mem_usage=True).eval()
+    model = inject_adapter_in_model(few.config(), few.base(), low_cpu_mem_usage=True).eval()
     assert "meta" in {p.device.type for p in model.parameters()}
     set_peft_model_state_dict(model, state, low_cpu_mem_usage=True)
     assert {p.device.type for p in model.parameters()} == {"cpu"}
-    assert torch.equal(run(model, case.x), run(source, case.x))
+    assert torch.equal(run(model, few.x), run(source, few.x))
 
 
-def test_sites_are_read_from_a_state(case, recwarn, layers):
-    model = inject_adapter_in_model(case.config(), case.base())
+def test_sites_are_read_from_a_state(every, recwarn, layers):
+    model = inject_adapter_in_model(every.config(), every.base())
     state = {k: v for k, v in get_peft_model_state_dict(model).items() if ".arc_" in k}
     recwarn.clear()
-    other = inject_adapter_in_model(case.config(), case.base(), state_dict=state)
+    other = inject_adapter_in_model(every.config(), every.base(), state_dict=state)
     assert not recwarn.list
     found = {k: v for k, v in get_peft_model_state_dict(other).items() if ".arc_" in k}
     assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in state.items()}
@@ -81,9 +81,9 @@ def test_a_state_with_fewer_sites_than_the_config_warns(cases, layers):
     assert len(layers(model)) == 3
 
 
-def test_the_state_of_the_backbone_is_read_and_set(case, run):
-    original = case.base().state_dict()
-    model = case.wrapped()
+def test_the_state_of_the_backbone_is_read_and_set(few, run):
+    original = few.base().state_dict()
+    model = few.wrapped()
     found = get_base_model_state_dict(model)
     assert found.keys() == original.keys()
     assert all(torch.equal(found[key], value) for key, value in original.items())
@@ -93,19 +93,19 @@ def test_the_state_of_the_backbone_is_read_and_set(case, run):
     result = set_base_model_state_dict(model, original)
     assert not result.missing_keys and not result.unexpected_keys
     with model.disable_adapter():
-        assert torch.equal(run(model, case.x), run(case.base(), case.x))
+        assert torch.equal(run(model, few.x), run(few.base(), few.x))
 
 
-def test_status_of_layers_and_model(case, layers, own):
-    model = case.wrapped("default", "other")
+def test_status_of_layers_and_model(few, layers, own):
+    model = few.wrapped("default", "other")
     status = model.get_model_status()
     assert status == get_model_status(model)
-    assert status.base_model_type == type(case.base()).__name__
+    assert status.base_model_type == type(few.base()).__name__
     assert status.adapter_model_type == "ArcModel"
     assert status.peft_types == {"default": "ARC", "other": "ARC"}
     assert status.trainable_params == sum(p.numel() for p in own(model).values())
     assert status.total_params == sum(p.numel() for p in model.parameters())
-    heads = len(case.settings.get("modules_to_save", []))
+    heads = len(few.settings.get("modules_to_save", []))
     assert status.num_adapter_layers == len(layers(model)) + heads
     assert status.enabled is True
     assert status.active_adapters == ["default"]
@@ -146,8 +146,8 @@ def test_status_calls_a_mixed_state_irregular(cases, layers):
     assert model.get_model_status().requires_grad == {"default": "irregular"}
 
 
-def test_trainable_parameters_are_counted(case, own, capsys):
-    model = case.wrapped()
+def test_trainable_parameters_are_counted(few, own, capsys):
+    model = few.wrapped()
     trainable, total = model.get_nb_trainable_parameters()
     assert trainable == sum(p.numel() for p in own(model).values())
     assert total == sum(p.numel() for p in model.parameters())

@@ -28,92 +28,71 @@ def test_one_of_several_is_folded(foldable, run):
         assert torch.equal(run(folded, foldable.x), outputs["one"])
 
 
-def test_unloading_with_one_or_all_of_several(headless, run):
-    if not headless.foldable:
-        return
-    model = headless.wrapped("one", "two")
+def test_unloading_with_one_or_all_of_several(addable, run):
+    model = addable.wrapped("one", "two")
     outputs = {}
     for name in ("one", "two"):
         model.set_adapter(name)
-        outputs[name] = run(model, headless.x)
+        outputs[name] = run(model, addable.x)
     for name, expected in outputs.items():
         base = copy.deepcopy(model).merge_and_unload(adapter_names=[name])
-        assert torch.allclose(run(base, headless.x), expected, **TOLERANCE)
+        assert torch.allclose(run(base, addable.x), expected, **TOLERANCE)
     both = copy.deepcopy(model).merge_and_unload(adapter_names=["two", "one"])
     for expected in outputs.values():
-        assert not torch.allclose(run(both, headless.x), expected, atol=1e-3)
+        assert not torch.allclose(run(both, addable.x), expected, atol=1e-3)
     model.base_model.set_adapter(["one", "two"])
-    assert torch.allclose(run(both, headless.x), run(model, headless.x), **TOLERANCE)
+    assert torch.allclose(run(both, addable.x), run(model, addable.x), **TOLERANCE)
 
 
-def test_all_active_adapters_are_folded_together(headless, run, layers):
-    if not headless.foldable:
-        return
-    model = headless.wrapped("one", "two", "three")
+def test_all_active_adapters_are_folded_together(addable, run, layers):
+    model = addable.wrapped("one", "two", "three")
     model.base_model.set_adapter(["one", "two", "three"])
-    expected = run(model, headless.x)
+    expected = run(model, addable.x)
     model.merge_adapter()
     assert all(layer.merged_adapters == ["one", "two", "three"] for layer in layers(model))
-    assert torch.allclose(run(model, headless.x), expected, **TOLERANCE)
+    assert torch.allclose(run(model, addable.x), expected, **TOLERANCE)
     model.unmerge_adapter()
-    assert torch.equal(run(model, headless.x), expected)
+    assert torch.equal(run(model, addable.x), expected)
 
 
 @pytest.mark.filterwarnings(MORE)
-def test_one_after_the_other_equals_both_at_once(headless, run):
-    if not headless.foldable:
-        return
-    together = headless.wrapped("one", "two")
-    base = run(headless.base(), headless.x)
+def test_one_after_the_other_equals_both_at_once(addable, run):
+    together = addable.wrapped("one", "two")
+    base = run(addable.base(), addable.x)
     after = copy.deepcopy(together)
     together.merge_adapter(["one", "two"])
     after.merge_adapter(["one"])
     after.merge_adapter(["two"])
-    assert torch.allclose(run(after, headless.x), run(together, headless.x), **TOLERANCE)
+    assert torch.allclose(run(after, addable.x), run(together, addable.x), **TOLERANCE)
     after.unmerge_adapter()
     with after.disable_adapter():
-        assert torch.equal(run(after, headless.x), base)
+        assert torch.equal(run(after, addable.x), base)
 
 
-def test_folding_a_further_adapter_warns_as_in_peft(headless):
-    if not headless.foldable:
-        return
-    model = headless.wrapped("one", "two")
+def test_folding_a_further_adapter_warns_as_in_peft(addable):
+    model = addable.wrapped("one", "two")
     model.merge_adapter(["one"])
     with pytest.warns(UserWarning, match="Already following adapters were merged one"):
         model.merge_adapter(["two"])
 
 
-def test_a_folded_adapter_among_new_ones_is_refused_by_name(headless, run):
-    if not headless.foldable:
-        return
-    model = headless.wrapped("one", "two")
-    model.merge_adapter(["one"])
-    before = run(model, headless.x)
-    with pytest.raises(ValueError, match="'one' are folded in already"):
-        model.merge_adapter(["one", "two"])
-    assert torch.equal(run(model, headless.x), before)
-
-
 @pytest.mark.filterwarnings(MORE)
 @pytest.mark.parametrize("folded_before", [False, True])
-def test_a_broken_second_adapter_leaves_what_was_folded(headless, run, own, folded_before, layers):
-    if not headless.foldable:
-        return
-    model = headless.wrapped("one", "two")
+def test_a_broken_second_adapter_leaves_what_was_folded(addable, run, own, folded_before, layers):
+    model = addable.wrapped("one", "two")
     with torch.no_grad():
         for name, parameter in own(model, "two").items():
             if "arc_coef" in name:
                 parameter.fill_(float("nan"))
     if folded_before:
         model.merge_adapter(["one"])
-    before = run(model, headless.x)
+    before = run(model, addable.x)
     names = ["two"] if folded_before else ["one", "two"]
     with pytest.raises(ValueError, match=r"adapter 'two' at .* gives NaN or infinity"):
         model.merge_adapter(names, safe_merge=True)
     expected = ["one"] if folded_before else []
     assert all(layer.merged_adapters == expected for layer in layers(model))
-    assert torch.equal(run(model, headless.x), before)
+    assert torch.equal(run(model, addable.x), before)
 
 
 def test_adapters_on_different_sites_are_folded(mlp, run, stir):

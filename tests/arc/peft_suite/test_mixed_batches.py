@@ -57,11 +57,11 @@ def test_adapters_of_different_kinds_are_mixed(cases, run, stir, settings, order
         assert torch.allclose(mixed[row], outputs[name][row], atol=1e-4, rtol=1e-4)
 
 
-def test_disabled_adapters_stay_so_whatever_the_names(case, run):
-    model = case.wrapped("adapter0", "adapter1")
+def test_disabled_adapters_stay_so_whatever_the_names(few, run):
+    model = few.wrapped("adapter0", "adapter1")
     with model.disable_adapter():
-        mixed = run(model, case.x, adapter_names=_rows(len(case.x)))
-        assert torch.equal(mixed, run(model, case.x))
+        mixed = run(model, few.x, adapter_names=_rows(len(few.x)))
+        assert torch.equal(mixed, run(model, few.x))
 
 
 class _Saves(nn.Module):
@@ -96,39 +96,39 @@ BAD = {
 
 
 @pytest.mark.parametrize("mistake", list(BAD))
-def test_names_that_do_not_fit_are_refused(case, run, mistake):
+def test_names_that_do_not_fit_are_refused(few, run, mistake):
     names, message = BAD[mistake]
-    model = case.wrapped("adapter0", "adapter1")
-    before = run(model, case.x)
+    model = few.wrapped("adapter0", "adapter1")
+    before = run(model, few.x)
     with pytest.raises(ValueError, match=message):
-        run(model, case.x, adapter_names=names(len(case.x)))
-    assert torch.equal(run(model, case.x), before)
-    mixed = run(model, case.x, adapter_names=["adapter0"] * len(case.x))
+        run(model, few.x, adapter_names=names(len(few.x)))
+    assert torch.equal(run(model, few.x), before)
+    mixed = run(model, few.x, adapter_names=["adapter0"] * len(few.x))
     assert torch.allclose(mixed, before, atol=1e-4, rtol=1e-4)
 
 
-def test_mixing_in_training_mode_is_refused(case, run):
-    model = case.wrapped("adapter0")
-    before = run(model, case.x)
+def test_mixing_in_training_mode_is_refused(few, run):
+    model = few.wrapped("adapter0")
+    before = run(model, few.x)
     with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
-        model.train()(case.x, adapter_names=["adapter0"] * len(case.x))
-    assert torch.equal(run(model.eval(), case.x), before)
+        model.train()(few.x, adapter_names=["adapter0"] * len(few.x))
+    assert torch.equal(run(model.eval(), few.x), before)
 
 
-def test_mixing_folded_adapters_is_refused(foldable, run):
-    model = foldable.wrapped("adapter0", "adapter1")
+def test_mixing_folded_adapters_is_refused(few, run):
+    model = few.wrapped("adapter0", "adapter1")
     model.merge_adapter(["adapter0"])
-    before = run(model, foldable.x)
+    before = run(model, few.x)
     with pytest.raises(ValueError, match="unmerge them to mix"):
-        run(model, foldable.x, adapter_names=["adapter1"] * len(foldable.x))
-    assert torch.equal(run(model, foldable.x), before)
+        run(model, few.x, adapter_names=["adapter1"] * len(few.x))
+    assert torch.equal(run(model, few.x), before)
 
 
-def test_a_failing_batch_leaves_no_hooks(case, run):
-    model = case.wrapped("adapter0", "adapter1")
-    before = run(model, case.x)
+def test_a_failing_batch_leaves_no_hooks(few, run):
+    model = few.wrapped("adapter0", "adapter1")
+    before = run(model, few.x)
     hooks = sum(len(module._forward_hooks) for module in model.modules())
     with pytest.raises((RuntimeError, AssertionError)):
-        run(model, case.x[..., :-1], adapter_names=_rows(len(case.x)))
+        run(model, few.x[..., :-1], adapter_names=_rows(len(few.x)))
     assert sum(len(module._forward_hooks) for module in model.modules()) == hooks
-    assert torch.equal(run(model, case.x), before)
+    assert torch.equal(run(model, few.x), before)

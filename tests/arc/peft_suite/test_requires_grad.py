@@ -13,9 +13,9 @@ def _trainable(model):
 
 
 @pytest.fixture
-def two(case, own):
+def two(few, own):
     """Two adapters, the second inactive, and the names of the parameters of each."""
-    model = case.wrapped("default", "other")
+    model = few.wrapped("default", "other")
     return model, set(own(model)), set(own(model, "other"))
 
 
@@ -66,10 +66,10 @@ def test_chosen_for_inference_nothing_trains(two):
 @pytest.mark.parametrize("trainable", [False, True])
 @pytest.mark.parametrize("low", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_loaded_adapter_trains_only_if_asked(some, tmp_path, own, trainable, low, dtype):
-    some.wrapped().save_pretrained(tmp_path)
+def test_a_loaded_adapter_trains_only_if_asked(few, tmp_path, own, trainable, low, dtype):
+    few.wrapped().save_pretrained(tmp_path)
     options = {"is_trainable": trainable, "low_cpu_mem_usage": low}
-    model = PeftModel.from_pretrained(some.base().to(dtype), tmp_path, **options)
+    model = PeftModel.from_pretrained(few.base().to(dtype), tmp_path, **options)
     assert _trainable(model) == (set(own(model)) if trainable else set())
     assert model.training is trainable
     assert model.peft_config["default"].inference_mode is not trainable
@@ -88,17 +88,17 @@ def test_loading_another_adapter_changes_nothing_for_the_active_one(few, tmp_pat
 
 @pytest.mark.parametrize("autocast", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_an_inactive_adapter_is_frozen_in_half_precision_too(some, own, dtype, autocast):
+def test_an_inactive_adapter_is_frozen_in_half_precision_too(few, own, dtype, autocast):
     options = {"autocast_adapter_dtype": autocast}
-    model = get_peft_model(some.base().to(dtype), some.config(), **options)
+    model = get_peft_model(few.base().to(dtype), few.config(), **options)
     assert _trainable(model) == set(own(model))
-    model.add_adapter("other", some.config(), **options)
+    model.add_adapter("other", few.config(), **options)
     assert _trainable(model) == set(own(model))
 
 
-def test_an_adapter_for_inference_does_not_freeze_the_active_one(case, own):
-    model = case.fresh()
-    model.add_adapter("other", case.config(inference_mode=True))
+def test_an_adapter_for_inference_does_not_freeze_the_active_one(few, own):
+    model = few.fresh()
+    model.add_adapter("other", few.config(inference_mode=True))
     assert _trainable(model) == set(own(model))
 
 
@@ -123,8 +123,8 @@ def test_a_module_saved_by_one_adapter_is_frozen_under_another(mlp):
         assert saved.requires_grad is trains
 
 
-def test_the_backbone_stays_frozen_with_its_own_biases(case):
-    model = case.wrapped("default", "other")
+def test_the_backbone_stays_frozen_with_its_own_biases(few):
+    model = few.wrapped("default", "other")
     for name in ("other", "default"):
         model.set_adapter(name)
         frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
@@ -132,11 +132,11 @@ def test_the_backbone_stays_frozen_with_its_own_biases(case):
         assert not any("base_layer" in n or "original_module" in n for n in _trainable(model))
 
 
-def test_what_the_user_unfroze_stays_so_when_an_adapter_is_added(case):
-    model = case.fresh()
+def test_what_the_user_unfroze_stays_so_when_an_adapter_is_added(few):
+    model = few.fresh()
     name, parameter = next((n, p) for n, p in model.named_parameters() if "base_layer" in n)
     parameter.requires_grad_(True)
-    model.add_adapter("other", case.config())
+    model.add_adapter("other", few.config())
     assert dict(model.named_parameters())[name].requires_grad
 
 

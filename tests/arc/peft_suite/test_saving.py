@@ -37,7 +37,7 @@ def test_only_the_adapter_is_saved_and_each_projection_once(every, tmp_path, lay
     heads = [f"base_model.model.{name}." for name in every.settings.get("modules_to_save", [])]
     assert all(".arc_" in key or key.startswith(tuple(heads)) for key in saved)
     sites = layers(model)
-    distinct = {id(layer.down("default")) for layer in sites}
+    distinct = {id(layer.factors("default").down) for layer in sites}
     distinct |= {id(p) for layer in sites for p in layer.arc_up.values()}
     assert len(_projections(saved)) == len(distinct)
     assert sum(key.endswith(".arc_coefficients") for key in saved) == len(sites)

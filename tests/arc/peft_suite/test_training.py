@@ -79,9 +79,9 @@ def test_a_shared_projection_gets_the_gradients_of_all_its_sites(cases, layers, 
     alone = case.wrapped(arc_dropout=0.0, share="none")
     with torch.no_grad():
         for one, other in zip(layers(alone), layers(shared), strict=True):
-            one.arc_projection["default"].copy_(other.down("default"))
+            one.arc_projection["default"].copy_(other.factors("default").down)
             if one.arc_up:
-                one.arc_up["default"].copy_(other.up("default"))
+                one.arc_up["default"].copy_(other.factors("default").up)
             one.arc_coefficients["default"].copy_(other.arc_coefficients["default"])
             if one.arc_bias:
                 one.arc_bias["default"].copy_(other.arc_bias["default"])
@@ -110,12 +110,12 @@ def test_an_optimizer_sees_each_projection_once_whenever_it_is_built(cases, buil
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
     known = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     assert len({id(p) for p in known}) == len(known) == 2 + 4 + 4
-    before = [layer.down("default").detach().clone() for layer in layers(model)]
+    before = [layer.factors("default").down.detach().clone() for layer in layers(model)]
     model(case.x).square().mean().backward()
     optimizer.step()
     for layer, values in zip(layers(model), before, strict=True):
-        assert any(layer.down("default") is p for p in known)
-        assert not torch.equal(layer.down("default"), values)
+        assert any(layer.factors("default").down is p for p in known)
+        assert not torch.equal(layer.factors("default").down, values)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])

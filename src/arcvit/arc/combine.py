@@ -1,8 +1,8 @@
 """Combine adapters into a new one.
 
-Adapters add up: with weights w_i, ``sum_i w_i (x (D_i * c_i) U_i + b_i)``. Side by side (``cat``)
-that is again an adapter, exactly, of rank ``sum_i r_i``. Where all use one projection, the weighted
-sum of coefficients and biases (``linear``) is exact too, at the same rank.
+Adapters add up: with weights w_i, ``sum_i w_i (x D_i C_i U_i + b_i)``. Side by side (``cat``) that
+is again an adapter, exactly, of rank ``sum_i r_i``. Where all use one projection, the weighted sum
+of cores and biases (``linear``) is exact too, at the same rank.
 """
 
 import dataclasses
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from arcvit.arc.config import ArcConfig
 from arcvit.arc.layer import ArcLayer
+from arcvit.arc.plan import PlannedSite
 
 COMBINATION_TYPES = ("cat", "linear")
-_MUST_AGREE = ("target_modules", "share", "up_projection", "placement", "ffn_placement")
+_MUST_AGREE = ("share", "up_projection", "placement", "ffn_placement")
 
 
 def combined_config(
@@ -48,21 +49,20 @@ def combined_config(
     for field in _MUST_AGREE:
         if any(getattr(config, field) != getattr(chosen[0], field) for config in chosen):
             raise ValueError(f"the adapters differ in {field}: they can't be combined.")
-    sites = [layer for layer in layers if any(n in layer.arc_coefficients for n in names)]
+    sites = [layer for layer in layers if any(map(layer.has, names))]
     for layer in sites:
-        if any(name not in layer.arc_coefficients for name in names):
+        if not all(map(layer.has, names)):
             raise ValueError(
                 f"the adapters differ in their sites (not all are at {layer.name!r}): they can't be"
                 " combined."
             )
     linear = combination_type == "linear"
-    if linear:
-        for layer in sites:
-            if len({layer.projection_holder[name] for name in names}) > 1:
-                raise ValueError(
-                    f"the adapters have different projections at {layer.name!r}:"
-                    " combination_type='linear' needs a shared one; use 'cat'."
-                )
+    for layer in sites if linear else []:
+        if len({layer.projection_holder[name] for name in names}) > 1:
+            raise ValueError(
+                f"the adapters have different projections at {layer.name!r}:"
+                " combination_type='linear' needs a shared one; use 'cat'."
+            )
     r = chosen[0].r if linear else sum(config.r for config in chosen)
     ranks = {layer.name: sum(layer.r[name] for name in names) for layer in sites}
     return dataclasses.replace(
@@ -79,17 +79,24 @@ def combined_config(
     )
 
 
-def check_shared(layers: Sequence[ArcLayer], new: str, names: Sequence[str]) -> None:
+def check_sharing(
+    plan: Mapping[str, PlannedSite], layers: Sequence[ArcLayer], names: Sequence[str]
+) -> None:
     """Refuse a combination whose sites share a projection where those of its parts don't.
+
+    Args:
+        plan: the combination at its sites.
+        layers: all sites of the model.
+        names: the adapters to combine.
 
     Raises:
         ValueError: ranks of their own make sites of different parts equally wide.
     """
     parts: dict[object, object] = {}
     for layer in layers:
-        if new in layer.projection_holder:
+        if layer.name in plan:
             of_parts = [layer.projection_holder[name] for name in names]
-            if parts.setdefault(layer.projection_holder[new], of_parts) != of_parts:
+            if parts.setdefault(plan[layer.name].group, of_parts) != of_parts:
                 raise ValueError(
                     f"the adapters have other projections at {layer.name!r} than at the sites it"
                     " would share one with (rank_pattern): combine adapters with share='none'."
@@ -97,27 +104,30 @@ def check_shared(layers: Sequence[ArcLayer], new: str, names: Sequence[str]) -> 
 
 
 @torch.no_grad()
-def fill_combined(
-    layer: ArcLayer,
+def combine(
+    layers: Sequence[ArcLayer],
     new: str,
     names: Sequence[str],
     weights: Sequence[float],
     combination_type: str,
 ) -> None:
-    """Set the new adapter's values at a site."""
-    if combination_type == "linear":
-        coefficients = [layer.arc_coefficients[name] for name in names]
-        layer.arc_coefficients[new].copy_(_weighted_sum(coefficients, weights))
-    else:
-        scaled = [w * layer.arc_coefficients[n] for n, w in zip(names, weights, strict=True)]
-        layer.arc_coefficients[new].copy_(torch.cat(scaled))
-        layer.down(new).copy_(torch.cat([layer.down(name) for name in names], dim=1))
-        # A symmetric up-projection is a view of the down-projection and holds the same already.
-        layer.up(new).copy_(torch.cat([layer.up(name) for name in names], dim=0))
-    bias = layer.bias_of(new)
-    if bias is not None:
-        biases = [layer.bias_of(name) for name in names]
-        bias.copy_(_weighted_sum([0 * bias if b is None else b for b in biases], weights))
+    """Set the values of the combination, which is on the model already."""
+    for layer in layers:
+        if not layer.has(new):
+            continue
+        made, parts = layer.factors(new), [layer.factors(name) for name in names]
+        if combination_type == "linear":
+            made.core.copy_(_weighted_sum([part.core for part in parts], weights))
+        else:
+            scaled = [w * part.core for w, part in zip(weights, parts, strict=True)]
+            made.core.copy_(torch.cat(scaled))
+            made.down.copy_(torch.cat([part.down for part in parts], dim=1))
+            # A symmetric up-projection is a view of the down-projection and holds the same already.
+            made.up.copy_(torch.cat([part.up for part in parts], dim=0))
+        if made.bias is not None:
+            zero = torch.zeros_like(made.bias)
+            biases = [zero if part.bias is None else part.bias for part in parts]
+            made.bias.copy_(_weighted_sum(biases, weights))
 
 
 def _weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
