@@ -98,7 +98,7 @@ def prepare(factors: Factors, *, dropout: float, dtype: torch.dtype, multiple: i
     ones = None if bias is None else r
     zeros = -(r + (bias is not None)) % multiple
     if dropout > 0.0:
-        factors = factors._replace(core=core * (1.0 / (1.0 - dropout)))
+        factors = Factors(down, core * (1.0 / (1.0 - dropout)), up, bias)
     into = [factors.scaled_down.mT, down.new_zeros(zeros + (bias is not None), d)]
     out_of = [up]
     if bias is not None:
