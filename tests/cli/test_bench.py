@@ -169,7 +169,53 @@ def test_a_file_called_like_a_benchmark_is_none(
     assert "published" not in (tmp_path / "runs" / "report" / "table.md").read_text()
 
 
+def test_settings_and_backbones_are_rows(
+    arcvit: Arcvit, root: Path, tiny: Path, other_tiny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs"
+    methods = "--methods=linear,lora:r=2,arc:share=none,arc:layers_to_transform=[0]"
+    given = [root / "mine.yaml", f"--data.root={root}", "--seeds=0", "--tasks=one", *FAST]
+    bench = [*given, f"--out={out}", f"--backbones={tiny},{other_tiny}", methods]
+    answer = arcvit("bench", *bench)
+    assert answer.code == 0
+    recipe = yaml.safe_load((out / "one" / "lora-r=2@other" / "seed-0" / "recipe.yaml").read_text())
+    assert (recipe["method"], recipe["lora"]["r"], recipe["backbone"]) == (
+        "lora",
+        2,
+        str(other_tiny),
+    )
+    recipe = yaml.safe_load(
+        (out / "one" / "arc-share=none@tiny" / "seed-0" / "recipe.yaml").read_text()
+    )
+    assert (recipe["arc"]["share"], recipe["arc"]["r"]) == ("none", 4)
+    table = arcvit("report", out).out
+    rows = [line.split(" | ")[:2] for line in table.splitlines() if line.endswith(" |")][2:]
+    every = ["linear", "lora:r=2", "arc:share=none", "arc:layers_to_transform=[0]"]
+    assert rows == [[f"| {m}", b] for b in ("tiny", "other") for m in every]
+    # What was chosen is run again without a search.
+    settings = out / "report" / "settings.yaml"
+    again = [*given, f"--out={tmp_path / 'again'}", f"--backbones={tiny}", methods]
+    answer = arcvit("bench", *again, f"--settings={settings}")
+    assert answer.code == 0
+    chosen = yaml.safe_load(settings.read_text())["one"]
+    assert f"one linear on tiny seed 0 lr {chosen['linear on tiny']['optim.lr']:g}: " in answer.out
+    assert not list((tmp_path / "again").rglob("search/optim*"))
+    assert arcvit("report", tmp_path / "again").code == 0
+    kept = yaml.safe_load((tmp_path / "again" / "report" / "settings.yaml").read_text())
+    assert kept["one"].items() <= chosen.items()
+    answer = arcvit("bench", *given, "--methods=ssf", f"--settings={settings}")
+    assert (answer.code, "has no settings of ssf on one" in answer.err) == (2, True)
+
+
 WRONG = [
+    (["--methods=arc,arc:r=2,arc:r= 2"], "arc:r=2 and arc:r=2 would be one row"),
+    (["--methods=arc_att,arc:variant=arc_att"], "arc_att and arc_att would be one row"),
+    (["--methods=arc:rr=2"], "arc has no setting 'rr': expected some of r, variant,"),
+    (["--methods=arc:optim.lrr=2"], "no key 'optim.lrr' in a recipe. Did you mean 'optim.lr'"),
+    (["--methods=arc:share=some"], "arc.share is 'some': expected one of role, all, none."),
+    (["--backbones=a,b", "--backbone=c"], "--backbone is the bench's own"),
+    (["--settings=nowhere.yaml"], "--settings 'nowhere.yaml' isn't there: arcvit report writes"),
+    (["--settings=x.yaml", "--search=wide"], "--settings takes the place of a search"),
     (["--methods=arcc"], "--methods is 'arcc': expected one of"),
     (["--methods=arcc"], "Did you mean 'arc'"),
     (["--seeds=a"], "--seeds names 'a': expected whole numbers"),

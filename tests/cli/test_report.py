@@ -1,6 +1,7 @@
 """``arcvit report``: the table's figures, the files, and the page in a browser."""
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -120,6 +121,29 @@ def test_published_rows_agree_with_their_means(vtab_bench: Path) -> None:
         assert row.group_mean is not None
         means = (sum(known) / 19, row.group_mean.mean)
         assert min(abs(row.mean.mean - mean) for mean in means) < 0.12, row.method
+
+
+def test_published_rows_stand_beside_their_own_backbone(arcvit: Arcvit, vtab_bench: Path) -> None:
+    vit, swin = "vit_base_patch16_224.x", "swin_base_patch4_window7_224.ms_in22k"
+    suite = json.loads((vtab_bench / "suite.json").read_text())
+    both = rows("arc", backbone=swin) + rows("arc", "linear", backbone=vit)
+    write_json(vtab_bench / "suite.json", suite | {"rows": both})
+    assert arcvit("report", vtab_bench).code == 2  # the runs lie elsewhere
+    for method, backbone in (("arc", swin), ("arc", vit), ("linear", vit)):
+        run = vtab_bench / "cifar" / f"{method}@{backbone}" / "seed-0"
+        run.mkdir(parents=True)
+        dataclasses.replace(result("cifar", method, 0, 0.5), backbone=backbone).write(run)
+    assert arcvit("report", vtab_bench).code == 0
+    table = read_csv(vtab_bench / "report" / "table.csv")
+    assert [(row["backbone"], row["source"]) for row in table] == [
+        (swin, "1 seed"),
+        *[("vit_base_patch16_224", "published")] * 6,
+        *[(vit, "1 seed")] * 2,
+    ]
+    write_json(vtab_bench / "suite.json", suite | {"rows": both[:1]})
+    assert arcvit("report", vtab_bench).code == 0
+    table = read_csv(vtab_bench / "report" / "table.csv")
+    assert [row["source"] for row in table] == ["1 seed"]
 
 
 def test_means_need_all_tasks(arcvit: Arcvit, vtab_bench: Path) -> None:

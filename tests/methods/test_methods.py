@@ -121,12 +121,6 @@ def test_what_a_backbone_cant_carry(backbone: Backbone, method: str, sentence: s
     assert sentence in str(caught.value)
 
 
-def test_a_peft_config_loads_no_code() -> None:
-    text = "peft:config={peft_type: LORA, megatron_config: {a: 1}, megatron_core: os}"
-    with pytest.raises(UserError, match="'megatron_config', which names code to load"):
-        recipe(text)
-
-
 def test_a_backbone_without_known_sites() -> None:
     resnet = build_backbone("resnet18", num_classes=CLASSES, weights="random")
     with pytest.raises(UserError, match="ResNet is not a known family"):

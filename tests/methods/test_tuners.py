@@ -1,4 +1,4 @@
-"""What the baselines compute, train, save, and fold."""
+"""What VPT, AdaptFormer and SSF compute, train, save, and fold."""
 
 import copy
 from pathlib import Path
@@ -12,7 +12,7 @@ from arcvit.backbones.build import build_backbone
 from arcvit.core.errors import UserError
 from arcvit.methods.tuners.adaptformer import AdaptFormerConfig
 from arcvit.methods.tuners.ssf import SsfConfig
-from arcvit.methods.tuners.tuner import BaselineConfig
+from arcvit.methods.tuners.tuner import MethodConfig
 from arcvit.methods.tuners.vpt import VptConfig
 
 CONFIGS = {
@@ -122,6 +122,6 @@ def test_what_is_not_linear_isnt_folded(vit: nn.Module, name: str) -> None:
 
 
 @pytest.mark.parametrize("config", [VptConfig(), AdaptFormerConfig()])
-def test_a_model_without_blocks(config: BaselineConfig) -> None:
+def test_a_model_without_blocks(config: MethodConfig) -> None:
     with pytest.raises(UserError, match="can't be put on"):
         get_peft_model(nn.Sequential(nn.Linear(4, 4)), config)

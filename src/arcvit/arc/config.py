@@ -9,18 +9,19 @@ from arcvit.arc.options import ArcOptions, check_choice
 from arcvit.core.errors import UserError
 
 
-class _PeftType(str):
+class PeftTypeName(str):
     """A string that looks like a member of PEFT's enum of types, which is closed."""
 
     @property
     def value(self) -> str:
+        """The plain string."""
         return str.__str__(self)
 
     def __str__(self) -> str:
         return f"PeftType.{self.value}"
 
 
-PEFT_TYPE = _PeftType("ARC")
+PEFT_TYPE = PeftTypeName("ARC")
 
 
 @dataclass

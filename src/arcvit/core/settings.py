@@ -71,8 +71,8 @@ def check_settings(section: str, config: Any, ranges: Mapping[str, Range]) -> No
             raise UserError(f"{key} is {value!r}: expected {kind} {limits}.")
 
 
-def check_value(key: str, value: object, hint: Any) -> None:
-    """Check a value against a type.
+def check_value(key: str, value: Any, hint: Any) -> Any:
+    """Check a value against a type; a whole number where any number is expected becomes a float.
 
     Raises:
         UserError: names the key, its value and what was expected.
@@ -82,6 +82,8 @@ def check_value(key: str, value: object, hint: Any) -> None:
             f"{key} is {'null' if value is None else repr(value)}: expected"
             f" {described(hint)}.{nearest_choice(value, hint)}"
         )
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and float in _choices(hint) else value
 
 
 def from_text(text: str, hint: Any, *, key: str) -> Any:
@@ -90,7 +92,7 @@ def from_text(text: str, hint: Any, *, key: str) -> Any:
     Raises:
         UserError: it isn't what the type expects.
     """
-    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    choices = _choices(hint)
     value: Any = text
     if str not in choices and get_origin(hint) is not Literal:
         try:
@@ -107,7 +109,7 @@ def from_text(text: str, hint: Any, *, key: str) -> Any:
         raise UserError(
             f"{key} is {text!r}: expected {described(hint)}.{nearest_choice(value, hint)}"
         )
-    return value
+    return check_value(key, value, hint)
 
 
 def described(hint: Any) -> str:
@@ -135,6 +137,11 @@ def nearest_choice(value: object, hint: Any) -> str:
     wrong = value if isinstance(value, list) else [value]
     known = [str(choice) for choice in get_args(inner)]
     return next((nearest(str(v), known) for v in wrong if str(v) not in known), "")
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The types of which a value may have any."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -61,7 +61,10 @@ def parse_row(text: str, *, key: str = "method") -> MethodRow:
         own[setting] = _value(spec, setting, value, text, key)
     order = {setting: index for index, setting in enumerate(spec.setting_names())}
     own = dict(sorted(own.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
-    settings |= {k if "." in k else f"{spec.section}.{k}": v for k, v in own.items()}
+    for setting, value in own.items():
+        full = setting if "." in setting else f"{spec.section}.{setting}"
+        file_has = settings.get(full)
+        settings[full] = file_has | value if isinstance(file_has, dict) else value
     # A name that stands for settings is shorter than they are.
     for other in methods().values():
         fixed = {f"{other.section}.{k}": v for k, v in other.fixed.items()}
@@ -100,6 +103,8 @@ def _value(spec: MethodSpec, setting: str, text: str, row: str, key: str) -> Any
 
 def _text(value: Any) -> str:
     """A value as YAML in one line."""
+    if isinstance(value, float):
+        return f"{value:g}"
     return (
         yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
     )

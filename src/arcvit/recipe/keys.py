@@ -91,8 +91,7 @@ def _checked(key: str, value: Any, known: Mapping[str, Any]) -> Any:
         raise UserError(f"there is no key {key!r} in a recipe.{_nearest_key(key, known) or _HELP}")
     if isinstance(value, str):
         return from_text(value, known[key], key=key)  # YAML takes 1e-3 for text
-    check_value(key, value, known[key])
-    return value
+    return check_value(key, value, known[key])
 
 
 def _check_outside_method(method: str, origin: str) -> None:

@@ -8,39 +8,32 @@ B  batch, N  tokens, d  width, r  bottleneck
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arcvit.arc.config import PeftTypeName
 from arcvit.arc.register import register_tuner
 from arcvit.core.errors import UserError
-from arcvit.methods.tuners.tuner import BaselineConfig, BaselineLayer, BaselineModel, BaselineType
+from arcvit.methods.tuners.tuner import MethodConfig, MethodLayer, MethodModel
 
-ADAPTFORMER_TYPE = BaselineType("ADAPTFORMER")
+ADAPTFORMER_TYPE = PeftTypeName("ADAPTFORMER")
 
 
 @dataclass
-class AdaptFormerConfig(BaselineConfig):
-    """Configuration of AdaptFormer.
+class AdaptFormerConfig(MethodConfig):
+    """The settings of ``AdaptFormerOptions``, as PEFT keeps them."""
 
-    Args:
-        r: Width of the bottleneck.
-        scale: Factor s of the branch.
-        dropout: Dropout in the bottleneck.
-    """
+    method_type = ADAPTFORMER_TYPE
 
-    r: int = field(default=64, metadata={"help": "Width of the bottleneck."})
-    scale: float = field(default=0.1, metadata={"help": "Factor of the branch."})
-    dropout: float = field(default=0.1, metadata={"help": "Dropout in the bottleneck."})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.peft_type = ADAPTFORMER_TYPE
+    r: int = 64
+    scale: float = 0.1
+    dropout: float = 0.1
 
 
-class AdaptFormerLayer(BaselineLayer):
+class AdaptFormerLayer(MethodLayer):
     """An MLP with a bottleneck beside it.
 
     Args:
@@ -79,7 +72,7 @@ class AdaptFormerLayer(BaselineLayer):
         return y
 
 
-class AdaptFormerModel(BaselineModel):
+class AdaptFormerModel(MethodModel):
     """AdaptFormer for models whose blocks have an ``mlp`` that starts with a linear ``fc1``."""
 
     prefix = "adaptformer_"

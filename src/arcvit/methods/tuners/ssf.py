@@ -12,26 +12,25 @@ import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
+from arcvit.arc.config import PeftTypeName
 from arcvit.arc.register import register_tuner
 from arcvit.core.errors import UserError
-from arcvit.methods.tuners.tuner import BaselineConfig, BaselineLayer, BaselineModel, BaselineType
+from arcvit.methods.tuners.tuner import MethodConfig, MethodLayer, MethodModel
 
-SSF_TYPE = BaselineType("SSF")
+SSF_TYPE = PeftTypeName("SSF")
 _KINDS = (nn.Linear, nn.LayerNorm, nn.Conv2d)
 _START = 0.02
 """Standard deviation of gamma around 1 and of beta around 0 at the start (the authors' code)."""
 
 
 @dataclass
-class SsfConfig(BaselineConfig):
+class SsfConfig(MethodConfig):
     """Configuration of SSF; it has nothing to choose."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.peft_type = SSF_TYPE
+    method_type = SSF_TYPE
 
 
-class SsfLayer(BaselineLayer):
+class SsfLayer(MethodLayer):
     """A linear layer, convolution or LayerNorm whose output is scaled and shifted."""
 
     adapter_layer_names = ("ssf_scale", "ssf_shift")
@@ -115,7 +114,7 @@ class SsfLayer(BaselineLayer):
         return weight.shape[0]
 
 
-class SsfModel(BaselineModel):
+class SsfModel(MethodModel):
     """SSF for any model of linear layers, convolutions and LayerNorms."""
 
     prefix = "ssf_"

@@ -1,7 +1,10 @@
-"""What the baselines' tuners have in common: modules found by structure, wrapped one by one."""
+"""A tuner that finds its modules by the model's structure and wraps them one by one.
 
-from dataclasses import dataclass, field
-from typing import Any
+Methods from outside arcvit may build on it too.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from peft import PeftConfig
@@ -11,33 +14,23 @@ from torch import nn
 from arcvit.core.errors import UserError
 
 
-class BaselineType(str):
-    """A string that looks like a member of PEFT's enum of types, which is closed."""
-
-    @property
-    def value(self) -> str:
-        """The plain string."""
-        return str.__str__(self)
-
-    def __str__(self) -> str:
-        return f"PeftType.{self.value}"
-
-
 @dataclass
-class BaselineConfig(PeftConfig):
-    """What all baselines' configs have.
+class MethodConfig(PeftConfig):
+    """What the configs of these tuners have in common.
 
-    Args:
-        modules_to_save: Modules trained and saved whole: the head.
-        target_modules: Written by the tuner, which finds the modules by the model's structure.
+    Attributes:
+        modules_to_save: modules trained and saved whole: the head.
+        target_modules: written by the tuner, which finds the modules by the model's structure.
     """
 
-    modules_to_save: list[str] | None = field(
-        default=None, metadata={"help": "Modules trained and saved whole: the head."}
-    )
-    target_modules: list[str] | None = field(
-        default=None, metadata={"help": "Written by the tuner: the modules it wraps."}
-    )
+    method_type: ClassVar[str]
+
+    modules_to_save: list[str] | None = None
+    target_modules: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = self.method_type
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON-safe dictionary. Target names are sorted: PEFT shortens them to a set."""
@@ -47,7 +40,7 @@ class BaselineConfig(PeftConfig):
         return config
 
 
-class BaselineLayer(nn.Module, BaseTunerLayer):
+class MethodLayer(nn.Module, BaseTunerLayer):
     """A wrapped module with what its adapters add.
 
     Args:
@@ -94,10 +87,10 @@ class BaselineLayer(nn.Module, BaseTunerLayer):
         return (None, None) if first is None else (first.device, first.dtype)
 
 
-class BaselineModel(BaseTuner):
+class MethodModel(BaseTuner):
     """A tuner that wraps the modules that :meth:`wrapped` names."""
 
-    layer_kind: type[BaselineLayer]
+    layer_kind: type[MethodLayer]
     target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  modules: by structure
 
     def wrapped(self, config: Any, model: nn.Module) -> list[str]:
@@ -108,7 +101,7 @@ class BaselineModel(BaseTuner):
         """
         raise NotImplementedError
 
-    def make_layer(self, config: Any, model: nn.Module, name: str) -> BaselineLayer:
+    def make_layer(self, config: Any, model: nn.Module, name: str) -> MethodLayer:
         """The wrapper of a module."""
         del config
         return self.layer_kind(model.get_submodule(name))

@@ -8,40 +8,33 @@ B  batch, N  tokens, d  width, p  prompts
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arcvit.arc.config import PeftTypeName
 from arcvit.arc.register import register_tuner
 from arcvit.core.errors import UserError
-from arcvit.methods.tuners.tuner import BaselineConfig, BaselineLayer, BaselineModel, BaselineType
+from arcvit.methods.tuners.tuner import MethodConfig, MethodLayer, MethodModel
 
-VPT_TYPE = BaselineType("VPT")
+VPT_TYPE = PeftTypeName("VPT")
 
 
 @dataclass
-class VptConfig(BaselineConfig):
-    """Configuration of VPT.
+class VptConfig(MethodConfig):
+    """The settings of ``VptOptions``, as PEFT keeps them."""
 
-    Args:
-        prompts: Prompts p in a block.
-        deep: Prompts of its own in every block; otherwise in the first alone.
-        dropout: Dropout of the prompts.
-    """
+    method_type = VPT_TYPE
 
-    prompts: int = field(default=50, metadata={"help": "Prompts in a block."})
-    deep: bool = field(default=True, metadata={"help": "Prompts of its own in every block."})
-    dropout: float = field(default=0.1, metadata={"help": "Dropout of the prompts."})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.peft_type = VPT_TYPE
+    prompts: int = 50
+    deep: bool = True
+    dropout: float = 0.1
 
 
-class VptLayer(BaselineLayer):
+class VptLayer(MethodLayer):
     """A transformer block that gets prompts, drops them after it, or both.
 
     Args:
@@ -102,7 +95,7 @@ class VptLayer(BaselineLayer):
         return y
 
 
-class VptModel(BaselineModel):
+class VptModel(MethodModel):
     """VPT for vision transformers with absolute position embeddings and a list ``blocks``."""
 
     prefix = "vpt_"
