@@ -12,7 +12,6 @@ from arcvit.engine.device import make_accelerator
 from arcvit.engine.features import FeatureBank
 from arcvit.engine.learner import Learner
 from arcvit.engine.loop import Record, Trainer
-from arcvit.engine.profile import Profile
 
 WIDTH, CLASSES = 6, 3
 
@@ -69,7 +68,6 @@ def trainer(toy: Callable[..., Toy]) -> Callable[..., Trainer]:
         val: FeatureBank | None = None,
         checkpoint: Path | None = None,
         prepare: Callable[[Tensor], Tensor] = lambda stored: stored,
-        profiler: Profile | None = None,
         **engine: object,
     ) -> Trainer:
         config = EngineConfig(**{"precision": "fp32", "device": "cpu", **engine})  # type: ignore[arg-type]
@@ -89,7 +87,6 @@ def trainer(toy: Callable[..., Toy]) -> Callable[..., Trainer]:
             optim=optim or OptimConfig(lr=0.01),
             engine=config,
             checkpoint=checkpoint,
-            profile=profiler,
         )
 
     return make

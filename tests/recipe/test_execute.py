@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from arcvit.core.errors import UserError
 from arcvit.core.result import read_result
+from arcvit.engine.clock import PARTS
 from arcvit.recipe.execute import execute
 from arcvit.recipe.parser import parse_recipe, read_recipe
 from arcvit.recipe.recipe import Recipe
@@ -230,23 +231,20 @@ def test_a_tracker_that_is_not_installed(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_profile(make: Callable[..., Recipe], tmp_path: Path) -> None:
-    text = StringIO()
-    execute(Run(make("--engine.profile=true"), tmp_path / "run"), Console(file=text))
-    record = json.loads((tmp_path / "run" / "profile.json").read_text())
-    parts = ("data", "forward", "backward", "optimizer", "evaluation", "other")
-    assert sum(record[part] for part in parts) == pytest.approx(record["wall"])
-    assert all(record[part] > 0 for part in (*parts, "startup"))
-    assert 0 < record["learning"] < 1
-    assert f"forward, backward and optimizer together {record['learning']:.1%}" in text.getvalue()
-
-
-def test_profiling_a_linear_probe_counts_the_features(
-    make: Callable[..., Recipe], tmp_path: Path
+@pytest.mark.parametrize(("method", "augment"), [("arc", "flip"), ("linear", "none")])
+def test_the_profile(
+    make: Callable[..., Recipe], tmp_path: Path, method: str, augment: str
 ) -> None:
-    recipe = make("--engine.profile=true", "--method=linear", "--data.augment=none")
-    quietly(recipe, tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "profile.json").read_text())["forward"] > 0
+    text = StringIO()
+    recipe = make("--engine.profile=true", f"--method={method}", f"--data.augment={augment}")
+    execute(Run(recipe, tmp_path / "run"), Console(file=text))
+    record = json.loads((tmp_path / "run" / "profile.json").read_text())
+    assert sum(record[part] for part in (*PARTS, "other")) == pytest.approx(record["wall"])
+    # A linear probe learns on features that are computed once.
+    assert (record["features"] > 0) == (method == "linear")
+    assert all(record[part] > 0 for part in (*PARTS, "other", "startup") if part != "features")
+    assert 0 < record["learning"] < 1
+    assert f"optimizer) {record['learning']:.1%}" in text.getvalue()
 
 
 @pytest.mark.parametrize(("lr", "told"), [("1e-9", True), ("1e-2", False)])

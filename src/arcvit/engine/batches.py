@@ -26,7 +26,7 @@ class Batches(Protocol):
 
 
 def as_it_is(batch: Any) -> Any:
-    """The collate function of a dataset that already gives batches."""
+    """Collates what is a batch already, and prepares what is an input already."""
     return batch
 
 

@@ -1,13 +1,12 @@
 """Features computed once, where only the head learns and the images don't change."""
 
 import dataclasses
-import time
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from arcvit.engine.batches import Batches, Prepare, loader, widest_that_fits
+from arcvit.engine.batches import Batches, Prepare, as_it_is, loader, widest_that_fits
 from arcvit.engine.device import evaluation_batch
 from arcvit.engine.learner import Learner
 
@@ -47,22 +46,14 @@ def on_features(learner: Learner, accelerator: Accelerator) -> Learner:
         prepare = learner.evaluation_input
         return head_features(learner.model, learner.head, images, prepare, accelerator)
 
-    start = time.perf_counter()
-    train = features(learner.train)
-    val = None if learner.val is None else features(learner.val)
     return dataclasses.replace(
         learner,
         model=learner.head,
-        train=train,
-        training_input=_as_it_is,
-        val=val,
-        evaluation_input=_as_it_is,
-        seconds=time.perf_counter() - start,
+        train=features(learner.train),
+        training_input=as_it_is,
+        val=None if learner.val is None else features(learner.val),
+        evaluation_input=as_it_is,
     )
-
-
-def _as_it_is(stored: Tensor) -> Tensor:
-    return stored
 
 
 def only_head_learns(model: nn.Module, head: nn.Module) -> bool:

@@ -18,7 +18,6 @@ class Learner:
         training_input: turns a batch of them on the device into the model's input while training.
         val: the same of the validation split; None: nothing is measured on the way.
         evaluation_input: turns a batch into the model's input otherwise.
-        seconds: time it took to compute features.
     """
 
     model: nn.Module
@@ -27,4 +26,3 @@ class Learner:
     training_input: Prepare
     val: Batches | None
     evaluation_input: Prepare
-    seconds: float = 0.0

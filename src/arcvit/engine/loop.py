@@ -21,7 +21,6 @@ from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.engine.evaluate import evaluate
 from arcvit.engine.groups import optimizer_groups
 from arcvit.engine.learner import Learner
-from arcvit.engine.profile import Profile
 from arcvit.engine.schedule import share_of_peak
 from arcvit.methods.spec import Part
 
@@ -46,11 +45,11 @@ class Trainer:
         engine: epochs, batch size, label smoothing, intervals.
         parts: the method's parts, which have learning rates of their own.
         checkpoint: folder to save to and to resume from; None: neither.
-        profile: adds up where the time goes.
+        clock: the run's clock; None: a new one.
 
     Attributes:
         history: the record of each epoch done.
-        clock: seconds spent, and the time left.
+        clock: seconds spent by part, and the time left.
         on_step: called after a batch with the number of batches done and the seconds left.
         on_epoch: called after an epoch, and when resuming, with the records of all so far.
     """
@@ -64,7 +63,7 @@ class Trainer:
         engine: EngineConfig,
         parts: Sequence[Part] = (),
         checkpoint: Path | None = None,
-        profile: Profile | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.history: list[Record] = []
         self.on_step: list[Callable[[int, float], None]] = []
@@ -73,7 +72,7 @@ class Trainer:
         self._accelerator = accelerator
         self._optim = optim
         self._engine = engine
-        self._profile = profile or Profile.off()
+        self.clock = clock or Clock()
         cuda = accelerator.device.type == "cuda"
         data = loader(learner.train, engine.batch_size, shuffle=True, pin=cuda)
         optimizer = torch.optim.AdamW(
@@ -96,7 +95,7 @@ class Trainer:
         self._weights = batch_weights(self._sizes, engine.accumulate)
         every = engine.validate_every
         self._validate_every = max(1, engine.epochs // VALIDATIONS) if every is None else every
-        self.clock = self._new_clock()
+        self._plan()
         self._checkpoint = None
         if checkpoint is not None:
             self._checkpoint = Checkpoint(checkpoint, accelerator, learner.model)
@@ -122,7 +121,7 @@ class Trainer:
                 len(self.history), self._engine.checkpoint_every
             ):
                 self._checkpoint.save(self.history)
-                self.clock.lap("checkpoint")
+                self.clock.lap("checkpoint", 1)
             self._tell()
         return self.history
 
@@ -130,12 +129,13 @@ class Trainer:
         """One pass over the training images, and over the validation split where it is due."""
         self.clock.start()
         number = len(self.history) + 1
-        before = self.clock.seconds["train"]
+        before = self.clock.seconds("train")
         losses, correct = self._pass(number)
         images = len(self._learner.train)
         # Reading them waits for the device: only then is the time of the epoch known.
         loss, hits = self._mean(losses, number), self._total(correct)
-        seconds = self.clock.lap("train", 0) - before
+        self.clock.lap("optimizer")
+        seconds = self.clock.seconds("train") - before
         record: Record = {
             "epoch": number,
             "train_loss": loss,
@@ -156,47 +156,46 @@ class Trainer:
 
     def _pass(self, number: int) -> tuple[list[Tensor], list[Tensor]]:
         """Losses and hits of each batch, on the device: to read one would make the host wait."""
-        profile, accelerator, optimizer = self._profile, self._accelerator, self._optimizer
+        clock, accelerator, optimizer = self.clock, self._accelerator, self._optimizer
         self._data.set_epoch(number)
         self._model.train()
         losses, correct = [], []
-        for batch, (stored, labels) in enumerate(profile.waiting_for(self._data)):
+        for batch, (stored, labels) in enumerate(self._data):
             with accelerator.accumulate(self._model):
-                with profile("data"):
-                    pixels = self._learner.training_input(stored)
-                with profile("forward"):
-                    with accelerator.autocast():
-                        logits = self._model(pixels)
-                    loss = F.cross_entropy(
-                        logits.float(), labels, label_smoothing=self._engine.label_smoothing
-                    )
-                with profile("backward"):
-                    accelerator.backward(loss * self._weights[batch])
-                with profile("optimizer"):
-                    if accelerator.sync_gradients and self._optim.clip_grad:
-                        accelerator.clip_grad_norm_(self._model.parameters(), self._optim.clip_grad)
-                    optimizer.step()
-                    if accelerator.sync_gradients:
-                        self._schedule.step()
-                    optimizer.zero_grad()
-            losses.append(loss.detach())
-            correct.append((logits.detach().argmax(-1) == labels).sum())
-            self.clock.lap("train")
+                pixels = self._learner.training_input(stored)
+                clock.lap("data")
+                with accelerator.autocast():
+                    logits = self._model(pixels)
+                loss = F.cross_entropy(
+                    logits.float(), labels, label_smoothing=self._engine.label_smoothing
+                )
+                losses.append(loss.detach())
+                correct.append((logits.detach().argmax(-1) == labels).sum())
+                clock.lap("forward")
+                accelerator.backward(loss * self._weights[batch])
+                clock.lap("backward")
+                if accelerator.sync_gradients and self._optim.clip_grad:
+                    accelerator.clip_grad_norm_(self._model.parameters(), self._optim.clip_grad)
+                optimizer.step()
+                if accelerator.sync_gradients:
+                    self._schedule.step()
+                optimizer.zero_grad()
+                clock.lap("optimizer", 1)
             for tell in self.on_step:
-                tell((number - 1) * len(self._data) + batch + 1, self.clock.left())
+                tell((number - 1) * len(self._data) + batch + 1, clock.left())
         return losses, correct
 
     def _validate(self) -> Record:
         assert self._learner.val is not None
-        before = self.clock.seconds["evaluation"]
-        with self._profile("evaluation"):
-            outcome = evaluate(
-                self._model, self._learner.val, self._learner.evaluation_input, self._accelerator
-            )
+        before = self.clock.seconds("evaluation")
+        outcome = evaluate(
+            self._model, self._learner.val, self._learner.evaluation_input, self._accelerator
+        )
+        self.clock.lap("evaluation", 1)
         return {
             "val_accuracy": outcome.accuracy,
             "val_loss": outcome.loss,
-            "val_seconds": self.clock.lap("evaluation") - before,
+            "val_seconds": self.clock.seconds("evaluation") - before,
         }
 
     def _is_due(self, epoch: int, every: int) -> bool:
@@ -206,15 +205,15 @@ class Trainer:
         for tell in self.on_epoch:
             tell(self.history)
 
-    def _new_clock(self) -> Clock:
-        """A clock that knows how often each kind of work is done in the run."""
+    def _plan(self) -> None:
+        """Tell the clock how often each kind of work is done in the run."""
         engine, val = self._engine, self._learner.val
 
         def times(every: int) -> int:
             return sum(self._is_due(epoch, every) for epoch in range(1, engine.epochs + 1))
 
         batches = 0 if val is None else len(val) / engine.batch_size
-        return Clock(
+        self.clock.plan(
             {
                 "train": len(self._data) * engine.epochs,
                 "evaluation": 0 if val is None else times(self._validate_every),
@@ -226,9 +225,9 @@ class Trainer:
     def _resume(self, checkpoint: Checkpoint) -> None:
         self.history = checkpoint.load()
         for record in self.history:
-            self.clock.add("train", record["seconds"], len(self._data))
+            self.clock.resume("train", record["seconds"], len(self._data))
             if record["val_seconds"] is not None:
-                self.clock.add("evaluation", record["val_seconds"], 1)
+                self.clock.resume("evaluation", record["val_seconds"], 1)
 
     def _mean(self, losses: list[Tensor], epoch: int) -> float:
         """Mean over the images of an epoch of the mean losses of its batches."""

@@ -15,6 +15,7 @@ from arcvit.core.metrics import learned_nothing, write_metrics
 from arcvit.core.result import RunResult
 from arcvit.engine.checkpoint import precision_of
 from arcvit.engine.class_token import class_token_alone
+from arcvit.engine.clock import Clock, describe
 from arcvit.engine.config import MemoryMode
 from arcvit.engine.device import make_accelerator, peak_memory_mb
 from arcvit.engine.evaluate import Evaluation, evaluate
@@ -24,7 +25,6 @@ from arcvit.engine.learner import Learner
 from arcvit.engine.loop import Record, Trainer
 from arcvit.engine.memory import recomputing
 from arcvit.engine.memory_choice import fastest_that_fits
-from arcvit.engine.profile import Profile, describe
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.tracking import check_trackers, tracking
 from arcvit.recipe.adapter import adapter_size, write_adapter
@@ -67,7 +67,7 @@ class _Execution:
         self.console = console
         self.writes = self.accelerator.is_main_process
         self.quiet = quiet or not self.writes
-        self.profile = Profile(self.accelerator.device, enabled=recipe.engine.profile)
+        self.clock = Clock(self.accelerator.device, exact=recipe.engine.profile)
         self.work = prepare(recipe, self.say, read_test=run.read_test)
         self.work.to(self.accelerator.device)
         self.params = _parameter_counts(parameters_by_part(self.work.model, self.work.head))
@@ -90,7 +90,7 @@ class _Execution:
                 tracking(self.accelerator, recipe.engine.track, run.folder, flat(recipe)),
                 class_token_alone(self.work.model),
             ):
-                self.profile.started()
+                self.clock.started()
                 result, test = self._train_and_measure()
         except BaseException:
             if self.writes:
@@ -106,8 +106,8 @@ class _Execution:
         recipe, work = self.run.recipe, self.work
         learner = work.learner
         if not (work.training_prep.random_crop or work.training_prep.flip):
-            with self.profile("forward"):
-                learner = on_features(learner, self.accelerator)
+            learner = on_features(learner, self.accelerator)
+            self.clock.lap("features")
         with recomputing(work.model, self._memory_mode(learner)):
             trainer = Trainer(
                 learner,
@@ -116,7 +116,7 @@ class _Execution:
                 engine=recipe.engine,
                 parts=recipe.spec.parts,
                 checkpoint=self.run.checkpoint if recipe.engine.checkpoint_every else None,
-                profile=self.profile,
+                clock=self.clock,
             )
             display = TrainingDisplay(
                 self.console,
@@ -134,11 +134,10 @@ class _Execution:
             self.say(f"warning: {recipe.method} {complaint}")
         test = None
         if work.images.test is not None:
-            trainer.clock.start()
-            with self.profile("evaluation"):
-                test = evaluate(work.model, work.images.test, work.to_input, self.accelerator)
-            trainer.clock.lap("evaluation")
-        return self._result(trainer, learner.seconds, test), test
+            self.clock.start()
+            test = evaluate(work.model, work.images.test, work.to_input, self.accelerator)
+            self.clock.lap("evaluation", 1)
+        return self._result(trainer.history, test), test
 
     def _record(self, history: list[Record]) -> None:
         """Leave an epoch's figures in the folder and with the trackers."""
@@ -159,11 +158,9 @@ class _Execution:
         self.say(f"memory mode {found}: the fastest that fits {self.accelerator.device}")
         return found
 
-    def _result(
-        self, trainer: Trainer, feature_seconds: float, test: Evaluation | None
-    ) -> RunResult:
+    def _result(self, history: list[Record], test: Evaluation | None) -> RunResult:
         recipe, work = self.run.recipe, self.work
-        training_seconds = trainer.clock.seconds["train"] + feature_seconds
+        training_seconds = self.clock.seconds("train") + self.clock.seconds("features")
         return RunResult(
             task=work.task.name,
             backbone=recipe.backbone,
@@ -177,11 +174,11 @@ class _Execution:
             train_images=len(work.images.train),
             skipped_images=work.images.skipped,
             params=self.params,
-            val_accuracy=trainer.history[-1]["val_accuracy"],
+            val_accuracy=history[-1]["val_accuracy"],
             test_accuracy=None if test is None else test.accuracy,
             epochs=recipe.engine.epochs,
-            seconds={"train": training_seconds, "eval": trainer.clock.seconds["evaluation"]},
-            images_per_second=sum(r["images"] for r in trainer.history) / training_seconds,
+            seconds={"train": training_seconds, "eval": self.clock.seconds("evaluation")},
+            images_per_second=sum(r["images"] for r in history) / training_seconds,
             peak_memory_mb=peak_memory_mb(self.accelerator.device),
             adapter_bytes=adapter_size(work.model, work.backbone.head),
             versions={name: version(name) for name in _LIBRARIES},
@@ -195,8 +192,8 @@ class _Execution:
         results = {name: getattr(result, name) for name in named}
         task = dataclasses.replace(work.adapter_task, results=results)
         write_adapter(run.adapter, work.model, task)
-        if self.profile.enabled:
-            record = self.profile.record()
+        if run.recipe.engine.profile:
+            record = self.clock.profile()
             write_json(run.folder / PROFILE_FILE, record)
             self.say(describe(record))
         if run.keep_predictions and test is not None and work.images.test is not None:
