@@ -1,15 +1,18 @@
 """What ARC has learned, from the adapter's file alone: coefficients, and the folded update.
 
-D  shared projection (d, r), c  re-scaling coefficients (r,)
+D  shared projection (d, r), U  its transpose or a projection of its own (r, d), c  re-scaling
+coefficients (r,)
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
+from torch import Tensor
 
+from arcvit.core.files import read_json
 from arcvit.recipe.run import ADAPTER_FOLDER
 
 
@@ -20,7 +23,7 @@ class SiteView:
     Attributes:
         name: qualified name of its site, as ``blocks.0.norm1``.
         coefficients: its re-scaling coefficients, (r,).
-        singular_values: of its update ``D diag(c) D^T``, largest first, (r,).
+        singular_values: of its update ``D diag(c) U``, largest first, (r,).
     """
 
     name: str
@@ -31,8 +34,8 @@ class SiteView:
 def read_sites(run: Path) -> list[SiteView]:
     """The adapters of an ARC run in the order of the model; empty where it has none.
 
-    The projection is stored with the first site of its group; a site that holds none uses the last
-    one before it that adapts the same norm (its name's last part) at the same width.
+    A projection is stored with the first site of its group; a site that holds none uses the last
+    one before it of its stage and, unless all share one, of the same norm (its name's last part).
     """
     file = run / ADAPTER_FOLDER / SAFETENSORS_WEIGHTS_NAME
     if not file.is_file():
@@ -41,19 +44,20 @@ def read_sites(run: Path) -> list[SiteView]:
     names = [
         key.removesuffix(".arc_coefficients") for key in state if key.endswith(".arc_coefficients")
     ]
-    projections: dict[tuple[str, str], torch.Tensor] = {}
+    by_role = read_json(file.with_name(CONFIG_NAME)).get("share") != "all"
+    shared: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
     sites = []
     for name in sorted(names, key=_natural):
-        own = state.get(f"{name}.arc_projection")
-        group = (name.rpartition(".")[2], _stage(name))
-        if own is not None:
-            projections[group] = own.float()
-        if group not in projections:
+        group = (_stage(name), name.rpartition(".")[2] if by_role else "")
+        down = state.get(f"{name}.arc_projection")
+        if down is not None:
+            shared[group] = down, state.get(f"{name}.arc_up", down.T)
+        if group not in shared:
             continue
-        c, d = state[f"{name}.arc_coefficients"].float(), projections[group]
-        # D = Q R, so D diag(c) D^T has the singular values of the small R diag(c) R^T.
-        r = torch.linalg.qr(d).R
-        values = torch.linalg.svdvals((r * c) @ r.T)
+        # D = Q R and U' = Q' R', so D diag(c) U has the singular values of R diag(c) R'^T.
+        c = state[f"{name}.arc_coefficients"].float()
+        left, right = (torch.linalg.qr(m.float()).R for m in (shared[group][0], shared[group][1].T))
+        values = torch.linalg.svdvals((left * c) @ right.T)
         sites.append(SiteView(name=name, coefficients=c.tolist(), singular_values=values.tolist()))
     return sites
 

@@ -12,7 +12,8 @@ from rich.table import Table
 from torch import Tensor
 
 from arcvit.bench.page import data_uri, write_page
-from arcvit.bench.plots import accuracy_against_parameters
+from arcvit.bench.pictures import accuracy_against_size
+from arcvit.bench.table import Cell, Row
 from arcvit.core.result import RunResult, read_result
 from arcvit.data.config import DataConfig
 from arcvit.data.pixels.augment import ToInput
@@ -94,7 +95,7 @@ def run_demo(
         seed=seed,
         version=results[0].arcvit_version,
         fold_difference=f"{fold_difference:.1e}",
-        plot=data_uri(accuracy_against_parameters(results), "image/png"),
+        plot=data_uri(accuracy_against_size(map(_as_row, results)) or b"", "image/png"),
         stride=stride,
         photos=_photos(test, stride, runs["arc"].labels, logits),
     )
@@ -125,6 +126,22 @@ def table_row(result: RunResult) -> tuple[str, ...]:
         accuracy,
         f"{sum(result.seconds.values()):.0f}",
         size,
+    )
+
+
+def _as_row(result: RunResult) -> Row:
+    """A result as the line of a table, for the picture."""
+    accuracy = result.test_accuracy
+    return Row(
+        label=result.method,
+        method=result.method,
+        backbone=result.backbone,
+        published=False,
+        tasks={},
+        groups={},
+        mean=None if accuracy is None else Cell(mean=100 * accuracy),
+        group_mean=None,
+        total=result.params["total"],
     )
 
 

@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from arcvit.bench.table import Row
 from arcvit.core.metrics import read_metrics
 
 
-def accuracy_against_size(rows: Sequence[Row]) -> bytes | None:
+def accuracy_against_size(rows: Iterable[Row]) -> bytes | None:
     """Mean accuracy over trained parameters with the head; published rows are hollow."""
     points = [(row, row.mean, row.total) for row in rows if row.mean and row.total]
     if not points:
@@ -122,7 +122,7 @@ def coefficients(sites: Sequence[SiteView]) -> bytes:
 
 
 def singular_values(sites: Sequence[SiteView]) -> bytes:
-    """Singular values of each site's update ``D diag(c) D^T``, dark to bright by depth."""
+    """Singular values of each site's update ``D diag(c) U``, dark to bright by depth."""
     import matplotlib
 
     figure, axes = _figure(7.2, 4.0)

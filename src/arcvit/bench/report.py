@@ -89,7 +89,7 @@ def _adapter_pictures(collected: Collected) -> list[tuple[str, bytes, str]]:
             sites = read_sites(runs[0].folder) if runs else []
             if sites:
                 where = f"{row}, {task}, seed {runs[0].result.seed}."
-                update = "D diag(c) Dᵀ, which folding multiplies onto the weights."
+                update = "D diag(c) U, which folding multiplies onto the weights."
                 return [
                     ("Re-scaling coefficients by site", pictures.coefficients(sites), where),
                     (

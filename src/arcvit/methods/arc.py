@@ -18,7 +18,7 @@ def build(model: Any, options: ArcOptions, head: str) -> Any:
 
 ARC = MethodSpec(
     name="arc",
-    summary="re-composed bottlenecks of 50 before MHA and FFN",
+    summary="bottlenecks of 50 before MHA and FFN",
     options=ArcOptions,
     build=build,
     lr=5e-3,
@@ -37,7 +37,7 @@ ARC = MethodSpec(
 ARC_ATT = dataclasses.replace(
     ARC,
     name="arc_att",
-    summary="re-composed bottlenecks of 50 before MHA",
+    summary="bottlenecks of 50 before MHA",
     saved_as={"peft_type": "ARC", "variant": "arc_att"},
     fixed={"variant": "arc_att"},
 )

@@ -1,0 +1,33 @@
+"""Coefficients and singular values that the report shows, against the tuner's own."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import get_peft_model
+
+from arcvit import ArcConfig
+from arcvit.backbones.build import build_backbone
+from arcvit.bench.adapter_views import read_sites
+
+SETTINGS = [{}, {"share": "none"}, {"share": "all"}, {"up_projection": "separate"}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_the_folded_update(tiny: Path, tmp_path: Path, settings: dict[str, str]) -> None:
+    torch.manual_seed(0)
+    plain = build_backbone(str(tiny), num_classes=4).model
+    weights = {name: p.clone() for name, p in plain.named_parameters()}
+    model = get_peft_model(plain, ArcConfig(r=4, init_weights=False, **settings))
+    model.save_pretrained(tmp_path / "adapter")
+    sites = read_sites(tmp_path)
+    assert [site.name for site in sites] == [f"blocks.{i}.norm{n}" for i in (0, 1) for n in (1, 2)]
+    folded = model.merge_and_unload()
+    for site, consumer in zip(sites, ("attn.qkv", "mlp.fc1") * 2, strict=True):
+        name = f"{site.name.rpartition('.')[0]}.{consumer}.weight"
+        # W (I + update): what folding adds to W, without W.
+        update = torch.linalg.pinv(weights[name]) @ (folded.get_parameter(name) - weights[name])
+        expected = torch.linalg.svdvals(update)[:4]
+        torch.testing.assert_close(
+            torch.tensor(site.singular_values), expected, rtol=1e-3, atol=1e-4
+        )
