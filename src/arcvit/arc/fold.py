@@ -5,12 +5,12 @@ d  width, o  outputs of the consumer, r  bottleneck rank
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from arcvit.arc.functional import Factors, lora_factors
+from arcvit.arc.functional import Factors, LoraFactors, lora_factors
 
 _SPLIT_BIASES = ("q_bias", "k_bias", "v_bias")
 
@@ -130,6 +130,11 @@ class Consumer:
             )
             self._original = None
 
+    @property
+    def has_split_biases(self) -> bool:
+        """Whether its module keeps its bias in three parts, and takes the weight by itself."""
+        return self._split_biases() is not None
+
     def _split_biases(self) -> list[Tensor] | None:
         parts = [getattr(self.parent, name, None) for name in _SPLIT_BIASES]
         if self.attribute != "qkv" or any(not isinstance(part, Tensor) for part in parts):
@@ -186,10 +191,53 @@ def fold_all(
         raise
 
 
+@torch.no_grad()
+def lora_at_consumers(model: nn.Module, adapter_name: str) -> dict[str, LoraFactors]:
+    """An adapter as LoRA on the linear layers that consume its output, exactly, of its rank r.
+
+    Args:
+        model: the model with the adapter.
+        adapter_name: the adapter.
+
+    Returns:
+        For each consumer, by its name in the plain model: A, (r, d), and B, (o, r), with
+        ``W' = W + B A``; and the bias of B, (o,), for ``LoraConfig(lora_bias=True)``, or None.
+
+    Raises:
+        ValueError: a site can't be folded, or a consumer isn't called as a linear layer.
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+    found: dict[str, LoraFactors] = {}
+    for layer in model.modules():
+        if not isinstance(layer, Foldable) or not layer.has(adapter_name):
+            continue
+        layer.check_foldable()
+        for consumer in layer.consumers:
+            name = f"{names[id(consumer.parent)]}.{consumer.attribute}".removeprefix(".")
+            if consumer.has_split_biases:
+                raise ValueError(
+                    f"{name!r} can't carry LoRA: its module takes its weight and three biases of"
+                    " its own, and doesn't call it."
+                )
+            factors = lora_factors(consumer.weight, layer.factors(adapter_name))
+            found[name.replace(".base_layer", "")] = factors
+    return found
+
+
+@runtime_checkable
 class Foldable(Protocol):
     """A site, as far as folding needs it."""
 
     merged_adapters: list[str]
+    consumers: tuple[Consumer, ...]
+
+    def has(self, adapter_name: str) -> bool:
+        """Whether an adapter is here."""
+        ...
+
+    def factors(self, adapter_name: str) -> Factors:
+        """An adapter here."""
+        ...
 
     def check_foldable(self) -> None:
         """Raise a ValueError where it can't be folded."""

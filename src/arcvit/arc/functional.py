@@ -48,6 +48,20 @@ class Factors(NamedTuple):
         return Factors(self.down.to(dtype), self.core.to(dtype), self.up.to(dtype), bias)
 
 
+class LoraFactors(NamedTuple):
+    """An adapter as LoRA at a consumer: ``W' = W + B A``.
+
+    Attributes:
+        a: A, (r, d).
+        b: B, (o, r).
+        bias: of B, (o,): what the consumer's bias gains; or None.
+    """
+
+    a: Tensor
+    b: Tensor
+    bias: Tensor | None
+
+
 def adapter_update(
     x: Tensor, factors: Factors, *, dropout: float = 0.0, training: bool = False
 ) -> Tensor:
@@ -95,7 +109,7 @@ def adapt_rows(x: Tensor, rows: Factors, *, in_place: bool = False) -> Tensor:
     return tokens.reshape(x.shape).to(x.dtype)
 
 
-def lora_factors(weight: Tensor, factors: Factors) -> tuple[Tensor, Tensor, Tensor | None]:
+def lora_factors(weight: Tensor, factors: Factors) -> LoraFactors:
     """The adapter as exact rank-r factors of LoRA at a consumer: ``W' = W + B A``.
 
     Args:
@@ -103,8 +117,7 @@ def lora_factors(weight: Tensor, factors: Factors) -> tuple[Tensor, Tensor, Tens
         factors: the adapter.
 
     Returns:
-        A, (r, d); B, (o, r); and what the consumer's bias gains, (o,), or None: the bias of B in
-        PEFT's LoRA with ``lora_bias``.
+        A, (r, d); B, (o, r); and what the consumer's bias gains, (o,), or None.
     """
     bias = None if factors.bias is None else torch.mv(weight, factors.bias)
-    return factors.scaled_down.mT, weight @ factors.up.mT, bias
+    return LoraFactors(factors.scaled_down.mT, weight @ factors.up.mT, bias)

@@ -12,7 +12,7 @@ from arcvit.arc.call import MixedCall, carried, check_batch
 from arcvit.arc.combine import check_sharing, combine, combined_config
 from arcvit.arc.config import ArcConfig
 from arcvit.arc.fingerprint import check_fingerprint
-from arcvit.arc.fold import Consumer, fold_all
+from arcvit.arc.fold import fold_all
 from arcvit.arc.heads import (
     activate_heads,
     check_heads,
@@ -21,9 +21,9 @@ from arcvit.arc.heads import (
     prepare_heads,
     split_logits,
 )
-from arcvit.arc.layer import ArcLayer, ArcLinear, keep_frozen
-from arcvit.arc.plan import PlannedSite, plan_adapter, plan_site
-from arcvit.arc.sites import Site, find_sites
+from arcvit.arc.layer import ArcLayer, keep_frozen
+from arcvit.arc.plan import plan_adapter, plan_site, wrap
+from arcvit.arc.sites import find_sites
 from arcvit.arc.state import check_state
 from arcvit.core.errors import UserError
 
@@ -77,7 +77,10 @@ class ArcModel(BaseTuner):
         planned = self._plan.get(current_key)
         if planned is None:  # PEFT took its targets from a state dict
             planned = plan_site(peft_config, self.model, find_sites(self.model), current_key)
-        layer = target if isinstance(target, ArcLayer) else self._wrap(planned, target)
+        layer = target
+        if not isinstance(layer, ArcLayer):
+            layer = wrap(planned, self.model, target, self.active_adapters)
+            setattr(parent, target_name, layer)
         layer.update_layer(
             adapter_name,
             planned.shape,
@@ -85,32 +88,6 @@ class ArcModel(BaseTuner):
             inference_mode=peft_config.inference_mode,
         )
         self._holders.setdefault(planned.group, (layer, adapter_name))
-        if layer is not target:
-            setattr(parent, target_name, layer)
-
-    def _wrap(self, planned: PlannedSite, module: nn.Module) -> ArcLayer:
-        site = planned.site
-        residual = site.residual_of if planned.placement == "residual" else None
-        kind = ArcLinear if isinstance(module, nn.Linear) else ArcLayer
-        layer = kind(
-            module,
-            name=site.name,
-            width=site.width,
-            placement=planned.placement,
-            consumers=tuple(self._consumer(name, site, module) for name in site.consumers),
-            unfoldable=planned.unfoldable,
-            residual_module=None if residual is None else self.model.get_submodule(residual),
-            active_adapters=self.active_adapters,
-        )
-        return layer.train(module.training)
-
-    def _consumer(self, name: str, site: Site, module: nn.Module) -> Consumer:
-        parent, _, attribute = name.rpartition(".")
-        if parent == site.name:
-            return Consumer(module, attribute)
-        # A layer that is its own consumer is reached through its parent too, where the wrapper will
-        # be, so that a deep copy stays consistent.
-        return Consumer(self.model.get_submodule(parent), attribute)
 
     def inject_adapter(
         self,
@@ -121,9 +98,8 @@ class ArcModel(BaseTuner):
         state_dict: dict[str, Tensor] | None = None,
     ) -> None:
         """As PEFT does; heads get ``num_classes`` outputs."""
-        super().inject_adapter(
-            model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict
-        )
+        options = (autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
+        super().inject_adapter(model, adapter_name, *options)
         prepare_heads(model, adapter_name, self.peft_config[adapter_name].num_classes)
 
     def _replace_module(
@@ -267,9 +243,8 @@ class ArcModel(BaseTuner):
         state_dict: dict[str, Tensor],
     ) -> dict[str, Tensor]:
         """As PEFT does, if all is there; a head of another size is made to fit the file."""
-        remapped: dict[str, Tensor] = super()._remap_adapter_state_dict_for_load(
-            model, config, adapter_name, state_dict
-        )
+        usual = super()._remap_adapter_state_dict_for_load
+        remapped: dict[str, Tensor] = usual(model, config, adapter_name, state_dict)
         check_state(model, adapter_name, remapped)
         fit_heads(model, adapter_name, remapped)
         return remapped

@@ -10,7 +10,8 @@ from peft.utils.other import get_pattern_key
 from torch import nn
 
 from arcvit.arc.config import ArcConfig
-from arcvit.arc.layer import ArcLayer, Placement
+from arcvit.arc.fold import Consumer
+from arcvit.arc.layer import ArcLayer, ArcLinear, Placement
 from arcvit.arc.options import VARIANTS
 from arcvit.arc.sites import Site, find_sites, linear_site, named_site, unknown_family
 from arcvit.arc.variants import AdapterShape
@@ -81,7 +82,7 @@ def expand_targets(config: ArcConfig, model: nn.Module, sites: Mapping[str, Site
         for name, _ in model.named_modules()
         if name
         and not name.startswith(inside)
-        and check_target_module_exists(without_layers, name) is True
+        and bool(check_target_module_exists(without_layers, name))
         and _in_blocks(config, name)
     ]
 
@@ -123,6 +124,32 @@ def plan_site(
         group=(shared_by, site.width, r),
         lender=_lender(config, present, name, r),
     )
+
+
+def wrap(
+    planned: PlannedSite, model: nn.Module, module: nn.Module, active_adapters: list[str]
+) -> ArcLayer:
+    """The layer that carries adapters at a site, around its module; it isn't put in place."""
+    site = planned.site
+
+    def consumer(name: str) -> Consumer:
+        parent, _, attribute = name.rpartition(".")
+        # By their parents, where a wrapper may take their place: a deep copy stays consistent.
+        return Consumer(module if parent == site.name else model.get_submodule(parent), attribute)
+
+    residual = site.residual_of if planned.placement == "residual" else None
+    kind = ArcLinear if isinstance(module, nn.Linear) else ArcLayer
+    layer = kind(
+        module,
+        name=site.name,
+        width=site.width,
+        placement=planned.placement,
+        consumers=tuple(map(consumer, site.consumers)),
+        unfoldable=planned.unfoldable,
+        residual_module=None if residual is None else model.get_submodule(residual),
+        active_adapters=active_adapters,
+    )
+    return layer.train(module.training)
 
 
 def _in_blocks(config: ArcConfig, name: str) -> bool:
