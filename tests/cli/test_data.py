@@ -81,7 +81,7 @@ def test_check_of_a_table_with_columns_of_its_own(
     table = tmp_path / "t.csv"
     table.write_text("\n".join(["file,kind,part", *lines]))
     assert arcvit("data", "check", table).code == 1
-    named = ["--path_column=file", "--label_column=kind", "--split_column=part"]
+    named = ["--data.path_column=file", "--data.label_column", "kind", "--data.split_column=part"]
     answer = arcvit("data", "check", table, *named)
     assert answer.code == 0
     assert "table" in answer.out

@@ -50,8 +50,7 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
             )
     counts = {name: len(split) for name, split in opened.splits.items()}
     _say(console, f"{task.name}: looking through {sum(counts.values()):,} images")
-    opening = asdict(recipe.data.opening())
-    report = check_task(Path(recipe.data.path), benchmark=task.record, opening=opening)
+    report = check_task(Path(recipe.data.path), benchmark=task.record, data=asdict(recipe.data))
     spoilt = [f for f in report.findings if _spoils(f, recipe)]
     if spoilt:
         raise UserError(

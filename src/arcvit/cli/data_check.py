@@ -10,7 +10,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from arcvit.cli.parser import command_parser
+from arcvit.cli.parser import apart_from_data, command_parser
 from arcvit.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run(argv: list[str]) -> int:
         "data check",
         "Recognise a task's layout, count its images, and look for what would spoil a result:"
         " missing and unreadable files, wrong labels, images that are in two splits. Exit code 1"
-        " where there is such a thing.",
+        " where there is such a thing. Takes the flags --data.* of arcvit train.",
     )
     parser.add_argument(
         "path", type=Path, metavar="PATH", help="A task's folder or table, or a folder of tasks."
@@ -39,22 +39,18 @@ def run(argv: list[str]) -> int:
         help="Which benchmark task it is (see arcvit data list); in a folder of tasks, check that"
         " one alone. Default: by the folder's name.",
     )
-    for column, default in (("path", "path"), ("label", "label"), ("split", "split")):
-        parser.add_argument(
-            f"--{column}_column",
-            default=default,
-            help=f"Of a table: the column (default {default}).",
-        )
     parser.add_argument("--json", action="store_true", help="Print one JSON list.")
-    options = parser.parse_args(argv)
+    own, flags = apart_from_data(argv)
+    options = parser.parse_args(own)
 
     from arcvit.data.check.report import check_task
     from arcvit.data.readers.layouts import require_path
+    from arcvit.recipe.parser import data_flags
 
     path = options.path.expanduser()
     require_path(path)
     tasks, known = _which(path, options.task)
-    columns = {f"{c}_column": vars(options)[f"{c}_column"] for c in ("path", "label", "split")}
+    data = data_flags(flags)
     console = Console()
     reports = []
     screen = Console(stderr=True)
@@ -69,7 +65,7 @@ def run(argv: list[str]) -> int:
             return begin
 
         for task in tasks:
-            report = check_task(task, benchmark=known, opening=columns, start=start(task.name))
+            report = check_task(task, benchmark=known, data=data, start=start(task.name))
             reports.append(report)
     lacking, twice = _lacking(path, tasks, reports)
     if options.json:

@@ -35,6 +35,19 @@ class CommandParser(argparse.ArgumentParser):
         raise UserError(f"{message}.{hint or f' {self.prog} --help says what is expected.'}")
 
 
+def apart_from_data(argv: list[str]) -> tuple[list[str], list[str]]:
+    """A command's own arguments, and ``--data.NAME VALUE``, which are those of a recipe."""
+    own: list[str] = []
+    data: list[str] = []
+    rest = iter(argv)
+    for argument in rest:
+        is_data = argument.startswith("--data.")
+        (data if is_data else own).append(argument)
+        if is_data and "=" not in argument:
+            data += [value for value in [next(rest, None)] if value is not None]
+    return own, data
+
+
 def command_parser(command: str, description: str, *, recipe: bool = False) -> CommandParser:
     """A parser for ``arcvit COMMAND``; one with a recipe's flags leaves them to be parsed."""
     parser = CommandParser(prog=f"arcvit {command}", description=description, allow_abbrev=False)

@@ -94,7 +94,9 @@ def from_text(text: str, hint: Any, *, key: str) -> Any:
     """
     choices = _choices(hint)
     value: Any = text
-    if str not in choices and get_origin(hint) is not Literal:
+    if hint == list[str] and not text.startswith("["):
+        value = [item.strip() for item in text.split(",")]
+    elif str not in choices and get_origin(hint) is not Literal:
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:

@@ -1,6 +1,6 @@
 """Which images to learn from, and how they are prepared. No torch: the command line reads this."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from arcvit.core.errors import UserError, nearest
@@ -31,6 +31,11 @@ class DataConfig:
         path_column: column of a CSV or TSV file that holds the image paths.
         label_column: column that holds the labels.
         split_column: column that holds train, val or test; may be absent.
+        group_column: column that tells what an image shows, such as a patient or an animal: images
+            of a group stay in one split, and results are given per group too.
+        group_pattern: the same as a regular expression, looked for in an image's path inside the
+            data; its first bracket, or all of it, is the group.
+        ignore: what is left out of folders and tables: patterns of paths from the data's folder.
         on_bad: what to do with unreadable images: error lists them all, skip goes on without them.
         memory_gb: decoded images are kept in memory up to this size in GB, on disk beyond it.
         cache_dir: folder for decoded images beyond that size; default: the user's cache folder.
@@ -47,6 +52,9 @@ class DataConfig:
     path_column: str = "path"
     label_column: str = "label"
     split_column: str = "split"
+    group_column: str | None = None
+    group_pattern: str | None = None
+    ignore: list[str] = field(default_factory=list)
     on_bad: Literal["error", "skip"] = "error"
     memory_gb: float = 2.0
     cache_dir: str | None = None
@@ -66,6 +74,7 @@ class DataConfig:
                 f"data.preset is {self.preset!r}: expected one of {', '.join(PRESETS)}."
                 f"{nearest(self.preset, PRESETS)}"
             )
+        self.opening()  # has checks of its own
 
     def opening(self) -> Opening:
         """How ``open_task`` opens the task."""
@@ -76,4 +85,7 @@ class DataConfig:
             path_column=self.path_column,
             label_column=self.label_column,
             split_column=self.split_column,
+            group_column=self.group_column,
+            group_pattern=self.group_pattern,
+            ignore=tuple(self.ignore),
         )

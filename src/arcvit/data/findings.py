@@ -35,7 +35,12 @@ def note(kind: str, text: str) -> Finding:
     return Finding(severity="note", kind=kind, text=text)
 
 
+def printable(text: object) -> str:
+    """A text that any file can hold: names of files may be bytes that aren't UTF-8."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def examples(items: Sequence[object], *, most: int = 3) -> str:
     """The first few items, comma-separated, then how many more."""
-    shown = ", ".join(map(str, items[:most]))
+    shown = ", ".join(map(printable, items[:most]))
     return f"{shown} and {len(items) - most:,} more" if len(items) > most else shown

@@ -1,21 +1,37 @@
 """An image task: class names and, for each split, the images and their labels."""
 
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from arcvit.core.errors import UserError
 
 SPLITS = ("train", "val", "trainval", "test")
-SPLIT_OF_NAME = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
+_SPLIT_OF_WORD = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev", "development"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
-"""The split that people mean by a name of a folder, a file or a column's value."""
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"),
+    *(".jp2", ".avif", ".heic", ".heif"),
+)
+
+
+def split_named(name: str) -> str | None:
+    """The split that people mean by the name of a folder, a file or a column's value.
+
+    Case, ``-``, ``_`` and what the thing is don't count: ``Validate``, ``test_set``.
+    """
+    word = re.sub(r"[-_. ]", "", name.casefold())
+    return _SPLIT_OF_WORD.get(re.sub(r"(set|split|data|images)$", "", word))
+
+
+def class_name(text: str) -> str:
+    """A class's name as it is compared and recorded: systems compose accents in their own ways."""
+    return unicodedata.normalize("NFC", text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +84,8 @@ class ImageTask:
     """Class names in label order, one map over all splits."""
     splits: Mapping[str, Split]
     """Any of ``SPLITS``; ``trainval`` only where the layout has a list of its own for it."""
+    groups: Mapping[Path, str] = field(default_factory=dict)
+    """What each image shows, such as a patient, where that was told; else empty."""
 
     def has(self, split: str) -> bool:
         """Whether there is such a split."""

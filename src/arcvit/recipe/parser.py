@@ -54,6 +54,16 @@ def parse_recipe(
     return recipe
 
 
+def data_flags(flags: Sequence[str]) -> dict[str, Any]:
+    """The fields of a ``DataConfig`` that ``--data.*`` flags give.
+
+    Raises:
+        UserError: a flag or its value isn't known.
+    """
+    given: dict[str, Any] = read_flags(_pairs(flags)).get("data", {})
+    return given
+
+
 def recipe_to_yaml(recipe: Recipe) -> str:
     """A recipe as YAML, complete and re-runnable."""
     return yaml.safe_dump(recipe.to_dict(), sort_keys=False)

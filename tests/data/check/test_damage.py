@@ -267,7 +267,7 @@ FOLDER_DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "val has no images: add some or remove the folder",
     ),
     "splits that have other names": (
-        lambda root: (root / "val").rename(root / "dev"),
+        lambda root: (root / "val").rename(root / "eval"),
         "unreadable-task",
         "look like splits",
     ),

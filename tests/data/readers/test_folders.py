@@ -7,7 +7,7 @@ import pytest
 
 from arcvit.core.errors import UserError
 from arcvit.data.readers.folders import split_folders
-from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.layouts import open_task, read_task
 from arcvit.data.readers.reader import Opening
 from arcvit.data.task import ImageTask
 
@@ -22,9 +22,19 @@ def sizes(task: ImageTask) -> dict[str, int]:
     return {name: len(split) for name, split in task.splits.items()}
 
 
-@pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
-def test_split_folders_are_read_as_they_are(plant: Plant, val: str) -> None:
-    root = plant({"train/b": 3, "train/a": 2, f"{val}/b": 1, "test/a": 4, "test/b": 1})
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("train", "val", "test"),
+        ("Train", "valid", "Testing"),
+        ("training", "validation", "test_set"),
+        ("training_set", "Validate", "test-images"),
+        ("train data", "dev", "TestSet"),
+        ("train_split", "dev_set", "testdata"),
+    ],
+)
+def test_split_folders_are_read_as_they_are(plant: Plant, train: str, val: str, test: str) -> None:
+    root = plant({f"{train}/b": 3, f"{train}/a": 2, f"{val}/b": 1, f"{test}/a": 4, f"{test}/b": 1})
     task = read(root)
     assert (task.layout, task.name, task.root) == ("folders", root.name, root)
     assert task.classes == ("a", "b")
@@ -33,8 +43,8 @@ def test_split_folders_are_read_as_they_are(plant: Plant, val: str) -> None:
     assert task.split("val").labels == (1,)
     assert task.split("train").labels == (0, 0, 1, 1, 1)
     assert task.split("train").paths == (
-        *(root / f"train/a/00{i}.jpg" for i in range(2)),
-        *(root / f"train/b/00{i}.jpg" for i in range(3)),
+        *(root / f"{train}/a/00{i}.jpg" for i in range(2)),
+        *(root / f"{train}/b/00{i}.jpg" for i in range(3)),
     )
 
 
@@ -48,7 +58,9 @@ def test_split_folders_are_read_as_they_are(plant: Plant, val: str) -> None:
         ({"a": 10, "b": 20}, {}, {"train": 19, "val": 5, "test": 6}),
         ({"a": 10, "b": 20}, {"test_fraction": 0}, {"train": 24, "val": 6}),
         ({"a": 10, "b": 20}, {"val_fraction": 0}, {"train": 24, "test": 6}),
-        ({"a": 1, "b": 1}, {}, {"train": 2}),
+        ({"a": 1, "b": 1}, {"test_fraction": 0, "val_fraction": 0}, {"train": 2}),
+        ({"a": 1, "b": 5}, {}, {"train": 4, "val": 1, "test": 1}),
+        ({"train/a": 1, "train/b": 1, "test/a": 3}, {}, {"train": 2, "test": 3}),
     ],
 )
 def test_what_is_held_out(
@@ -135,15 +147,90 @@ def test_a_class_may_be_called_train(plant: Plant) -> None:
         ({"images/a": 1, "images/b": 1}, "'images' alone, .* open .*images if those"),
         ({"train/a": 1}, "at least 2, found only 'a'"),
         ({"test/a": 1, "test/b": 1}, "the split folder.* test but no 'train'"),
-        ({"val/a": 1, "test/b": 1}, "the split folder.* test, val but no 'train'"),
+        ({"val/a": 1, "test/b": 1}, "the split folder.* val, test but no 'train'"),
+        ({"train": 2, "bus": 2}, "if 'train' is a class, put all class folders into .* 'train'"),
+        ({"valid": 2, "invalid": 2}, "no 'train'.*; if 'valid' is a class, put all"),
+        ({"dev": 2, "live": 2}, "if 'dev' is a class"),
+        ({"a": 1, "b": 1}, "one image of each of its 2 classes, .* right column or level"),
+        ({"Owl": 2, "owl": 2}, "differ in case or spaces alone.*: 'Owl' = 'owl'"),
+        ({"sea gull": 2, "seagull ": 2}, "'sea gull' = 'seagull '"),
+        ({"train/a": 1, "train/b": 1, "val/A": 1}, "'A' = 'a'|no image in train"),
         ({"train/a": 1, "val/a": 1, "valid/a": 1}, "two folders for the val split, 'val' and"),
-        ({"training/a": 1, "testing/a": 1}, "look like splits, 'testing', 'training'"),
-        ({"train/a": 1, "train/b": 1, "dev/a": 1}, "look like splits, 'dev'"),
+        ({"trainval/a": 1, "eval/a": 1}, "look like splits, 'eval', 'trainval'"),
+        ({"train/a": 1, "train/b": 1, "eval/a": 1}, "look like splits, 'eval'"),
     ],
 )
 def test_wrong_layouts(plant: Plant, counts: dict[str, int], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         read(plant(counts))
+
+
+@pytest.mark.parametrize(
+    ("counts", "named", "globs"),
+    [
+        ({"bus": 3, "car": 2}, ["bus/ (3)", "car/ (2)"], ["bus", "car"]),
+        ({"docs/figures": 2}, ["docs/ (2)"], ["docs/**"]),
+        ({"test_2": 2, "holdout2": 0}, ["test_2/ (2)"], ["test_?"]),
+        ({".": 1}, ["000.jpg"], ["*.jpg"]),
+        ({"train": 1}, ["train/000.jpg"], ["train/000.jpg"]),
+    ],
+)
+def test_images_beside_what_is_read_are_refused(
+    plant: Plant, counts: dict[str, int], named: list[str], globs: list[str]
+) -> None:
+    root = plant({"train/a": 5, "train/b": 5, **counts})
+    with pytest.raises(UserError, match="has images that aren't read, beside") as caught:
+        read(root)
+    assert all(name in str(caught.value) for name in named)
+    assert "--data.ignore" in str(caught.value)
+    if globs != ["*.jpg"]:  # it stands for all images, wherever they are
+        assert read(root, ignore=globs).classes == ("a", "b")
+
+
+def test_class_folders_and_files_can_be_ignored(plant: Plant) -> None:
+    root = plant({"a": 5, "b": 5, "scraps": 2})
+    task = read(root, ignore=["scraps", "a/000.jpg"], test_fraction=0, val_fraction=0)
+    assert task.classes == ("a", "b")
+    assert sizes(task) == {"train": 9}
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"site1/down": 2, "site1/across": 2, "site2/down": 2, "site2/across": 2}, True),
+        ({"train/animal/cat": 2, "train/animal/dog": 2, "train/car/van": 2}, True),
+        ({"cat/images": 2, "dog/images": 2}, False),  # as Tiny ImageNet has them
+        ({"cat": 2, "cat/more": 2, "dog/one": 2, "dog/two": 2}, False),
+    ],
+)
+def test_two_levels_that_could_be_classes(plant: Plant, counts: dict[str, int], told: bool) -> None:
+    findings = read_task(plant(counts), Opening()).findings
+    assert ("two-levels" in [finding.kind for finding in findings]) is told
+
+
+def test_names_composed_in_two_ways_are_one_class(plant: Plant) -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    root = plant({f"train/{composed}": 5, "train/tea": 5, f"test/{apart}": 2, "test/tea": 2})
+    task = read(root)
+    assert task.classes == (composed, "tea")
+    assert sizes(task)["test"] == 4
+
+
+def test_a_class_that_is_not_utf8_is_refused(plant: Plant) -> None:
+    root = plant({"tea": 3})
+    os.makedirs(os.fsencode(root) + b"/caf\xe9")
+    for index in range(3):
+        Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9/%d.jpg" % index)).touch()
+    with pytest.raises(UserError, match=r"names aren't UTF-8, rename them: caf\\xe9"):
+        read(root)
+
+
+def test_files_that_are_not_utf8_are_read(plant: Plant) -> None:
+    root = plant({"tea": 3, "milk": 3})
+    name = os.fsdecode(os.fsencode(root) + b"/tea/\xe9.jpg")
+    Path(name).touch()
+    paths = read(root, test_fraction=0, val_fraction=0).split("train").paths
+    assert Path(name) in paths
 
 
 def test_a_folder_that_can_not_be_listed(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

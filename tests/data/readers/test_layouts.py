@@ -17,7 +17,7 @@ def test_each_layout_is_recognised(plant: Plant) -> None:
     plant({"vtab": 2, "fgvc": 2, "table": 2})
     (root / "vtab/train800.txt").write_text("000.jpg 0\n001.jpg 1\n")
     (root / "fgvc/train.json").write_text(json.dumps({"000.jpg": 3, "001.jpg": 5}))
-    (root / "table/my.csv").write_text("path,label\n000.jpg,x\n001.jpg,y\n")
+    (root / "table/my.csv").write_text("path,label,split\n000.jpg,x,train\n001.jpg,y,train\n")
     layouts = {
         "folders": "folders",
         "split": "folders",
@@ -43,7 +43,7 @@ def test_settings_reach_the_reader(plant: Plant) -> None:
 
 
 def test_home_is_expanded(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(plant({"task/a": 1, "task/b": 1})))
+    monkeypatch.setenv("HOME", str(plant({"task/a": 2, "task/b": 2})))
     assert open_task("~/task").classes == ("a", "b")
 
 

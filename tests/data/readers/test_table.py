@@ -97,12 +97,14 @@ def test_columns_by_other_names_and_absolute_paths(tmp_path: Path) -> None:
         (("10", "9", "10"), ("9", "10")),
         (("-1", "2", "10"), ("-1", "2", "10")),
         (("10", "9", "x"), ("10", "9", "x")),
-        (("b", "B", "a"), ("B", "a", "b")),
+        (("b", "C", "a"), ("C", "a", "b")),
+        (("cafe\u0301", "owl", "caf\u00e9"), ("caf\u00e9", "owl")),
     ],
 )
 def test_the_order_of_classes(tmp_path: Path, labels: tuple[str, ...], classes: object) -> None:
     rows = [f"img/{stem}.jpg,{label}" for stem, label in zip("abc", labels, strict=True)]
-    assert open_task(write(tmp_path, "\n".join(["path,label", *rows]))).classes == classes
+    file = write(tmp_path, "\n".join(["path,label", *rows]))
+    assert open_task(file, Opening(val_fraction=0, test_fraction=0)).classes == classes
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,31 @@ def test_the_order_of_classes(tmp_path: Path, labels: tuple[str, ...], classes: 
         ("", "no column 'path': its columns are none"),
         ("file,label\n", "no column 'path': its columns are 'file', 'label'"),
         ("path,labels\n", "no column 'label': .*Did you mean 'labels'"),
-        ("path;label\nimg/a.jpg;x\n", "its columns are 'path;label'"),
+        ("path,label\nimg/a.jpg,x\nimg/b.jpg,X\nimg/c.jpg,x\n", "'X' = 'x'"),
+        ("path,label\nimg/a.jpg,x y\nimg/b.jpg,xy\nimg/c.jpg,xy\n", "'x y' = 'xy'"),
+        *(
+            (f"path,label\nimg/a.jpg,x\nimg/b.jpg,{name}\nimg/c.jpg,x\n", "stands for a missing")
+            for name in ("nan", "NaN", "null", "None", "N/A", "<NA>")
+        ),
+        ("path,label\nimg/a.jpg,x\nimg/b.jpg,y\n", "one image of each of its 2 classes"),
+        (
+            "filename,category\nimg/a.jpg,x\nimg/b.jpg,y\nimg/c.jpg,x\nimg/d.jpg,x\n",
+            "with --data.path_column filename --data.label_column category[.]",
+        ),
+        (
+            "path,kind,id\nimg/a.jpg,x,1\nimg/b.jpg,x,2\nimg/c.jpg,y,3\nimg/d.jpg,y,4\n",
+            "as with --data.label_column kind[.]",
+        ),
+        ("img/a.jpg,x\nimg/b.jpg,y\n", "no line that names its columns, .*put a line path,label"),
+        ("path,x,y\nimg/a.jpg,1,0\nimg/b.jpg,0,1\n", "0 and 1 for each class .x, y.*label_column"),
+        ("path,label\nimg/a,x\nimg/b,x\nimg/c,y\n", "write their names in full, as a.jpg"),
+        ("path,label\nimg\\a.jpg,x\nimg\\b.jpg,y\nimg\\c.jpg,y\n", "are those of Windows"),
+        ("path,label,set\nimg/a.jpg,x,train\nimg/b.jpg,y,Test\n", "with --data.split_column 'set'"),
+        (
+            "path,label,is_valid\nimg/a.jpg,x,True\nimg/b.jpg,y,False\n",
+            "splits in the column 'is_v",
+        ),
+        ("path,label,Usage\nimg/a.jpg,x,Training\nimg/b.jpg,y,PublicTest\n", "column 'Usage' that"),
         ("path,label,label\n", "more than one column 'label'"),
         ("path,label\n", "at least 2, found none"),
         ("path,label\nimg/a.jpg,x\n", "at least 2, found only 'x'"),
@@ -137,6 +163,32 @@ def test_a_split_column_asked_for_must_be_there(tmp_path: Path) -> None:
     file = write(tmp_path, "path,label\nimg/a.jpg,x\n")
     with pytest.raises(UserError, match="no column 'fold'"):
         open_task(file, Opening(split_column="fold"))
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("header", ["path label split", "Path LABEL Split"])
+@pytest.mark.parametrize("name", ["birds.csv", "birds.tsv"])
+def test_separators_and_the_case_of_columns(
+    tmp_path: Path, sign: str, header: str, name: str
+) -> None:
+    rows = [
+        header,
+        *(f"img/{stem}.jpg {label} train" for stem, label in zip("abcd", "xyxy", strict=True)),
+    ]
+    rows += ["img/e.jpg x test", "img/f.jpg y Validation"]
+    task = open_task(write(tmp_path, "\n".join(rows).replace(" ", sign), name=name))
+    assert {split: len(images) for split, images in task.splits.items()} == {
+        "train": 4,
+        "val": 1,
+        "test": 1,
+    }
+
+
+def test_rows_can_be_ignored(tmp_path: Path) -> None:
+    rows = [f"img/{stem}.jpg,{label}" for stem, label in zip("abcdef", "xxyyzz", strict=True)]
+    file = write(tmp_path, "\n".join(["path,label", *rows]))
+    task = open_task(file, Opening(ignore=["img/[ef].jpg"], test_fraction=0, val_fraction=0))
+    assert task.classes == ("x", "y")
 
 
 def test_other_encodings_are_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from arcvit.data.catalogue import BenchmarkTask
 from arcvit.data.check.examine import ImageFacts
 from arcvit.data.findings import Finding, examples, spoils, warning
+from arcvit.data.readers.finish import repair
 from arcvit.data.task import ImageTask, Split
 
 Facts = Mapping[Path, ImageFacts]
@@ -29,8 +30,9 @@ def file_findings(task: ImageTask, facts: Facts) -> list[Finding]:
             if fact.problem != _MISSING
         ]
         if missing:
-            text = f"{split} lists {len(missing):,} image(s) that are not there: "
-            findings.append(spoils("missing-files", text + f"{examples(missing)}."))
+            text = f"{split} lists {len(missing):,} image(s) that are not there,"
+            text += f" {repair(task.root / missing[0])}: {examples(missing)}."
+            findings.append(spoils("missing-files", text))
         if broken:
             text = f"{split} has {len(broken):,} file(s) that can't be read: {examples(broken)}."
             findings.append(spoils("unreadable-files", text))

@@ -17,9 +17,10 @@ from arcvit.data.check.images import (
     union_findings,
 )
 from arcvit.data.check.labels import label_findings, split_findings
+from arcvit.data.config import DataConfig
 from arcvit.data.findings import Finding, spoils
 from arcvit.data.readers.layouts import layout_of, read_task
-from arcvit.data.readers.reader import Opening, Reading
+from arcvit.data.readers.reader import Reading
 from arcvit.data.task import ImageTask
 
 BENCHMARK_LAYOUTS = {"vtab": "vtab", "fgvc": "fgvc", "cub": "fgvc", "dogs": "fgvc"}
@@ -88,7 +89,7 @@ def check_task(
     path: Path,
     *,
     benchmark: BenchmarkTask | None = None,
-    opening: Mapping[str, Any] = MappingProxyType({}),
+    data: Mapping[str, Any] = MappingProxyType({}),
     start: StartProgress | None = None,
 ) -> TaskReport:
     """Check the task at a path: its lists, its labels and every image file.
@@ -96,7 +97,7 @@ def check_task(
     Args:
         path: a task's folder or table.
         benchmark: which benchmark task it is; None goes by the folder's name.
-        opening: fields of ``Opening``, as a run will give them. Without ``val_fraction`` a task of
+        data: fields of ``DataConfig``, as a run will give them. Without ``val_fraction`` a task of
             FGVC is opened as its benchmark divides it.
         start: told how many files are about to be read.
     """
@@ -105,8 +106,8 @@ def check_task(
     if known is None and layout in BENCHMARK_LAYOUTS:
         known = recognise(name, suite=BENCHMARK_LAYOUTS[layout])
     if known is not None and known.suite == "fgvc":
-        opening = {"val_fraction": known.val_fraction, **opening}
-    how = Opening(**opening)
+        data = {"val_fraction": known.val_fraction, **data}
+    how = DataConfig(**{**data, "path": str(path)}).opening()
     try:
         reading = read_task(path, how)
     except UserError as error:

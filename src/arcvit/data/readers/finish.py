@@ -4,16 +4,18 @@ So a wrong layout is an error and never a wrong accuracy.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from arcvit.data.findings import Finding, examples, spoils
+from arcvit.data.findings import Finding, examples, printable, spoils, warning
 from arcvit.data.readers.holdout import hold_out
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import SPLITS, ImageTask, Split
+from arcvit.data.task import IMAGE_SUFFIXES, SPLITS, ImageTask, Split, class_name
 
 NAMED = 20
 """As many images or classes are named in a sentence; the others are counted."""
+_MISSING_VALUES = ("", "nan", "null", "none", "na", "n/a", "#n/a", "<na>", "nat", "nil")
 
 
 def finish(
@@ -29,6 +31,7 @@ def finish(
     absent: Mapping[str, str] | None = None,
     findings: Sequence[Finding] = (),
     covers_classes: bool = True,
+    groups: Mapping[Path, str] | None = None,
 ) -> Reading:
     """Check a task and hold out of train what it lacks.
 
@@ -45,6 +48,7 @@ def finish(
         absent: for splits that are absent, what isn't there.
         findings: what is wrong with the lists themselves.
         covers_classes: whether train has to have an image of every class.
+        groups: what each image shows, where the layout tells it; else the path may.
     """
     found = list(findings)
     for split, file in (lists or {}).items():
@@ -56,6 +60,11 @@ def finish(
         found.append(spoils("classes", text))
     if covers_classes and "train" in splits:
         found += untrained_classes(classes, splits["train"], source)
+    found += name_findings(classes, source, from_list=layout == "table")
+    if groups is None and opening.group_pattern is not None:
+        groups, unnamed = _groups_of_paths(splits, opening, root)
+        found += unnamed
+    found += shared_groups(splits, groups or {}, source)
 
     lacking = {
         split: (absent or {}).get(split, f"no image of {source.name} is in the {split} split")
@@ -64,26 +73,30 @@ def finish(
     }
     whole = {name: split for name, split in splits.items() if split}
     held = tuple(s for s in holds_out if s in lacking and "train" in whole)
+    if held:
+        found += single_images(classes, whole["train"], source, held, opening)
     for split in held:
         fraction = opening.val_fraction if split == "val" else opening.test_fraction
         whole["train"], whole[split] = hold_out(
-            whole["train"], fraction, seed=opening.seed, root=root
+            whole["train"], fraction, seed=opening.seed, root=root, groups=groups
         )
     task = ImageTask(
-        name=source.stem if source.is_file() else source.resolve().name,
+        name=printable(source.stem if source.is_file() else source.resolve().name),
         root=root,
         layout=layout,
         classes=tuple(classes),
         splits={split: whole[split] for split in SPLITS if whole.get(split)},
+        groups=groups or {},
     )
-    return Reading(task=task, findings=tuple(found), absent=lacking, held_out=held)
+    taken = tuple(split for split in held if split in task.splits)
+    return Reading(task=task, findings=tuple(found), absent=lacking, held_out=taken)
 
 
 def missing_files(paths: Iterable[Path], source: Path) -> Iterator[Finding]:
     """Images that ``source`` lists and that are not on disk."""
     # One listing per folder: far fewer calls than one look per file on a network disk.
     names_in: dict[Path, frozenset[str]] = {}
-    missing = []
+    missing: list[Path] = []
     for path in paths:
         folder = path.parent
         if folder not in names_in:
@@ -94,9 +107,22 @@ def missing_files(paths: Iterable[Path], source: Path) -> Iterator[Finding]:
     if missing:
         yield spoils(
             "missing-files",
-            f"{source} lists {len(missing)} image(s) that are not there, restore them or take them"
-            f" out of the list: {examples(missing, most=NAMED)}.",
+            f"{source} lists {len(missing)} image(s) that are not there,"
+            f" {repair(missing[0])}:"
+            f" {examples(missing, most=NAMED)}.",
         )
+
+
+def repair(path: Path) -> str:
+    """What to do about a file that isn't there, told from what is."""
+    beside = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
+    if "\\" in str(path):
+        return "as their paths are those of Windows, write / in place of \\ and no drive"
+    alike = [name for name in beside if class_name(name) == class_name(path.name)]
+    alike += [f"{path.name}{end}" for end in IMAGE_SUFFIXES if f"{path.name}{end}" in beside]
+    if alike:
+        return f"write their names in full, as {alike[0]}"
+    return "restore them or take them out of the list"
 
 
 def shared_images(splits: Mapping[str, Split], source: Path) -> Iterator[Finding]:
@@ -127,3 +153,85 @@ def untrained_classes(classes: Sequence[str], train: Split, source: Path) -> Ite
             f"{source} has {len(unseen)} class(es) with no image in train, add images or remove"
             f" the class: {examples(unseen, most=NAMED)}.",
         )
+
+
+def name_findings(classes: Sequence[str], source: Path, *, from_list: bool) -> Iterator[Finding]:
+    """Class names that no file can hold, that are twins, or that stand for a missing value."""
+    broken = [name for name in classes if printable(name) != name]
+    if broken:
+        yield spoils(
+            "class-names",
+            f"{source} has {len(broken)} class(es) whose names aren't UTF-8, rename them:"
+            f" {examples(broken, most=NAMED)}.",
+        )
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault("".join(class_name(name).casefold().split()), []).append(name)
+    twins = [" = ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if twins:
+        yield spoils(
+            "twin-classes",
+            f"{source} has classes whose names differ in case or spaces alone, write each in one"
+            f" way: {examples(twins, most=NAMED)}.",
+        )
+    missing = [repr(name) for name in classes if name.casefold() in _MISSING_VALUES]
+    if missing:
+        # A folder may well be called so; in a table it is what programs write.
+        yield (spoils if from_list else warning)(
+            "missing-labels",
+            f"{source} has the class {examples(missing)}, which stands for a missing label: fill"
+            " the labels in, or give the class another name.",
+        )
+
+
+def single_images(
+    classes: Sequence[str], pool: Split, source: Path, held: Sequence[str], opening: Opening
+) -> Iterator[Finding]:
+    """Classes of one image, of which nothing can be held out."""
+    shares = {"val": opening.val_fraction, "test": opening.test_fraction}
+    if not any(shares[split] for split in held):
+        return
+    count = Counter(pool.labels)
+    alone = [repr(name) for label, name in enumerate(classes) if count[label] == 1]
+    if alone and len(alone) == len(count) and "test" in held:
+        yield spoils(
+            "single-images",
+            f"{source} has one image of each of its {len(alone)} classes, so that nothing can be"
+            " held out to measure on: is that the right column or level of folders? Give more"
+            " images of a class, or a split of tests.",
+        )
+    elif alone:
+        yield warning(
+            "single-images",
+            f"{len(alone)} of {len(classes)} classes have one image, of which none can be held out"
+            f" as {' or '.join(held)}: {examples(alone)}.",
+        )
+
+
+def shared_groups(
+    splits: Mapping[str, Split], groups: Mapping[Path, str], source: Path
+) -> Iterator[Finding]:
+    """Groups that the lists themselves put into two splits."""
+    names = {s: {groups[p] for p in split.paths if p in groups} for s, split in splits.items()}
+    for one, other in (("train", "test"), ("val", "test"), ("trainval", "test"), ("train", "val")):
+        shared = sorted(names.get(one, set()) & names.get(other, set()))
+        if shared:
+            yield (spoils if other == "test" else warning)(
+                "shared-groups",
+                f"{source} has {len(shared):,} group(s) in both {one} and {other}, move each into"
+                f" one of them: {examples(shared)}.",
+            )
+
+
+def _groups_of_paths(
+    splits: Mapping[str, Split], opening: Opening, root: Path
+) -> tuple[dict[Path, str], list[Finding]]:
+    """The group of each image whose path tells it, and what is wrong where one doesn't."""
+    paths = dict.fromkeys(path for split in splits.values() for path in split.paths)
+    found = {path: opening.group_of(path, root) for path in paths}
+    lacking = [path for path, group in found.items() if group is None]
+    groups = {path: group for path, group in found.items() if group is not None}
+    if not lacking:
+        return groups, []
+    text = f"group_pattern {opening.group_pattern!r} isn't in {len(lacking):,} path(s):"
+    return groups, [spoils("groups", f"{text} {examples(lacking)}.")]

@@ -11,7 +11,7 @@ from arcvit.core.errors import UserError
 from arcvit.core.extras import require
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.readers.unpack import Container, stamps, unpack
-from arcvit.data.task import SPLIT_OF_NAME
+from arcvit.data.task import split_named
 
 PREFIX = "hf:"
 BUILDER_OF_SUFFIX = {".parquet": "parquet", ".arrow": "arrow"}
@@ -102,7 +102,7 @@ def _load(source: str) -> dict[str, Any]:
         ) from error
     if not isinstance(loaded, dict):
         loaded = {"train": loaded}
-    named = {SPLIT_OF_NAME.get(str(split).casefold()): table for split, table in loaded.items()}
+    named = {split_named(str(split)): table for split, table in loaded.items()}
     return {split: named[split] for split in ("train", "val", "test") if split in named} or {
         "train": next(iter(loaded.values()))
     }
@@ -155,7 +155,8 @@ def _images(
 
 def _has_metadata(folder: Path) -> bool:
     names = ("metadata.csv", "metadata.jsonl")
-    places = (folder, *(folder / split for split in SPLIT_OF_NAME))
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    places = (folder, *(path for path in inside if path.is_dir() and split_named(path.name)))
     return any((place / name).is_file() for place in places for name in names)
 
 
@@ -168,11 +169,11 @@ def _files_of_split(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in _parquet_files(folder):
         word = file.stem.replace("_", "-").split("-")[0].casefold()
-        split = SPLIT_OF_NAME.get(word)
+        split = split_named(word)
         if split is None:
             raise UserError(
-                f"{file} has a name that says no split: expected one that begins with one of"
-                f" {', '.join(SPLIT_OF_NAME)}."
+                f"{file} has a name that says no split: expected one that begins with"
+                " train, val or test."
             )
         found.setdefault(split, []).append(str(file))
     return found

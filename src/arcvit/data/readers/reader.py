@@ -1,7 +1,9 @@
 """What a reader takes and gives: how a task is opened, and the task with what is wrong with it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +32,13 @@ class Opening:
     """Of a table: the column of labels."""
     split_column: str = "split"
     """Of a table: the column of splits. Only the default name may be missing."""
+    group_column: str | None = None
+    """Of a table: the column that tells what an image shows, such as a patient."""
+    group_pattern: str | None = None
+    """The same as a pattern that is looked for in the path inside the task's folder: its first
+    bracket, or all of it."""
+    ignore: Sequence[str] = ()
+    """Of class folders and tables: what is left out, as patterns of paths from the folder."""
 
     def __post_init__(self) -> None:
         for name in ("val_fraction", "test_fraction"):
@@ -37,6 +46,29 @@ class Opening:
                 raise UserError(
                     f"{name} is {value}: expected a share of at least 0 and less than 1."
                 )
+        if self.group_pattern is not None:
+            try:
+                re.compile(self.group_pattern)
+            except re.error as error:
+                raise UserError(
+                    f"data.group_pattern is {self.group_pattern!r}: expected a regular expression"
+                    f" ({error})."
+                ) from error
+
+    def leaves_out(self, path: Path, root: Path) -> bool:
+        """Whether a path, or a folder around it, is one of those to ignore."""
+        if not self.ignore:
+            return False
+        inside = path.relative_to(root) if path.is_relative_to(root) else path
+        places = [place.as_posix() for place in (inside, *inside.parents)]
+        globs = [glob.rstrip("/").removesuffix("/**") for glob in self.ignore]
+        return any(fnmatchcase(place, glob) for place in places for glob in globs)
+
+    def group_of(self, path: Path, root: Path) -> str | None:
+        """What an image shows, told from its path; None where the pattern isn't in it."""
+        inside = path.relative_to(root) if path.is_relative_to(root) else path
+        found = re.search(self.group_pattern or "", inside.as_posix())
+        return None if found is None else found[1 if found.re.groups else 0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from arcvit.data.findings import examples
 from arcvit.data.readers.lists import is_label, read_names
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.readers.unpack import Container, stamps, unpack
-from arcvit.data.task import IMAGE_SUFFIXES, SPLIT_OF_NAME
+from arcvit.data.task import IMAGE_SUFFIXES, split_named
 
 _SHARD = re.compile(r"([a-z]+)[-_]\d+\.tar", re.IGNORECASE)
 
@@ -55,7 +55,7 @@ def _shards(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file in sorted(folder.glob("*.tar")):
         match = _SHARD.fullmatch(file.name)
-        split = SPLIT_OF_NAME.get(match[1].casefold()) if match else None
+        split = split_named(match[1]) if match else None
         if split is not None:
             found.setdefault(split, []).append(file)
     return {split: found[split] for split in ("train", "val", "test") if split in found}

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from arcvit.core.errors import UserError, nearest
+from arcvit.core.errors import UserError
+from arcvit.data.readers.columns import check_columns, column_named, split_column
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.lists import list_findings, read_text
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import SPLIT_OF_NAME, Split
+from arcvit.data.task import Split, class_name, split_named
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
+_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,8 @@ class Row:
     label: str
     split: str | None
     """``train``, ``val`` or ``test``; None where the table has no split column."""
+    group: str
+    """What it shows; empty where the table has no such column."""
 
 
 def recognises(path: Path) -> bool:
@@ -46,6 +50,8 @@ def read(path: Path, opening: Opening) -> Reading:
     mistakes: list[str] = []
     repeats = []
     for row in _rows(path, opening, mistakes):
+        if opening.leaves_out(row.path, path.parent):
+            continue
         first = rows.setdefault(row.path, row)
         if first is not row:
             text = f"lists {row.path} in lines {first.line} and {row.line}: expected each image"
@@ -68,61 +74,64 @@ def read(path: Path, opening: Opening) -> Reading:
         holds_out=("val",) if divided else ("test", "val"),
         absent={} if divided else dict.fromkeys(("val", "test"), "there is no column of splits"),
         findings=list_findings(path, mistakes=mistakes, repeats=repeats),
+        groups={row.path: row.group for row in rows.values()} if opening.group_column else None,
     )
 
 
 def _rows(file: Path, opening: Opening, mistakes: list[str]) -> Iterator[Row]:
     """The rows that can be understood; what is wrong with the others is added to the mistakes."""
-    text = io.StringIO(read_text(file), newline="")
-    reader = csv.reader(text, delimiter=DELIMITER_OF_SUFFIX[file.suffix.lower()], strict=True)
+    text = read_text(file)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=_delimiter(file, text), strict=True
+    )
     try:
         columns = [name.strip() for name in next(reader, [])]
-        _check_columns(file, columns, opening)
-        for values in reader:
-            if not any(value.strip() for value in values):
-                continue
-            stripped = (value.strip() for value in values)
-            cells = dict.fromkeys(columns, "") | dict(zip(columns, stripped, strict=False))
-            wrong = _mistake(cells, len(values), opening)
-            if wrong:
-                mistakes.append(f"line {reader.line_num} has {wrong}")
-                continue
-            split = cells.get(opening.split_column)
-            yield Row(
-                line=reader.line_num,
-                path=file.parent / cells[opening.path_column],
-                label=cells[opening.label_column],
-                split=None if split is None else SPLIT_OF_NAME[split.casefold()],
-            )
+        lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
     except csv.Error as error:
         raise UserError(f"{file} line {reader.line_num} can't be read: {error}.") from error
+    lines = [(line, values) for line, values in lines if any(values)]
+    check_columns(file, columns, [values for _, values in lines], opening)
+    path, label, group = (
+        column_named(name or "", columns)
+        for name in (opening.path_column, opening.label_column, opening.group_column)
+    )
+    split = split_column(columns, opening)
+    for line, values in lines:
+        cells = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
+        wrong = _mistake(cells, len(values), (path, label, group), split)
+        if wrong:
+            mistakes.append(f"line {line} has {wrong}")
+            continue
+        yield Row(
+            line=line,
+            path=file.parent / cells[path],
+            label=class_name(cells[label]),
+            split=None if split is None else split_named(cells[split]),
+            group=cells[group] if group else "",
+        )
 
 
-def _check_columns(file: Path, columns: list[str], opening: Opening) -> None:
-    wanted = [opening.path_column, opening.label_column]
-    if opening.split_column != Opening.split_column:
-        wanted.append(opening.split_column)
-    for name in wanted:
-        if columns.count(name) != 1:
-            state = "no column" if name not in columns else "more than one column"
-            raise UserError(
-                f"{file} has {state} '{name}': its columns are"
-                f" {', '.join(map(repr, columns)) or 'none'}, rename one or say which to use."
-                f"{nearest(name, columns) if name not in columns else ''}"
-            )
+def _delimiter(file: Path, text: str) -> str:
+    """What stands between the columns: the file's own, unless the header has another alone."""
+    own = DELIMITER_OF_SUFFIX[file.suffix.lower()]
+    header = text.lstrip().split("\n", 1)[0]
+    return (
+        own
+        if own in header
+        else max(_DELIMITERS, key=lambda sign: (header.count(sign), sign == own))
+    )
 
 
-def _mistake(cells: dict[str, str], count: int, opening: Opening) -> str:
+def _mistake(cells: dict[str, str], count: int, needed: Sequence[str], split: str | None) -> str:
     """What is wrong with a line of ``count`` values; empty where nothing is."""
     if count > len(cells):
         expected = f"expected {len(cells)}, put quotes around a value that holds the delimiter"
         return f"{count} values: {expected}"
-    for name in (opening.path_column, opening.label_column):
-        if not cells[name]:
+    for name in needed:
+        if name and not cells[name]:
             return f"an empty '{name}': expected a value, fill it in or remove the line"
-    split = cells.get(opening.split_column, "train")
-    if split.casefold() not in SPLIT_OF_NAME:
-        return f"the split {split!r}: expected one of {', '.join(map(repr, SPLIT_OF_NAME))}"
+    if split is not None and split_named(cells[split]) is None:
+        return f"the split {cells[split]!r}: expected one of 'train', 'val', 'test'"
     return ""
 
 
