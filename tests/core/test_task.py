@@ -39,14 +39,14 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"labels": None}, "labels is None"),
+        ({"labels": None}, "labels is null: expected a list"),
         ({"labels": []}, "labels is empty"),
         ({"labels": ["a", 1]}, r"labels is \['a', 1\]"),
         ({"kind": "many"}, "kind is 'many'"),
         ({"results": 3}, "results is 3"),
         ({"backbone": "demo"}, "backbone is 'demo'"),
         ({"backbone": {"name": 1}}, "name is 1"),
-        ({"backbone": {}}, "it lacks 'name'"),
+        ({"backbone": {}}, "missing 1 required keyword-only argument: 'name'"),
         ({"backbone": {"name": "demo", "image_size": 1.5}}, r"image_size is 1\.5"),
         ({"label": ["a"]}, r"has the key 'label': expected .* Did you mean 'labels'"),
         ({"version": VERSION + 1, "new": 1}, f"reads up to {VERSION}: upgrade arcvit"),

@@ -68,8 +68,13 @@ def tokens_through_the_last_mlp(model: nn.Module) -> int:
     return seen[0]
 
 
-@pytest.mark.parametrize("memory", get_args(MemoryMode))
-@pytest.mark.parametrize("method", [m for m in methods() if m != "peft"])
+@pytest.mark.parametrize(
+    ("method", "memory"),
+    [
+        *((method, "fast") for method in methods() if method != "peft"),
+        *(("arc", memory) for memory in get_args(MemoryMode) if memory != "fast"),
+    ],
+)
 def test_logits_and_gradients_are_those_of_all_tokens(method: str, memory: MemoryMode) -> None:
     model = adapted(method, init_values=0.1)
     expected = logits_and_gradients(model)

@@ -127,6 +127,7 @@ def snippet_of(folder: Path) -> str:
     return snippet
 
 
+@pytest.mark.slow
 def test_the_cards_snippet_runs_as_printed(trained: Trained) -> None:
     folder = trained("arc") / "adapter"
     done = subprocess.run(
@@ -139,8 +140,8 @@ def test_the_cards_snippet_runs_as_printed(trained: Trained) -> None:
     assert (done.returncode, done.stdout) == (0, f"{LABELS}\n"), done.stderr
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_so_does_that_of_other_methods(
+@pytest.mark.parametrize("method", ["arc", "lora", "full"])
+def test_so_it_does_for_each_kind_of_method(
     trained: Trained, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(trained(method) / "adapter")

@@ -179,14 +179,12 @@ def test_two_precisions_in_one_process(make: Callable[..., Recipe], tmp_path: Pa
 
 
 def test_label_smoothing_reaches_the_loss(make: Callable[..., Recipe], tmp_path: Path) -> None:
-    def first_losses(run: str, *flags: str) -> list[float]:
-        quietly(make("--engine.epochs=20", "--optim.lr=0.05", *flags), tmp_path / run)
+    def last_loss(run: str, *flags: str) -> float:
+        quietly(make("--optim.lr=0.05", *flags), tmp_path / run)
         lines = (tmp_path / run / "metrics.jsonl").read_text().splitlines()
-        return [json.loads(line)["train_loss"] for line in lines]
+        return float(json.loads(lines[-1])["train_loss"])
 
-    plain, smooth = first_losses("plain"), first_losses("smooth", "--engine.label_smoothing=0.5")
-    # A smoothed loss can't fall below the entropy of its targets.
-    assert smooth[-1] > 1.0 > plain[-1]
+    assert last_loss("smooth", "--engine.label_smoothing=0.5") > last_loss("plain") + 0.1
 
 
 def test_tensorboard_writes_into_the_run(make: Callable[..., Recipe], tmp_path: Path) -> None:

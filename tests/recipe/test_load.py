@@ -50,8 +50,9 @@ def test_a_loaded_run_is_as_good_as_it_was(trained: Trained, method: str) -> Non
     assert run.labels == ["blue", "green", "red", "white"]
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("form", ["checkpoint", "local-dir"])
+@pytest.mark.parametrize(
+    ("method", "form"), [("arc", "checkpoint"), *((method, "local-dir") for method in METHODS)]
+)
 def test_a_merged_run_loads_in_plain_timm(
     trained: Trained, tmp_path: Path, method: str, form: str
 ) -> None:

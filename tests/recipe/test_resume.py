@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-EPOCHS = 24
+EPOCHS = 14
 # Dropout draws from the global generator, and warm-up and cosine go by steps over the whole run.
 FLAGS = (f"--engine.epochs={EPOCHS}", "--arc.arc_dropout=0.3", "--data.preset=fgvc")
 
@@ -105,8 +105,9 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     monkeypatch.setattr(execute, "write_metrics", write_then_stop)
 
 
-@pytest.mark.parametrize("method", ["arc", "linear", "lora", "bitfit"])
-@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize(
+    ("method", "every"), [("arc", 1), ("arc", 5), ("linear", 1), ("bitfit", 1)]
+)
 def test_a_stopped_run_of_each_kind(
     short_run: tuple[str, ...],
     tmp_path: Path,

@@ -8,16 +8,19 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.files import read_json, write_json
+from arcvit.core.settings import check_value
 
 TASK_FILE = "task.json"
 VERSION = 1
 """Raised whenever a reader of the format before would misread the file."""
 
 Kind = Literal["single", "several"]
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,38 +93,28 @@ def read_task(folder: Path) -> AdapterTask:
         raise UserError(
             f"{file} has version {version}, and this arcvit reads up to {VERSION}: upgrade arcvit."
         )
-    values = _checked(AdapterTask, record, file)
-    values["backbone"] = TaskBackbone(**_checked(TaskBackbone, values["backbone"], file))
-    if not values["labels"]:
+    try:
+        backbone = record.get("backbone")
+        if isinstance(backbone, dict):
+            record["backbone"] = _record_of(TaskBackbone, backbone)
+        task = _record_of(AdapterTask, record)
+    except UserError as error:
+        raise UserError(f"{file} is damaged: {error}") from error
+    if not task.labels:
         raise UserError(f"{file} is damaged: labels is empty.")
-    return AdapterTask(**values)
+    return task
 
 
-def _checked(record_type: type[Any], values: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """The values of a record, each of its kind."""
+def _record_of(record_type: type[Record], values: Mapping[str, Any]) -> Record:
+    """A record of these values: no other keys, none missing, each of its type."""
     hints = get_type_hints(record_type)
-    for name in values:
+    for name, value in values.items():
         if name not in hints:
             raise UserError(
-                f"{file} has the key {name!r}: expected {', '.join(hints)}.{nearest(name, hints)}"
+                f"it has the key {name!r}: expected {', '.join(hints)}.{nearest(name, hints)}"
             )
-    for item in dataclasses.fields(record_type):
-        required = item.default is dataclasses.MISSING
-        required &= item.default_factory is dataclasses.MISSING
-        if item.name not in values and required:
-            raise UserError(f"{file} is damaged: it lacks {item.name!r}.")
-        if item.name in values and not _fits(values[item.name], hints[item.name]):
-            raise UserError(f"{file} is damaged: {item.name} is {values[item.name]!r}.")
-    return dict(values)
-
-
-def _fits(value: object, hint: Any) -> bool:
-    if hint is TaskBackbone or hint == dict[str, Any]:
-        return isinstance(value, dict)
-    if hint == list[str]:
-        return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if hint == Kind:
-        return value in get_args(Kind)
-    if hint in (str, int):
-        return type(value) is hint
-    return any(value is None or _fits(value, h) for h in get_args(hint) if h is not type(None))
+        check_value(name, value, hints[name])
+    try:
+        return record_type(**values)
+    except TypeError as error:  # names the missing ones
+        raise UserError(f"{error}.") from error
