@@ -47,6 +47,9 @@ $(EXTRAS)/.ready: $(READY)
 $(LOWEST)/.ready: $(READY) lowest.txt
 	$(call beside,$(LOWEST),--no-deps --requirement lowest.txt)
 
+$(DOCS)/.ready: $(READY)
+	$(call beside,$(DOCS),--constraint constraints.txt mkdocs-material 'mkdocstrings[python]')
+
 demo: $(READY) ## Train ARC on bundled photos and write runs/demo/index.html
 	$(BIN)/arcvit demo
 
@@ -75,7 +78,10 @@ lint: $(READY) ## Style, types, import contract
 	$(BIN)/python -m mypy
 	$(BIN)/lint-imports
 
-check: lint test test-slow test-quantized test-extras test-lowest ## The full gate, as CI runs it
+docs: $(DOCS)/.ready ## Build the documentation into site/; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=$(DOCS) $(BIN)/python -m mkdocs build --strict
+
+check: lint test test-slow test-quantized test-extras test-lowest docs ## The full gate, as CI runs it
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) $(QUANTIZED) $(EXTRAS) $(LOWEST) $(DOCS) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -51,7 +51,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 """Names by where they live: ``module:object``, or ``module:Class()`` for those of instances."""
 
 OWN = ("arcvit", "builtins")
-MADE_BY_PYTHON = {"_abc_impl", "_is_protocol"}
+MADE_BY_PYTHON = {"_abc_impl", "_is_protocol", "_is_runtime_protocol"}
 SRC = Path(arcvit.__file__).parent
 
 

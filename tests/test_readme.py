@@ -1,4 +1,4 @@
-"""The README's commands and Python are run as they stand."""
+"""The commands and the Python in README.md and docs/plugins.md run as they stand."""
 
 import re
 import shlex
@@ -8,79 +8,109 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from arcvit.cli.main import main
+from arcvit.methods import table
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-NEEDS_THE_HUB = "vit_base_patch16_224.augreg_in21k"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PLUGINS = (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
 
 
-def commands() -> list[str]:
-    return [line for block in blocks("bash") for line in block.splitlines() if line]
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-@pytest.mark.slow
-def test_commands_run_in_their_order(tmp_path, monkeypatch, capsys, photos) -> None:
+def commands(text: str) -> list[str]:
+    return [line for block in blocks(text, "bash") for line in block.splitlines() if line]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path) -> Path:
+    """A current folder with the photos that the pages speak of, and small models by big names."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(photos, "photos")
-    for folder in Path("photos").glob("*/red"):
-        folder.rename(folder.with_name("cat"))
+    for of_class in Path("photos").glob("*/red"):
+        of_class.rename(of_class.with_name("cat"))
     Path("photos/test/cat/red_00.png").rename("photos/test/cat/1.png")
-    weights = timm.create_model("vit_base_patch16_224", depth=1, num_classes=10).state_dict()
+    shutil.copy("photos/test/cat/1.png", "photo.jpg")
     build = timm.create_model
 
     def small(name: str, pretrained: bool = False, **arguments):
         # The hub is out of reach in tests, and twelve blocks are slow.
+        torch.manual_seed(0)
         if name.startswith("vit_base"):
             arguments["depth"] = 1
         return build(name.split(".")[0], pretrained=False, **arguments)
 
     monkeypatch.setattr(timm, "create_model", small)
-    from safetensors.torch import save_file
-
-    save_file(weights, tmp_path / "weights.safetensors")
-    assert len(commands()) >= 9
-    for command in commands():
-        words = shlex.split(command)
-        assert words[0] == "arcvit"
-        extra = ["--engine.epochs=1"] if words[1] == "train" else []
-        given = words[1:] + (extra if "--print_config" not in words else [])
-        if "--out" not in words and words[1] == "train":
-            given += ["--out", f"runs/{len(list(tmp_path.glob('runs/*')))}"]
-        try:
-            code = main(given)
-        except SystemExit as stop:  # --print_config
-            code = stop.code
-        assert not code, f"{command}: {capsys.readouterr().err}"
+    (suite,) = blocks(README, "yaml")
+    Path("mine.yaml").write_text(suite)
+    return tmp_path
 
 
-def test_python_runs_as_it_stands(tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (block,) = blocks("python")
-    build = timm.create_model
-    made = []
+def run(command: str, number: int) -> None:
+    words = shlex.split(command)
+    assert words[0] == "arcvit"
+    given = words[1:]
+    if words[1] in ("train", "bench") and not {"--print_config", "--dry_run"} & set(words):
+        given.append("--engine.epochs=1")
+    if words[1] == "bench" and not {"--search", "--dry_run"} & set(words):
+        given += ["--search=none", "--seeds=0"]
+    if "--out" not in words and words[1] == "train":
+        given += ["--out", f"runs/{number}"]
+    try:
+        code = main(given)
+    except SystemExit as stop:  # --print_config
+        code = stop.code
+    assert not code, command
 
-    def offline(name: str, pretrained: bool = False, **arguments):
-        assert (name, pretrained) == (NEEDS_THE_HUB, True)
-        torch.manual_seed(0)
-        made.append(build("vit_base_patch16_224", **arguments))
-        return made[-1]
 
-    monkeypatch.setattr(timm, "create_model", offline)
+@pytest.mark.slow
+def test_the_readmes_commands_run_in_their_order(folder: Path) -> None:
+    weights = timm.create_model("vit_base_patch16_224", num_classes=10).state_dict()
+    save_file(weights, folder / "weights.safetensors")
+    assert len(commands(README)) >= 13
+    for number, command in enumerate(commands(README)):
+        run(command, number)
+    assert "arc:share=none" in Path("runs/mine/report/table.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_commands_of_plugins_run_in_their_order(folder: Path, monkeypatch) -> None:
+    (tuner,), (code,) = blocks(PLUGINS, "yaml"), blocks(PLUGINS, "python")
+    Path("dora.yaml").write_text(tuner)
+    Path("partial_tuning.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(table, "_PLUGGED", {})
+    assert len(commands(PLUGINS)) == 4
+    for number, command in enumerate(commands(PLUGINS)):
+        # Each bench of the page is a folder of its own.
+        out = f" --out runs/bench-{number}" if " bench " in command else ""
+        run(f"{command}{out}", number)
+
+
+def test_the_readmes_python_runs_as_it_stands(folder: Path) -> None:
+    (block,) = blocks(README, "python")
     names: dict = {}
     exec(compile(block, "README.md", "exec"), names)
-    assert "# 104,122 of them" in block
-    trained = 96_432 + 769 * 10
-    assert trained == 104_122
-    assert type(names["plain"]) is type(made[0])
+    assert names["probabilities"].shape == (1, 2)
+    assert type(names["plain"]) is type(timm.create_model("vit_base_patch16_224"))
+
+
+def test_the_number_of_parameters_in_the_readme() -> None:
+    from peft import get_peft_model
+
+    from arcvit import ArcConfig
+
+    with torch.device("meta"):
+        vit = timm.create_model("vit_base_patch16_224", num_classes=2)
+        model = get_peft_model(vit, ArcConfig(r=50, modules_to_save=["head"]))
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    head = 2 * 768 + 2
+    assert f"# {trained:,}: {trained - head:,} in the adapter, {head:,} in the head" in README
 
 
 def test_the_gate_is_the_command_that_ci_runs() -> None:
     assert re.search(r"^make check$", README, flags=re.MULTILINE)
-    for command in re.findall(r"^(make \w+)", README, flags=re.MULTILINE):
-        makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
-        assert re.search(rf"^{command.split()[1]}:", makefile, flags=re.MULTILINE)
