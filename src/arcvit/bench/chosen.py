@@ -12,7 +12,7 @@ import yaml
 
 from arcvit.bench.rows import BenchRow
 from arcvit.core.errors import UserError
-from arcvit.core.files import read_json
+from arcvit.core.files import read_json, read_yaml
 from arcvit.sweep.choose import CHOICE_FILE
 from arcvit.sweep.space import Settings
 
@@ -44,10 +44,7 @@ def read_settings(file: Path, tasks: Sequence[str], rows: Sequence[BenchRow]) ->
     """
     if not file.is_file():
         raise UserError(f"--settings {str(file)!r} isn't there: arcvit report writes one.")
-    try:
-        record = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} isn't YAML ({' '.join(str(error).split())}).") from error
+    record = read_yaml(file)
     found: dict[str, dict[str, Settings]] = {}
     for task in tasks:
         of_task = record.get(task) if isinstance(record, dict) else None

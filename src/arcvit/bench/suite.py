@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.files import read_yaml
 from arcvit.data.catalogue import SUITES, BenchmarkTask, find_task, suite_tasks
 from arcvit.data.pixels.preset import PRESETS
 from arcvit.data.readers.hub import is_hub_name
@@ -105,10 +104,7 @@ def load_suite(name: str) -> Suite:
             f"there is no suite {name!r}: expected {', '.join(SUITES)} or a YAML file."
             f"{nearest(name, SUITES)}"
         )
-    try:
-        record = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"suite {file} isn't YAML ({' '.join(str(error).split())}).") from error
+    record = read_yaml(file)
     if not isinstance(record, dict) or not isinstance(record.get("tasks"), list):
         raise UserError(f"suite {file} has no list 'tasks': expected entries of name, path, group.")
     _check_keys(record, ("tasks", "recipe"), f"suite {file}")

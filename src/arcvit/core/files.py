@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from arcvit.core.errors import UserError
 
 
@@ -82,6 +84,18 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise UserError(f"{file} is damaged: expected a JSON object.")
     return record
+
+
+def read_yaml(file: Path) -> Any:
+    """What a YAML file holds; JSON is YAML too.
+
+    Raises:
+        UserError: it isn't YAML.
+    """
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} isn't YAML ({' '.join(str(error).split())[:200]}).") from error
 
 
 def _remove(path: Path) -> None:

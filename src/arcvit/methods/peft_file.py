@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from arcvit.core.errors import UserError
+from arcvit.core.files import read_yaml
 from arcvit.core.settings import check_settings
 from arcvit.methods.spec import MethodSpec
 
@@ -43,13 +42,7 @@ def read_config(name: str) -> dict[str, Any]:
             f"peft:{name}: there is no such file; expected an adapter_config.json of PEFT's, or the"
             " same in YAML."
         )
-    try:
-        # JSON is YAML.
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{file} is neither JSON nor YAML: {' '.join(str(error).split())}"
-        ) from error
+    config = read_yaml(file)
     if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
         raise UserError(f"{file} isn't a config of PEFT's: expected peft_type in it, as LORA.")
     return {"config": config}

@@ -4,9 +4,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.files import read_yaml
 
 EXTENDS = "extends"
 _ROOT = Path(str(resources.files("arcvit") / "recipe" / "recipes"))
@@ -73,13 +72,7 @@ def _flat(file: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"recipe {file} isn't YAML ({detail}): expected lines as 'method: arc'."
-        ) from error
+    values = read_yaml(file)
     if not isinstance(values, dict) or not values:
         what = "is empty" if not values else f"holds {str(values)[:40]!r}"
         raise UserError(f"recipe {file} {what}: expected keys as 'method: arc'.")

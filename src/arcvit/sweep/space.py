@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.files import read_yaml
 from arcvit.methods.row import MethodRow
 from arcvit.methods.table import method_named
 
@@ -62,10 +61,7 @@ def _from_file(name: str, rows: Sequence[MethodRow]) -> dict[str, Grid]:
             f"--search {name!r} isn't there: expected {', '.join(SPACES)}, none or a YAML file."
             f"{nearest(name, SPACES)}"
         )
-    try:
-        grids = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} isn't YAML ({' '.join(str(error).split())}).") from error
+    grids = read_yaml(file)
     if not isinstance(grids, dict) or not grids or not all(map(_is_grid, grids.values())):
         raise UserError(
             f"{file} isn't a search space: expected for each method the keys to search with a list"
