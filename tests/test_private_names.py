@@ -17,7 +17,7 @@ import arcvit
 NAMES: dict[str, tuple[str, ...]] = {
     "accelerate.state:AcceleratorState": ("_reset_state",),
     "accelerate.state:GradientState": ("_reset_state",),
-    "jsonargparse:ArgumentParser()": ("_actions",),
+    "argparse:ArgumentParser()": ("_actions",),
     "peft.tuners.tuners_utils": ("_maybe_include_all_linear_layers",),
     "peft.tuners.tuners_utils:BaseTuner": (
         "_cast_adapter_dtype",

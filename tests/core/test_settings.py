@@ -1,11 +1,11 @@
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 
 from arcvit.core.errors import UserError
-from arcvit.core.settings import Range, check_settings, described, nearest_choice
+from arcvit.core.settings import Count, Range, check_settings, described, nearest_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,22 +16,16 @@ class Inner:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    count: int = 1
-    share: float = 0.5
+    count: Count = 1
+    share: Annotated[float, Range(above=0, below=1)] = 0.5
     name: str = "x"
     flag: bool = False
     kind: Literal["red", "green"] = "red"
     names: list[str] = field(default_factory=list)
     kinds: list[Literal["red", "green"]] = field(default_factory=list)
-    size: int | None = None
+    size: Annotated[int, Range(at_least=2, at_most=4)] | None = None
     inner: Inner = field(default_factory=Inner)
 
-
-RANGES = {
-    "count": Range(at_least=1),
-    "share": Range(above=0, below=1),
-    "size": Range(at_least=2, at_most=4),
-}
 
 GOOD = [
     {},
@@ -69,19 +63,19 @@ WRONG: list[tuple[dict[str, object], str]] = [
 
 @pytest.mark.parametrize("values", GOOD)
 def test_good_values(values: dict[str, object]) -> None:
-    check_settings("s", Sample(**values), RANGES)  # type: ignore[arg-type]
+    check_settings("s", Sample(**values))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("values", "sentence"), WRONG)
 def test_wrong_values_name_the_key(values: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError) as caught:
-        check_settings("s", Sample(**values), RANGES)  # type: ignore[arg-type]
+        check_settings("s", Sample(**values))  # type: ignore[arg-type]
     assert sentence in str(caught.value)
 
 
 def test_the_top_has_no_section() -> None:
     with pytest.raises(UserError, match=r"^count is 0"):
-        check_settings("", Sample(count=0), RANGES)
+        check_settings("", Sample(count=0))
 
 
 @pytest.mark.parametrize(

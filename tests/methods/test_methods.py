@@ -103,6 +103,7 @@ def test_the_frozen_rest_is_really_frozen(backbone: Backbone, method: str) -> No
 WRONG = [
     ("lora:targets=[qvk]", "lora.targets names 'qvk', which this backbone hasn't"),
     ("lora:targets=[qvk]", "Did you mean 'qkv'?"),
+    ("lora:targets=[]", "lora.targets is empty: expected names of linear layers"),
     ("vera:targets=[qkv, fc9]", "vera.targets names 'fc9'"),
     ("lora:targets=[norm1]", "(LayerNorm) can't carry an adapter"),
     (f"arc:r={WIDTH + 1}", "r=33 is larger than the width 32"),

@@ -4,9 +4,8 @@ import contextlib
 import dataclasses
 import math
 import types
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -49,23 +48,31 @@ class Range:
         return " and ".join(given)
 
 
-def check_settings(section: str, config: Any, ranges: Mapping[str, Range]) -> None:
-    """Check every field of a config dataclass against its type and its range.
+Count = Annotated[int, Range(at_least=1)]
+Positive = Annotated[float, Range(above=0)]
+NotNegative = Annotated[float, Range(at_least=0)]
+Share = Annotated[float, Range(at_least=0, below=1)]
+
+
+def check_settings(section: str, config: Any) -> None:
+    """Check every field of a config dataclass against its type and the range in it, as ``Count``.
+
+    None as a value is in every range.
 
     Args:
         section: where the config sits in a recipe, as ``optim``; empty at the top.
         config: the dataclass.
-        ranges: ranges of its numbers by field name; None as a value is in every range.
 
     Raises:
         UserError: names the key, its value and what was expected.
     """
     hints = get_type_hints(type(config))
+    annotated = get_type_hints(type(config), include_extras=True)
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
         key = f"{section}.{field.name}" if section else field.name
         check_value(key, value, hint)
-        limits = ranges.get(field.name)
+        limits = range_in(annotated[field.name])
         if limits is not None and value is not None and value not in limits:
             kind = described(hint) if math.isfinite(value) else "a finite number"
             raise UserError(f"{key} is {value!r}: expected {kind} {limits}.")
@@ -139,6 +146,12 @@ def nearest_choice(value: object, hint: Any) -> str:
     wrong = value if isinstance(value, list) else [value]
     known = [str(choice) for choice in get_args(inner)]
     return next((nearest(str(v), known) for v in wrong if str(v) not in known), "")
+
+
+def range_in(hint: Any) -> Range | None:
+    """The range in an annotated type, or in one of those a value may have."""
+    found = [extra for kind in _choices(hint) for extra in getattr(kind, "__metadata__", ())]
+    return next((extra for extra in found if isinstance(extra, Range)), None)
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:

@@ -1,14 +1,14 @@
 """Which images to learn from, and how they are prepared. No torch: the command line reads this."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.core.settings import Range, check_settings
+from arcvit.core.settings import Count, Positive, Range, Share, check_settings
 from arcvit.data.pixels.preset import PRESETS
 from arcvit.data.readers.reader import Opening
 
-SEEDS = Range(at_least=0, below=2**32)
+Seed = Annotated[int, Range(at_least=0, below=2**32)]
 """Seeds that every random generator takes."""
 
 
@@ -46,9 +46,9 @@ class DataConfig:
     preset: str = "model"
     augment: Literal["preset", "none", "flip", "crop-flip"] = "preset"
     fit_on: Literal["train", "trainval"] = "train"
-    val_fraction: float = 0.2
-    test_fraction: float = 0.2
-    split_seed: int = 0
+    val_fraction: Share = 0.2
+    test_fraction: Share = 0.2
+    split_seed: Seed = 0
     path_column: str = "path"
     label_column: str = "label"
     split_column: str = "split"
@@ -56,19 +56,12 @@ class DataConfig:
     group_pattern: str | None = None
     ignore: list[str] = field(default_factory=list)
     on_bad: Literal["error", "skip"] = "error"
-    memory_gb: float = 2.0
+    memory_gb: Positive = 2.0
     cache_dir: str | None = None
-    workers: int | None = None
+    workers: Count | None = None
 
     def __post_init__(self) -> None:
-        ranges = {
-            "val_fraction": Range(at_least=0, below=1),
-            "test_fraction": Range(at_least=0, below=1),
-            "split_seed": SEEDS,
-            "memory_gb": Range(above=0),
-            "workers": Range(at_least=1),
-        }
-        check_settings("data", self, ranges)
+        check_settings("data", self)
         if self.preset not in PRESETS:
             raise UserError(
                 f"data.preset is {self.preset!r}: expected one of {', '.join(PRESETS)}."

@@ -1,9 +1,9 @@
 """How a task is learned. No torch: the command line reads this."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from arcvit.core.settings import Range, check_settings
+from arcvit.core.settings import Count, NotNegative, Positive, Range, Share, check_settings
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 MemoryMode = Literal["fast", "lean", "min"]
@@ -25,25 +25,17 @@ class OptimConfig:
         head_lr: rate of the head, as a multiple of lr.
     """
 
-    lr: float | None = None
-    weight_decay: float = 0.0
-    warmup: float = 0.1
-    clip_grad: float = 1.0
-    projection_lr: float = 1.0
-    coefficients_lr: float = 1.0
-    bias_lr: float = 1.0
-    head_lr: float = 1.0
+    lr: Positive | None = None
+    weight_decay: NotNegative = 0.0
+    warmup: Annotated[float, Range(at_least=0, at_most=1)] = 0.1
+    clip_grad: NotNegative = 1.0
+    projection_lr: NotNegative = 1.0
+    coefficients_lr: NotNegative = 1.0
+    bias_lr: NotNegative = 1.0
+    head_lr: NotNegative = 1.0
 
     def __post_init__(self) -> None:
-        ranges = {
-            "lr": Range(above=0),
-            "weight_decay": Range(at_least=0),
-            "warmup": Range(at_least=0, at_most=1),
-            "clip_grad": Range(at_least=0),
-        }
-        multiples = ("projection_lr", "coefficients_lr", "bias_lr", "head_lr")
-        ranges |= dict.fromkeys(multiples, Range(at_least=0))
-        check_settings("optim", self, ranges)
+        check_settings("optim", self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +62,13 @@ class EngineConfig:
             the host wait for the device at every part of a step.
     """
 
-    epochs: int = 30
-    batch_size: int = 32
-    accumulate: int = 1
+    epochs: Count = 30
+    batch_size: Count = 32
+    accumulate: Count = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    label_smoothing: float = 0.0
-    validate_every: int | None = None
-    checkpoint_every: int = 1
+    label_smoothing: Share = 0.0
+    validate_every: Annotated[int, Range(at_least=0)] | None = None
+    checkpoint_every: Annotated[int, Range(at_least=0)] = 1
     keep_checkpoint: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     track: list[Tracker] = field(default_factory=list)
@@ -84,12 +76,4 @@ class EngineConfig:
     profile: bool = False
 
     def __post_init__(self) -> None:
-        ranges = {
-            "epochs": Range(at_least=1),
-            "batch_size": Range(at_least=1),
-            "accumulate": Range(at_least=1),
-            "label_smoothing": Range(at_least=0, below=1),
-            "validate_every": Range(at_least=0),
-            "checkpoint_every": Range(at_least=0),
-        }
-        check_settings("engine", self, ranges)
+        check_settings("engine", self)

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from arcvit.core.settings import Range, check_settings
+from arcvit.core.settings import Count, Positive, Share
 from arcvit.methods.spec import MethodSpec
 
 
@@ -18,17 +18,9 @@ class AdaptFormerOptions:
         dropout: dropout in the bottleneck.
     """
 
-    r: int = 64
-    scale: float = 0.1
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "r": Range(at_least=1),
-            "scale": Range(above=0),
-            "dropout": Range(at_least=0, below=1),
-        }
-        check_settings("adaptformer", self, ranges)
+    r: Count = 64
+    scale: Positive = 0.1
+    dropout: Share = 0.1
 
 
 def build(model: Any, options: AdaptFormerOptions, head: str) -> Any:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from arcvit.core.errors import UserError
-from arcvit.core.settings import Range, check_settings
+from arcvit.core.settings import Count, Share
 from arcvit.methods.spec import MethodSpec
 
 
@@ -19,20 +18,10 @@ class LoraOptions:
         targets: linear layers adapted, by the end of their names.
     """
 
-    r: int = 8
-    alpha: int = 8
-    dropout: float = 0.0
+    r: Count = 8
+    alpha: Count = 8
+    dropout: Share = 0.0
     targets: list[str] = field(default_factory=lambda: ["qkv", "fc1"])
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "r": Range(at_least=1),
-            "alpha": Range(at_least=1),
-            "dropout": Range(at_least=0, below=1),
-        }
-        check_settings("lora", self, ranges)
-        if not self.targets:
-            raise UserError("lora.targets is empty: expected names of linear layers, as [qkv].")
 
 
 def build(model: Any, options: LoraOptions, head: str) -> Any:

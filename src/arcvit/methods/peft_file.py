@@ -6,7 +6,6 @@ from typing import Any
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_yaml
-from arcvit.core.settings import check_settings
 from arcvit.methods.spec import MethodSpec
 
 _NAMES_CODE = ("megatron_config", "megatron_core", "auto_mapping", "tokenizer_kwargs")
@@ -24,7 +23,6 @@ class PeftOptions:
     config: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_settings("peft", self, {})
         for key in _NAMES_CODE:
             if self.config.get(key) is not None:
                 raise UserError(f"peft.config has {key!r}, which names code to load: take it out.")

@@ -73,7 +73,7 @@ def parse_row(text: str, *, key: str = "method") -> MethodRow:
         spec, shown = other, other.name
         own = {k: v for k, v in own.items() if k not in other.fixed}
         settings = {k: v for k, v in settings.items() if k not in fixed}
-    label = ":".join([shown, *(f"{k}={_text(v)}" for k, v in own.items())])
+    label = ":".join([shown, *(f"{k}={value_text(v)}" for k, v in own.items())])
     return MethodRow(spec=spec, settings=settings, label=label)
 
 
@@ -101,7 +101,7 @@ def _value(spec: MethodSpec, setting: str, text: str, row: str, key: str) -> Any
     return from_text(text, hints[setting], key=f"{spec.section}.{setting}")
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value as YAML in one line."""
     if isinstance(value, float):
         return f"{value:g}"

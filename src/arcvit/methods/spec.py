@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from arcvit.core.errors import UserError
+from arcvit.core.settings import check_settings
 
 Build = Callable[[Any, Any, str], Any]
 """``build(model, options, head)``: the adapted model, with what the method trains trainable."""
@@ -91,7 +92,9 @@ class MethodSpec:
                     f" {value!r}: take it out, or choose another method."
                 )
         try:
-            return self.options(**{**values, **self.fixed})
+            options = self.options(**{**values, **self.fixed})
+            check_settings(self.section, options)
+            return options
         except UserError as error:
             sentence = str(error)
             within = sentence.startswith(f"{self.section}.")

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from arcvit.core.errors import UserError
-from arcvit.core.settings import Range, check_settings
+from arcvit.core.settings import Count, Positive, Share
 from arcvit.methods.spec import MethodSpec
 
 
@@ -19,20 +18,10 @@ class VeraOptions:
         targets: linear layers adapted, by the end of their names.
     """
 
-    r: int = 256
-    start: float = 0.1
-    dropout: float = 0.0
+    r: Count = 256
+    start: Positive = 0.1
+    dropout: Share = 0.0
     targets: list[str] = field(default_factory=lambda: ["qkv", "fc1"])
-
-    def __post_init__(self) -> None:
-        ranges = {
-            "r": Range(at_least=1),
-            "start": Range(above=0),
-            "dropout": Range(at_least=0, below=1),
-        }
-        check_settings("vera", self, ranges)
-        if not self.targets:
-            raise UserError("vera.targets is empty: expected names of linear layers, as [qkv].")
 
 
 def build(model: Any, options: VeraOptions, head: str) -> Any:

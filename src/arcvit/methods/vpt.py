@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from arcvit.core.settings import Range, check_settings
+from arcvit.core.settings import Count, Share
 from arcvit.methods.spec import MethodSpec
 
 
@@ -18,13 +18,9 @@ class VptOptions:
         dropout: dropout of the prompts.
     """
 
-    prompts: int = 50
+    prompts: Count = 50
     deep: bool = True
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        ranges = {"prompts": Range(at_least=1), "dropout": Range(at_least=0, below=1)}
-        check_settings("vpt", self, ranges)
+    dropout: Share = 0.1
 
 
 def build(model: Any, options: VptOptions, head: str) -> Any:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.core.settings import Range, check_settings
-from arcvit.data.config import SEEDS, DataConfig
+from arcvit.core.settings import Count, Share, check_settings
+from arcvit.data.config import DataConfig, Seed
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.methods.spec import MethodSpec
 from arcvit.methods.table import method_named
@@ -35,21 +35,16 @@ class Recipe:
     data: DataConfig
     backbone: str = "demo"
     weights: str = "pretrained"
-    image_size: int | None = None
-    drop_path: float = 0.0
+    image_size: Count | None = None
+    drop_path: Share = 0.0
     method: str = "arc"
     options: Any = None
     optim: OptimConfig = field(default_factory=OptimConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        ranges = {
-            "image_size": Range(at_least=1),
-            "drop_path": Range(at_least=0, below=1),
-            "seed": SEEDS,
-        }
-        check_settings("", self, ranges)
+        check_settings("", self)
         spec = self.spec
         if self.options is None:
             object.__setattr__(self, "options", spec.make_options())
@@ -58,6 +53,7 @@ class Recipe:
                 f"options are {type(self.options).__name__}: method {self.method} expects"
                 f" {spec.options.__name__}."
             )
+        check_settings(spec.section, self.options)
 
     @property
     def spec(self) -> MethodSpec:

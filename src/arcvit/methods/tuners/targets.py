@@ -11,6 +11,8 @@ def check_targets(model: nn.Module, key: str, targets: list[str]) -> None:
     Raises:
         UserError: names the key, the name, and the layers there are.
     """
+    if not targets:
+        raise UserError(f"{key} is empty: expected names of linear layers, as [qkv].")
     modules = dict(model.named_modules())
     linear = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
     leaves = list(dict.fromkeys(name.rpartition(".")[2] for name in linear))
