@@ -1,5 +1,6 @@
 """An adapter folder brings labels, preprocessing and backbone along, in Python as in a run."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -60,6 +61,17 @@ def test_what_is_saved_in_python_comes_back(
     probabilities = loaded.predict(images, batch_size=3)
     assert probabilities.shape == (len(images), 4)
     assert torch.allclose(probabilities.sum(-1), torch.ones(len(images)))
+
+
+def test_an_image_of_several_labels_has_a_probability_for_each(
+    tiny: Path, photos: Path, tmp_path: Path
+) -> None:
+    arcvit.save_adapter(adapted(tiny), tmp_path / "a", labels=LABELS, backbone=str(tiny))
+    single = arcvit.load_adapter(tmp_path / "a", device="cpu")
+    several = dataclasses.replace(single, task=dataclasses.replace(single.task, kind="several"))
+    (photo, *_) = sorted((photos / "test" / "red").iterdir())
+    odds = several.predict([photo]).logit().exp()
+    torch.testing.assert_close(odds / odds.sum(), single.predict([photo]), rtol=1e-4, atol=1e-5)
 
 
 def test_the_backbone_is_the_one_it_was_trained_on(

@@ -71,8 +71,10 @@ class LoadedAdapter:
         to_input = ToInput.of(prep).to(device).eval()
         pixels = decode_all([Path(image) for image in images], prep)
         with torch.inference_mode():
-            logits = [self.model(to_input(b.to(device))).cpu() for b in pixels.split(batch_size)]
-        return torch.cat(logits).softmax(-1)
+            outputs = [self.model(to_input(b.to(device))) for b in pixels.split(batch_size)]
+        # Models of transformers give a record with the logits in it.
+        logits = torch.cat([getattr(output, "logits", output).cpu() for output in outputs])
+        return logits.softmax(-1) if self.task.kind == "single" else logits.sigmoid()
 
 
 def save_adapter(
