@@ -1,4 +1,6 @@
-"""Trained parameters of the baselines at the papers' sizes: ViT-B/16 without its head."""
+"""Trained parameters of the methods at the papers' sizes: ViT-B/16 without its head."""
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch
 from arcvit.backbones.build import build_backbone
 from arcvit.core.errors import UserError
 from arcvit.engine.groups import count, parameters_by_part
+from arcvit.methods.table import methods
 from arcvit.recipe.methods import adapt
 from arcvit.recipe.parser import parse_recipe
 
@@ -13,17 +16,18 @@ D, L = 768, 12
 
 COUNTS = [
     # VPT, table 1: 50 prompts in each of 12 blocks.
-    ("vpt:prompts=50", 460_800),
-    ("vpt:prompts=50:deep=false", 38_400),
+    ("vpt", 460_800),
+    ("vpt:deep=false", 38_400),
     # AdaptFormer-64, table 1: 1.26 M with a head of 100 classes (76,900).
-    ("adaptformer:r=64", L * (2 * D * 64 + 64 + D)),
+    ("adaptformer", L * (2 * D * 64 + 64 + D)),
     # SSF, table 2: 0.28 M with a head of 100 classes.
     ("ssf", 205_824),
     # BitFit: every bias of the backbone; LayerNorm tuning: 25 norms.
     ("bitfit", 102_912),
     ("lnorm", 25 * 2 * D),
     # LoRA: rank 8 beside the fused qkv alone.
-    ("lora:r=8:targets=[qkv]", L * 8 * (D + 3 * D)),
+    ("lora:targets=[qkv]", L * 8 * (D + 3 * D)),
+    ("lora", L * 8 * (D + 3 * D + D + 4 * D)),
     # VeRA: one scale a rank and one an output, of qkv and fc1.
     ("vera", L * (2 * 256 + 3 * D + 4 * D)),
     ("arc", 96_432),
@@ -43,6 +47,20 @@ def test_vit_b(method: str, expected: int) -> None:
     parts = parameters_by_part(model, inner.get_submodule(backbone.head), recipe.spec.parts)
     assert count(parts.pop("head")) == 76_900
     assert sum(map(count, parts.values())) == expected
+
+
+def test_the_docs_table_is_the_table_of_methods() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "bench.md").read_text()
+    rows = {row[1].strip(" `"): row[2:4] for row in map(_cells, text.splitlines()) if row}
+    for spec in methods().values():
+        if spec.argument is None:
+            what, count_shown = rows[spec.name]
+            assert what.strip().startswith(spec.summary)
+            assert int(count_shown.replace(",", "")) == dict(COUNTS)[spec.name]
+
+
+def _cells(line: str) -> list[str]:
+    return line.split("|") if line.startswith("| `") else []
 
 
 def test_vpt_refuses_windows() -> None:
