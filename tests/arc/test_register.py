@@ -1,15 +1,18 @@
 """Any name imported from ``arcvit`` makes ARC known to PEFT."""
 
-import subprocess
 import sys
 
-CODE = """
-import peft
-assert "ARC" not in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING
-from arcvit import {name}
-assert peft.get_peft_config({{"peft_type": "ARC", "r": 3}}).variant == "arc"
-"""
+import pytest
+from peft import get_peft_config
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+import arcvit
 
 
-def test_a_public_name_registers_arc() -> None:
-    subprocess.run([sys.executable, "-c", CODE.format(name="ArcLayer")], check=True)
+@pytest.mark.parametrize("name", ["ArcConfig", "ArcLayer", "ArcModel"])
+def test_a_public_name_registers_arc(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    getattr(arcvit, name)
+    monkeypatch.delitem(PEFT_TYPE_TO_CONFIG_MAPPING, "ARC")
+    monkeypatch.delitem(sys.modules, "arcvit.arc.register")
+    getattr(arcvit, name)
+    assert get_peft_config({"peft_type": "ARC", "r": 3}).variant == "arc"

@@ -129,15 +129,9 @@ def foldable(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
 
 
-@pytest.fixture(params=[name for name in KINDS if "modules_to_save" not in CASES[name].settings])
+@pytest.fixture(params=["mlp", "vit-separate"])
 def headless(request: pytest.FixtureRequest) -> Case:
-    """Every kind whose adapters can be active together: saved modules don't add up."""
-    return CASES[request.param]
-
-
-@pytest.fixture(params=["mlp", "vit-share-all", "vit-separate"])
-def addable(request: pytest.FixtureRequest) -> Case:
-    """Kinds that can be folded together and added up."""
+    """Adapters that can be active together: saved modules don't add up."""
     return CASES[request.param]
 
 
@@ -151,6 +145,12 @@ def some(request: pytest.FixtureRequest) -> Case:
 def few(request: pytest.FixtureRequest) -> Case:
     """One MLP and one ViT with a head, for what doesn't depend on the settings."""
     return CASES[request.param]
+
+
+@pytest.fixture
+def one() -> Case:
+    """A ViT with a head, for what is the same everywhere."""
+    return CASES["vit-head"]
 
 
 @pytest.fixture

@@ -39,33 +39,33 @@ def test_the_first_adapter_is_active_until_another_is_chosen(headless):
     assert model.base_model.active_adapter == ["default", "other"]
 
 
-def test_choosing_an_unknown_adapter_is_refused(few, run):
-    model = few.wrapped()
-    before = run(model, few.x)
+def test_choosing_an_unknown_adapter_is_refused(one, run):
+    model = one.wrapped()
+    before = run(model, one.x)
     with pytest.raises(ValueError, match="nobody not found"):
         model.set_adapter("nobody")
-    assert torch.equal(run(model, few.x), before)
+    assert torch.equal(run(model, one.x), before)
 
 
-def test_a_taken_name_is_refused_and_changes_nothing(few):
-    model = few.wrapped()
+def test_a_taken_name_is_refused_and_changes_nothing(one):
+    model = one.wrapped()
     config, state = (
         model.peft_config["default"],
         {k: v.clone() for k, v in model.state_dict().items()},
     )
     with pytest.raises(ValueError, match="already exists"):
-        model.add_adapter("default", few.config(r=2))
+        model.add_adapter("default", one.config(r=2))
     assert model.peft_config["default"] is config
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
-def test_each_adapter_has_outputs_of_its_own(case, run):
-    model = case.wrapped("default", "other")
-    first = run(model, case.x)
+def test_each_adapter_has_outputs_of_its_own(one, run):
+    model = one.wrapped("default", "other")
+    first = run(model, one.x)
     model.set_adapter("other")
-    assert not torch.allclose(run(model, case.x), first, atol=1e-4)
+    assert not torch.allclose(run(model, one.x), first, atol=1e-4)
     model.set_adapter("default")
-    assert torch.equal(run(model, case.x), first)
+    assert torch.equal(run(model, one.x), first)
 
 
 def test_several_active_adapters_add_up(headless, run, layers):
@@ -143,17 +143,17 @@ def test_disabled_the_backbone_runs_alone(case, run):
     assert torch.equal(run(model, case.x), adapted)
 
 
-def test_disabling_is_undone_after_an_exception(few, run):
-    model = few.wrapped()
-    adapted = run(model, few.x)
+def test_disabling_is_undone_after_an_exception(one, run):
+    model = one.wrapped()
+    adapted = run(model, one.x)
     with pytest.raises(KeyError), model.disable_adapter():
         raise KeyError
-    assert torch.equal(run(model, few.x), adapted)
+    assert torch.equal(run(model, one.x), adapted)
     assert model.get_model_status().enabled is True
 
 
-def test_disabling_nests(few, layers):
-    model = few.wrapped()
+def test_disabling_nests(one, layers):
+    model = one.wrapped()
     assert model.has_active_enabled_adapter
     with model.disable_adapter():
         with model.disable_adapter():
@@ -164,8 +164,8 @@ def test_disabling_nests(few, layers):
     assert model.has_active_enabled_adapter
 
 
-def test_what_was_disabled_before_stays_disabled(few, layers):
-    model = few.wrapped()
+def test_what_was_disabled_before_stays_disabled(one, layers):
+    model = one.wrapped()
     model.disable_adapter_layers()
     with model.disable_adapter():
         pass
@@ -174,8 +174,8 @@ def test_what_was_disabled_before_stays_disabled(few, layers):
     assert not any(layer.disable_adapters for layer in layers(model))
 
 
-def test_a_mixed_state_warns_and_ends_enabled(few, layers):
-    model = few.wrapped()
+def test_a_mixed_state_warns_and_ends_enabled(one, layers):
+    model = one.wrapped()
     layers(model)[0].enable_adapters(False)
     message = "some adapter layers that are enabled"
     with pytest.warns(UserWarning, match=message), model.disable_adapter():
@@ -183,10 +183,10 @@ def test_a_mixed_state_warns_and_ends_enabled(few, layers):
     assert not any(layer.disable_adapters for layer in layers(model))
 
 
-def test_of_several_adapters_one_may_train_biases_of_the_backbone(few):
-    model = few.wrapped(bias="arc_only")
+def test_of_several_adapters_one_may_train_biases_of_the_backbone(one):
+    model = one.wrapped(bias="arc_only")
     with pytest.warns(UserWarning, match="Careful, disabling"), model.disable_adapter():
         pass
-    model.add_adapter("other", few.config())
+    model.add_adapter("other", one.config())
     with pytest.raises(ValueError, match="only 1 adapter with bias"):
-        model.add_adapter("third", few.config(bias="all"))
+        model.add_adapter("third", one.config(bias="all"))

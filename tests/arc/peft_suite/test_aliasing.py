@@ -75,43 +75,43 @@ EVENTS = {
 
 
 @pytest.mark.parametrize("event", list(EVENTS))
-def test_a_projection_stays_one_tensor(some, layers, event, tmp_path):
-    model = some.wrapped(*NAMES)
+def test_a_projection_stays_one_tensor(few, layers, event, tmp_path):
+    model = few.wrapped(*NAMES)
     groups = _groups(model, layers)
-    EVENTS[event](model, some, tmp_path)
+    EVENTS[event](model, few, tmp_path)
     _check(model, layers, groups)
 
 
 @pytest.mark.parametrize("event", list(EVENTS))
-def test_its_gradients_arrive_in_the_parameter_the_optimizer_finds(few, layers, event, tmp_path):
-    model = few.wrapped(*NAMES)
-    EVENTS[event](model, few, tmp_path)
+def test_its_gradients_arrive_in_the_parameter_the_optimizer_finds(one, layers, event, tmp_path):
+    model = one.wrapped(*NAMES)
+    EVENTS[event](model, one, tmp_path)
     for name in NAMES:
         model.set_adapter(name)
         model.zero_grad()
-        model(few.x).square().mean().backward()
+        model(one.x).square().mean().backward()
         assert all(layer.factors(name).down.grad is not None for layer in layers(model))
         learned = {id(p) for p in model.parameters() if p.requires_grad}
         assert all(id(layer.factors(name).down) in learned for layer in layers(model))
 
 
 @pytest.mark.parametrize("event", [e for e in EVENTS if e not in ("half", "train")])
-def test_the_other_adapter_keeps_its_values(few, run, own, event, tmp_path):
-    model = few.wrapped(*NAMES)
-    expected, values = run(model, few.x), {n: p.clone() for n, p in own(model).items()}
-    EVENTS[event](model, few, tmp_path)
+def test_the_other_adapter_keeps_its_values(one, run, own, event, tmp_path):
+    model = one.wrapped(*NAMES)
+    expected, values = run(model, one.x), {n: p.clone() for n, p in own(model).items()}
+    EVENTS[event](model, one, tmp_path)
     now = own(model)
     assert now.keys() == values.keys()
     assert all(torch.equal(now[name], value) for name, value in values.items())
-    assert torch.equal(run(model.eval(), few.x), expected)
+    assert torch.equal(run(model.eval(), one.x), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_casting_a_new_adapter_leaves_the_first_alone(some, layers, dtype):
-    model = some.wrapped().to(dtype)
+def test_casting_a_new_adapter_leaves_the_first_alone(one, layers, dtype):
+    model = one.wrapped().to(dtype)
     first = dict(model.named_parameters())
     groups = _groups(model, layers)
-    model.add_adapter("other", some.config(), autocast_adapter_dtype=True)
+    model.add_adapter("other", one.config(), autocast_adapter_dtype=True)
     now = dict(model.named_parameters())
     assert all(now[name] is parameter for name, parameter in first.items())
     assert {p.dtype for n, p in now.items() if n.endswith(".other") and ".arc_" in n} == {
@@ -120,8 +120,8 @@ def test_casting_a_new_adapter_leaves_the_first_alone(some, layers, dtype):
     _check(model, layers, groups)
 
 
-def test_an_adapter_for_each_holds_one_entry_in_its_file(some, layers, tmp_path):
-    model = some.wrapped(*NAMES)
+def test_an_adapter_for_each_holds_one_entry_in_its_file(one, layers, tmp_path):
+    model = one.wrapped(*NAMES)
     model.save_pretrained(tmp_path)
     distinct = {id(layer.factors("default").down) for layer in layers(model)}
     for path in (tmp_path, tmp_path / "other"):
@@ -129,18 +129,18 @@ def test_an_adapter_for_each_holds_one_entry_in_its_file(some, layers, tmp_path)
         assert sum(key.endswith("arc_projection") for key in saved) == len(distinct)
 
 
-def test_equal_values_of_two_adapters_are_not_one_tensor(some, layers, run, tmp_path):
-    model = some.wrapped()
+def test_equal_values_of_two_adapters_are_not_one_tensor(one, layers, run, tmp_path):
+    model = one.wrapped()
     model.save_pretrained(tmp_path)
     model.load_adapter(tmp_path, "other", is_trainable=True)
     _check(model, layers, _groups(model, layers))
-    expected = run(model, some.x)
+    expected = run(model, one.x)
     model.set_adapter("other")
     with torch.no_grad():
         for layer in layers(model):
             layer.factors("other").down.mul_(2)
     model.set_adapter("default")
-    assert torch.equal(run(model, some.x), expected)
+    assert torch.equal(run(model, one.x), expected)
 
 
 def test_a_borrowed_projection_is_the_lenders_own(cases, layers):

@@ -38,29 +38,29 @@ def test_bad_settings_are_refused_by_name(settings, message):
         ArcConfig(**settings)
 
 
-def test_config_survives_saving_in_every_case(every, tmp_path):
-    config = every.config(num_classes=2)
+def test_config_survives_saving_in_every_case(one, tmp_path):
+    config = one.config(num_classes=2)
     config.save_pretrained(tmp_path)
     assert ArcConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
     assert PeftConfig.from_pretrained(tmp_path).to_dict() == config.to_dict()
     assert type(PeftConfig.from_pretrained(tmp_path)) is ArcConfig
 
 
-def test_saved_config_is_plain_json_and_names_the_type(every, tmp_path):
-    every.fresh().save_pretrained(tmp_path)
+def test_saved_config_is_plain_json_and_names_the_type(one, tmp_path):
+    one.fresh().save_pretrained(tmp_path)
     saved = json.loads((tmp_path / "adapter_config.json").read_text())
     assert saved["peft_type"] == "ARC"
-    assert saved["r"] == every.settings["r"]
+    assert saved["r"] == one.settings["r"]
     assert saved["inference_mode"] is True
 
 
-def test_config_is_made_from_its_dictionary(every):
-    config = every.config()
+def test_config_is_made_from_its_dictionary(one):
+    config = one.config()
     assert get_peft_config(config.to_dict()).to_dict() == config.to_dict()
 
 
-def test_config_survives_copying_and_pickling(every):
-    config = every.config()
+def test_config_survives_copying_and_pickling(one):
+    config = one.config()
     assert copy.deepcopy(config) == config
     assert pickle.loads(pickle.dumps(config)) == config
 
@@ -79,20 +79,20 @@ def test_missing_keys_of_an_earlier_version_take_their_defaults(tmp_path):
     assert (config.r, config.variant, config.share) == (3, "arc", "role")
 
 
-def test_config_passed_to_from_pretrained_is_used_itself(few, tmp_path):
-    model = few.wrapped()
+def test_config_passed_to_from_pretrained_is_used_itself(one, tmp_path):
+    model = one.wrapped()
     model.save_pretrained(tmp_path)
-    config = few.config()
-    loaded = PeftModel.from_pretrained(few.base(), tmp_path, is_trainable=False, config=config)
+    config = one.config()
+    loaded = PeftModel.from_pretrained(one.base(), tmp_path, is_trainable=False, config=config)
     assert loaded.peft_config["default"] is config
     assert config.inference_mode
 
 
-def test_one_config_object_may_serve_several_adapters(few, run):
-    config = few.config()
-    model = get_peft_model(few.base(), config)
+def test_one_config_object_may_serve_several_adapters(one, run):
+    config = one.config()
+    model = get_peft_model(one.base(), config)
     model.add_adapter("other", config)
-    run(model, few.x)
+    run(model, one.x)
     assert set(model.peft_config) == {"default", "other"}
 
 

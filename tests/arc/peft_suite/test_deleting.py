@@ -27,9 +27,9 @@ def _traces(model, name):
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_an_adapter_is_deleted_without_a_trace(case, run, active):
-    model = case.wrapped("default", "other")
-    expected = run(model, case.x)
+def test_an_adapter_is_deleted_without_a_trace(one, run, active):
+    model = one.wrapped("default", "other")
+    expected = run(model, one.x)
     if active:
         model.set_adapter("other")
         with pytest.warns(UserWarning, match="was active which is now deleted"):
@@ -40,66 +40,66 @@ def test_an_adapter_is_deleted_without_a_trace(case, run, active):
     assert model.active_adapters == ["default"]
     assert _traces(model, "other") == []
     assert not any("other" in key for key in model.state_dict())
-    assert torch.equal(run(model, case.x), expected)
+    assert torch.equal(run(model, one.x), expected)
 
 
-def test_the_last_adapter_can_be_deleted(case, run):
-    model = case.wrapped()
+def test_the_last_adapter_can_be_deleted(one, run):
+    model = one.wrapped()
     assert _traces(model, "default")
     model.delete_adapter("default")
     assert model.peft_config == {} and model.active_adapters == []
     assert _traces(model, "default") == []
-    assert torch.equal(run(model.base_model, case.x), run(case.base(), case.x))
+    assert torch.equal(run(model.base_model, one.x), run(one.base(), one.x))
     for module in model.modules():
         if isinstance(module, AuxiliaryTrainingWrapper):
             assert module.active_adapters == []
 
 
-def test_an_unknown_adapter_is_refused(case, run):
-    model = case.wrapped()
-    before = run(model, case.x)
+def test_an_unknown_adapter_is_refused(one, run):
+    model = one.wrapped()
+    before = run(model, one.x)
     with pytest.raises(ValueError, match="Adapter nobody does not exist"):
         model.delete_adapter("nobody")
-    assert torch.equal(run(model, case.x), before)
+    assert torch.equal(run(model, one.x), before)
 
 
-def test_a_folded_adapter_is_refused_until_it_is_unfolded(foldable, run, layers):
-    model = foldable.wrapped()
+def test_a_folded_adapter_is_refused_until_it_is_unfolded(one, run, layers):
+    model = one.wrapped()
     model.merge_adapter()
-    before = run(model, foldable.x)
+    before = run(model, one.x)
     message = "Cannot delete adapter(s) ['default'] while they are merged."
     with pytest.raises(ValueError, match=re.escape(message)):
         model.delete_adapter("default")
     assert "default" in model.peft_config
     assert all(layer.merged_adapters == ["default"] for layer in layers(model))
-    assert torch.equal(run(model, foldable.x), before)
+    assert torch.equal(run(model, one.x), before)
     model.unmerge_adapter()
     model.delete_adapter("default")
     assert model.peft_config == {}
 
 
-def test_only_the_folded_adapter_is_refused(foldable, run, layers):
-    model = foldable.wrapped("one", "two")
+def test_only_the_folded_adapter_is_refused(one, run, layers):
+    model = one.wrapped("one", "two")
     model.set_adapter("two")
     model.merge_adapter()
-    folded = run(model, foldable.x)
+    folded = run(model, one.x)
     with pytest.raises(ValueError, match=re.escape("['two']")):
         model.delete_adapter("two")
     model.delete_adapter("one")
     assert all(layer.merged_adapters == ["two"] for layer in layers(model))
-    assert torch.equal(run(model, foldable.x), folded)
+    assert torch.equal(run(model, one.x), folded)
     model.unmerge_adapter()
     model.delete_adapter("two")
     assert model.peft_config == {}
 
 
 @pytest.mark.filterwarnings("ignore:Adapter .* was active")
-def test_the_next_adapter_becomes_active(case, run):
-    model = case.wrapped("adapter0", "adapter1", "adapter2")
+def test_the_next_adapter_becomes_active(one, run):
+    model = one.wrapped("adapter0", "adapter1", "adapter2")
     for deleted, active in (("adapter0", ["adapter1"]), ("adapter2", ["adapter1"])):
         model.delete_adapter(deleted)
         assert model.active_adapters == active
-        assert torch.isfinite(run(model, case.x)).all()
+        assert torch.isfinite(run(model, one.x)).all()
 
 
 @pytest.mark.filterwarnings("ignore:Adapter .* was active")
@@ -138,16 +138,16 @@ def test_a_lender_of_projections_is_deleted_after_its_borrowers(cases, run):
     assert torch.equal(run(model.base_model, case.x), run(case.base(), case.x))
 
 
-def test_a_deleted_name_can_be_used_again(case, run, stir):
-    model = case.wrapped("default", "other")
+def test_a_deleted_name_can_be_used_again(one, run, stir):
+    model = one.wrapped("default", "other")
     model.delete_adapter("other")
-    model.add_adapter("other", case.config(r=1, adapter_bias=False))
+    model.add_adapter("other", one.config(r=1, adapter_bias=False))
     stir(model, "other")
     model.set_adapter("other")
     shapes = {p.shape[-1] for n, p in model.named_parameters() if "arc_coef" in n and "other" in n}
     assert shapes == {1}
     assert not any("arc_bias.other" in name for name, _ in model.named_parameters())
-    assert torch.isfinite(run(model, case.x)).all()
+    assert torch.isfinite(run(model, one.x)).all()
 
 
 def test_unloading_gives_the_backbone_back(headless, run):
@@ -166,7 +166,7 @@ def test_unloading_keeps_the_head_of_the_active_adapter(cases):
         assert base.state_dict().keys() == cases[name].base().state_dict().keys()
 
 
-def test_an_unloaded_backbone_can_be_adapted_again(case, run):
-    base = case.wrapped().unload()
-    model = get_peft_model(base, case.config())
-    assert torch.isfinite(run(model, case.x)).all()
+def test_an_unloaded_backbone_can_be_adapted_again(one, run):
+    base = one.wrapped().unload()
+    model = get_peft_model(base, one.config())
+    assert torch.isfinite(run(model, one.x)).all()

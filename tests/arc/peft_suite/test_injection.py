@@ -14,22 +14,22 @@ def _sites(model):
     return [layer.name for layer in model.modules() if isinstance(layer, ArcLayer)]
 
 
-def test_peft_model_has_its_usual_attributes(every):
-    model = every.fresh()
+def test_peft_model_has_its_usual_attributes(one):
+    model = one.fresh()
     for attribute in ("save_pretrained", "from_pretrained", "push_to_hub"):
         assert hasattr(model, attribute)
     assert model.prefix == "arc_"
     assert model.active_peft_config.peft_type == "ARC"
 
 
-def test_adapter_name_is_in_its_parameters(every):
-    model = every.fresh("test-adapter")
+def test_adapter_name_is_in_its_parameters(one):
+    model = one.fresh("test-adapter")
     assert any(name.endswith(".test-adapter") for name, _ in model.named_parameters())
     assert model.active_adapters == ["test-adapter"]
 
 
-def test_sites_expose_what_the_wrapped_layer_has(every, layers):
-    for layer in layers(every.fresh()):
+def test_sites_expose_what_the_wrapped_layer_has(few, layers):
+    for layer in layers(few.fresh()):
         base = layer.get_base_layer()
         assert layer.weight is base.weight
         assert layer.bias is base.bias
@@ -46,9 +46,9 @@ def test_repr_names_the_layer_and_the_adapter(few, layers):
     assert "base_layer" in printed and "default" in printed
 
 
-def test_outputs_are_finite_and_keep_their_shape(every, run):
-    outputs = run(every.wrapped(), every.x)
-    assert outputs.shape == run(every.base(), every.x).shape
+def test_outputs_are_finite_and_keep_their_shape(few, run):
+    outputs = run(few.wrapped(), few.x)
+    assert outputs.shape == run(few.base(), few.x).shape
     assert torch.isfinite(outputs).all()
 
 

@@ -29,37 +29,37 @@ def test_injected_the_model_stays_what_it_is(few, run, stir, layers):
     assert not torch.allclose(run(model, few.x), run(few.base(), few.x), atol=1e-4)
 
 
-def test_the_state_of_an_injected_adapter_is_set_on_another(few, run, stir):
-    model = inject_adapter_in_model(few.config(), few.base()).eval()
+def test_the_state_of_an_injected_adapter_is_set_on_another(one, run, stir):
+    model = inject_adapter_in_model(one.config(), one.base()).eval()
     stir(model)
     state = get_peft_model_state_dict(model)
     assert not any(key.startswith("base_model") for key in state)
-    other = inject_adapter_in_model(few.config(), few.base()).eval()
+    other = inject_adapter_in_model(one.config(), one.base()).eval()
     result = set_peft_model_state_dict(other, state)
     assert result.unexpected_keys == []
-    assert torch.equal(run(other, few.x), run(model, few.x))
+    assert torch.equal(run(other, one.x), run(model, one.x))
 
 
-def test_a_saved_adapter_is_set_on_an_injected_model(few, run):
-    model = few.wrapped()
-    other = inject_adapter_in_model(few.config(), few.base()).eval()
+def test_a_saved_adapter_is_set_on_an_injected_model(one, run):
+    model = one.wrapped()
+    other = inject_adapter_in_model(one.config(), one.base()).eval()
     state = {
-        key if "modules_to_save" not in few.settings or ".arc_" in key else key[17:]: value
+        key if "modules_to_save" not in one.settings or ".arc_" in key else key[17:]: value
         for key, value in get_peft_model_state_dict(model).items()
     }
     set_peft_model_state_dict(other, state)
-    assert torch.equal(run(other, few.x), run(model, few.x))
+    assert torch.equal(run(other, one.x), run(model, one.x))
 
 
-def test_injected_without_memory_and_filled(few, run, stir):
-    source = inject_adapter_in_model(few.config(), few.base()).eval()
+def test_injected_without_memory_and_filled(one, run, stir):
+    source = inject_adapter_in_model(one.config(), one.base()).eval()
     stir(source)
     state = get_peft_model_state_dict(source)
-    model = inject_adapter_in_model(few.config(), few.base(), low_cpu_mem_usage=True).eval()
+    model = inject_adapter_in_model(one.config(), one.base(), low_cpu_mem_usage=True).eval()
     assert "meta" in {p.device.type for p in model.parameters()}
     set_peft_model_state_dict(model, state, low_cpu_mem_usage=True)
     assert {p.device.type for p in model.parameters()} == {"cpu"}
-    assert torch.equal(run(model, few.x), run(source, few.x))
+    assert torch.equal(run(model, one.x), run(source, one.x))
 
 
 def test_sites_are_read_from_a_state(every, recwarn, layers):
@@ -81,9 +81,9 @@ def test_a_state_with_fewer_sites_than_the_config_warns(cases, layers):
     assert len(layers(model)) == 3
 
 
-def test_the_state_of_the_backbone_is_read_and_set(few, run):
-    original = few.base().state_dict()
-    model = few.wrapped()
+def test_the_state_of_the_backbone_is_read_and_set(one, run):
+    original = one.base().state_dict()
+    model = one.wrapped()
     found = get_base_model_state_dict(model)
     assert found.keys() == original.keys()
     assert all(torch.equal(found[key], value) for key, value in original.items())
@@ -93,19 +93,19 @@ def test_the_state_of_the_backbone_is_read_and_set(few, run):
     result = set_base_model_state_dict(model, original)
     assert not result.missing_keys and not result.unexpected_keys
     with model.disable_adapter():
-        assert torch.equal(run(model, few.x), run(few.base(), few.x))
+        assert torch.equal(run(model, one.x), run(one.base(), one.x))
 
 
-def test_status_of_layers_and_model(few, layers, own):
-    model = few.wrapped("default", "other")
+def test_status_of_layers_and_model(one, layers, own):
+    model = one.wrapped("default", "other")
     status = model.get_model_status()
     assert status == get_model_status(model)
-    assert status.base_model_type == type(few.base()).__name__
+    assert status.base_model_type == type(one.base()).__name__
     assert status.adapter_model_type == "ArcModel"
     assert status.peft_types == {"default": "ARC", "other": "ARC"}
     assert status.trainable_params == sum(p.numel() for p in own(model).values())
     assert status.total_params == sum(p.numel() for p in model.parameters())
-    heads = len(few.settings.get("modules_to_save", []))
+    heads = len(one.settings.get("modules_to_save", []))
     assert status.num_adapter_layers == len(layers(model)) + heads
     assert status.enabled is True
     assert status.active_adapters == ["default"]
@@ -146,8 +146,8 @@ def test_status_calls_a_mixed_state_irregular(cases, layers):
     assert model.get_model_status().requires_grad == {"default": "irregular"}
 
 
-def test_trainable_parameters_are_counted(few, own, capsys):
-    model = few.wrapped()
+def test_trainable_parameters_are_counted(one, own, capsys):
+    model = one.wrapped()
     trainable, total = model.get_nb_trainable_parameters()
     assert trainable == sum(p.numel() for p in own(model).values())
     assert total == sum(p.numel() for p in model.parameters())

@@ -33,63 +33,63 @@ def test_folded_unfolded_and_unloaded_give_the_same_outputs(foldable, run, safe)
     assert torch.allclose(run(base, foldable.x), expected, **TOLERANCE)
 
 
-def test_nothing_of_peft_is_left_after_unloading(foldable, run, tmp_path):
-    base = foldable.wrapped().merge_and_unload()
+def test_nothing_of_peft_is_left_after_unloading(one, run, tmp_path):
+    base = one.wrapped().merge_and_unload()
     assert not any(isinstance(module, BaseTunerLayer) for module in base.modules())
     assert not hasattr(base, "peft_config")
-    assert base.state_dict().keys() == foldable.base().state_dict().keys()
+    assert base.state_dict().keys() == one.base().state_dict().keys()
     save_file(base.state_dict(), tmp_path / "model.safetensors")
     copied = pickle.loads(pickle.dumps(base))
-    assert torch.equal(run(copied, foldable.x), run(base, foldable.x))
+    assert torch.equal(run(copied, one.x), run(base, one.x))
 
 
-def test_a_folded_state_fits_the_plain_backbone(foldable, run):
-    model = foldable.wrapped()
-    expected = run(model, foldable.x)
-    plain = foldable.base()
+def test_a_folded_state_fits_the_plain_backbone(one, run):
+    model = one.wrapped()
+    expected = run(model, one.x)
+    plain = one.base()
     plain.load_state_dict(model.merge_and_unload().state_dict())
-    assert torch.allclose(run(plain, foldable.x), expected, **TOLERANCE)
+    assert torch.allclose(run(plain, one.x), expected, **TOLERANCE)
 
 
-def test_folding_has_no_part_in_training(few):
-    model = few.wrapped(arc_dropout=0.5).train()
+def test_folding_has_no_part_in_training(one):
+    model = one.wrapped(arc_dropout=0.5).train()
     one, two = copy.deepcopy(model), copy.deepcopy(model)
     one.merge_adapter()
     two.merge_adapter()
     assert _same(_weights(one), _weights(two))
 
 
-def test_folding_twice_changes_nothing_and_warns_as_in_peft(few, run):
-    model = few.wrapped()
+def test_folding_twice_changes_nothing_and_warns_as_in_peft(one, run):
+    model = one.wrapped()
     with pytest.warns(UserWarning, match="Already unmerged"):
         model.unmerge_adapter()
     model.merge_adapter()
-    before = run(model, few.x)
+    before = run(model, one.x)
     with pytest.warns(UserWarning, match="All adapters are already merged, nothing to do"):
         model.merge_adapter()
-    assert torch.equal(run(model, few.x), before)
+    assert torch.equal(run(model, one.x), before)
     with pytest.warns(UserWarning, match="All adapters are already merged, nothing to do"):
         base = model.merge_and_unload()
-    assert torch.allclose(run(base, few.x), before, **TOLERANCE)
+    assert torch.allclose(run(base, one.x), before, **TOLERANCE)
 
 
 @pytest.mark.parametrize("names", [["nobody"], ["default", "nobody"]])
-def test_unknown_adapters_are_refused(few, run, names):
-    model = few.wrapped()
-    before, weights = run(model, few.x), _weights(model)
+def test_unknown_adapters_are_refused(one, run, names):
+    model = one.wrapped()
+    before, weights = run(model, one.x), _weights(model)
     for fold in (model.merge_adapter, lambda n: model.merge_and_unload(adapter_names=n)):
         with pytest.raises(ValueError, match="'nobody': expected default"):
             fold(names)
     assert _same(weights, _weights(model))
-    assert torch.equal(run(model, few.x), before)
+    assert torch.equal(run(model, one.x), before)
 
 
-def test_a_single_name_in_place_of_a_list_is_refused(few, run):
-    model = few.wrapped()
-    before = run(model, few.x)
+def test_a_single_name_in_place_of_a_list_is_refused(one, run):
+    model = one.wrapped()
+    before = run(model, one.x)
     with pytest.raises(TypeError, match="should be a list of strings"):
         model.merge_adapter("default")
-    assert torch.equal(run(model, few.x), before)
+    assert torch.equal(run(model, one.x), before)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_a_single_name_in_place_of_a_list_is_refused(few, run):
         ("arc_bias", float("nan")),
     ],
 )
-def test_a_broken_adapter_is_not_folded_safely(some, run, own, part, value):
-    model = some.wrapped()
+def test_a_broken_adapter_is_not_folded_safely(one, run, own, part, value):
+    model = one.wrapped()
     broken = [p for name, p in own(model).items() if part in name]
     healthy = [parameter.detach().clone() for parameter in broken]
-    expected, weights = run(model, some.x), _weights(model)
+    expected, weights = run(model, one.x), _weights(model)
     with torch.no_grad():
         broken[-1].view(-1)[0] = value
     for fold in (model.merge_adapter, model.merge_and_unload):
@@ -115,11 +115,11 @@ def test_a_broken_adapter_is_not_folded_safely(some, run, own, part, value):
     with torch.no_grad():
         for parameter, values in zip(broken, healthy, strict=True):
             parameter.copy_(values)
-    assert torch.equal(run(model, some.x), expected)
+    assert torch.equal(run(model, one.x), expected)
 
 
-def test_a_broken_adapter_leaves_a_single_layer_unchanged(few, layers, own):
-    model = few.wrapped()
+def test_a_broken_adapter_leaves_a_single_layer_unchanged(one, layers, own):
+    model = one.wrapped()
     with torch.no_grad():
         for name, parameter in own(model).items():
             parameter.fill_(float("nan") if ".arc_" in name else 0.0)
@@ -159,45 +159,45 @@ def test_a_layer_without_a_bias_gets_one_and_loses_it_again(mlp, stir, run):
     assert torch.equal(run(model, x), expected)
 
 
-def test_disabled_while_folded_the_backbone_runs_alone(foldable, run):
-    model = foldable.wrapped()
-    expected = run(model, foldable.x)
+def test_disabled_while_folded_the_backbone_runs_alone(few, run):
+    model = few.wrapped()
+    expected = run(model, few.x)
     model.merge_adapter()
     with model.disable_adapter():
-        disabled = run(model, foldable.x)
-    assert torch.equal(disabled, run(foldable.base(), foldable.x))
-    assert torch.equal(run(model, foldable.x), expected)
+        disabled = run(model, few.x)
+    assert torch.equal(disabled, run(few.base(), few.x))
+    assert torch.equal(run(model, few.x), expected)
 
 
-def test_choosing_another_adapter_while_folded_unfolds_first(few, run):
-    model = few.wrapped("default", "other")
+def test_choosing_another_adapter_while_folded_unfolds_first(one, run):
+    model = one.wrapped("default", "other")
     model.set_adapter("other")
-    expected = run(model, few.x)
+    expected = run(model, one.x)
     model.set_adapter("default")
     model.merge_adapter()
     with pytest.warns(UserWarning, match="Unmerging the model first"):
         model.set_adapter("other")
-    assert torch.equal(run(model, few.x), expected)
+    assert torch.equal(run(model, one.x), expected)
 
 
-def test_adding_an_adapter_while_folded_unfolds_first(few, run):
-    model = few.wrapped()
-    expected = run(model, few.x)
+def test_adding_an_adapter_while_folded_unfolds_first(one, run):
+    model = one.wrapped()
+    expected = run(model, one.x)
     model.merge_adapter()
     with pytest.warns(UserWarning, match="Unmerging the model first"):
-        model.add_adapter("other", few.config())
-    assert torch.equal(run(model, few.x), expected)
+        model.add_adapter("other", one.config())
+    assert torch.equal(run(model, one.x), expected)
 
 
-def test_saving_while_folded_saves_the_adapter_alone(few, run, tmp_path):
+def test_saving_while_folded_saves_the_adapter_alone(one, run, tmp_path):
     from peft import PeftModel
 
-    model = few.wrapped()
-    expected = run(model, few.x)
+    model = one.wrapped()
+    expected = run(model, one.x)
     model.merge_adapter()
     model.save_pretrained(tmp_path)
-    loaded = PeftModel.from_pretrained(few.base(), tmp_path)
-    assert torch.equal(run(loaded, few.x), expected)
+    loaded = PeftModel.from_pretrained(one.base(), tmp_path)
+    assert torch.equal(run(loaded, one.x), expected)
 
 
 def test_before_the_norm_nothing_is_folded(cases, run):

@@ -12,65 +12,65 @@ TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
 MORE = "ignore:Already following adapters were merged"
 
 
-def test_one_of_several_is_folded(foldable, run):
-    model = foldable.wrapped("one", "two")
+def test_one_of_several_is_folded(few, run):
+    model = few.wrapped("one", "two")
     outputs = {}
     for name in ("one", "two"):
         model.set_adapter(name)
-        outputs[name] = run(model, foldable.x)
+        outputs[name] = run(model, few.x)
     model.set_adapter("one")
     for name in ("one", "two"):
         folded = copy.deepcopy(model)
         folded.merge_adapter([name])
-        if "modules_to_save" not in foldable.settings:
-            assert torch.allclose(run(folded, foldable.x), outputs[name], **TOLERANCE)
+        if "modules_to_save" not in few.settings:
+            assert torch.allclose(run(folded, few.x), outputs[name], **TOLERANCE)
         folded.unmerge_adapter()
-        assert torch.equal(run(folded, foldable.x), outputs["one"])
+        assert torch.equal(run(folded, few.x), outputs["one"])
 
 
-def test_unloading_with_one_or_all_of_several(addable, run):
-    model = addable.wrapped("one", "two")
+def test_unloading_with_one_or_all_of_several(headless, run):
+    model = headless.wrapped("one", "two")
     outputs = {}
     for name in ("one", "two"):
         model.set_adapter(name)
-        outputs[name] = run(model, addable.x)
+        outputs[name] = run(model, headless.x)
     for name, expected in outputs.items():
         base = copy.deepcopy(model).merge_and_unload(adapter_names=[name])
-        assert torch.allclose(run(base, addable.x), expected, **TOLERANCE)
+        assert torch.allclose(run(base, headless.x), expected, **TOLERANCE)
     both = copy.deepcopy(model).merge_and_unload(adapter_names=["two", "one"])
     for expected in outputs.values():
-        assert not torch.allclose(run(both, addable.x), expected, atol=1e-3)
+        assert not torch.allclose(run(both, headless.x), expected, atol=1e-3)
     model.base_model.set_adapter(["one", "two"])
-    assert torch.allclose(run(both, addable.x), run(model, addable.x), **TOLERANCE)
+    assert torch.allclose(run(both, headless.x), run(model, headless.x), **TOLERANCE)
 
 
-def test_all_active_adapters_are_folded_together(addable, run, layers):
-    model = addable.wrapped("one", "two", "three")
+def test_all_active_adapters_are_folded_together(headless, run, layers):
+    model = headless.wrapped("one", "two", "three")
     model.base_model.set_adapter(["one", "two", "three"])
-    expected = run(model, addable.x)
+    expected = run(model, headless.x)
     model.merge_adapter()
     assert all(layer.merged_adapters == ["one", "two", "three"] for layer in layers(model))
-    assert torch.allclose(run(model, addable.x), expected, **TOLERANCE)
+    assert torch.allclose(run(model, headless.x), expected, **TOLERANCE)
     model.unmerge_adapter()
-    assert torch.equal(run(model, addable.x), expected)
+    assert torch.equal(run(model, headless.x), expected)
 
 
 @pytest.mark.filterwarnings(MORE)
-def test_one_after_the_other_equals_both_at_once(addable, run):
-    together = addable.wrapped("one", "two")
-    base = run(addable.base(), addable.x)
+def test_one_after_the_other_equals_both_at_once(headless, run):
+    together = headless.wrapped("one", "two")
+    base = run(headless.base(), headless.x)
     after = copy.deepcopy(together)
     together.merge_adapter(["one", "two"])
     after.merge_adapter(["one"])
     after.merge_adapter(["two"])
-    assert torch.allclose(run(after, addable.x), run(together, addable.x), **TOLERANCE)
+    assert torch.allclose(run(after, headless.x), run(together, headless.x), **TOLERANCE)
     after.unmerge_adapter()
     with after.disable_adapter():
-        assert torch.equal(run(after, addable.x), base)
+        assert torch.equal(run(after, headless.x), base)
 
 
-def test_folding_a_further_adapter_warns_as_in_peft(addable):
-    model = addable.wrapped("one", "two")
+def test_folding_a_further_adapter_warns_as_in_peft(headless):
+    model = headless.wrapped("one", "two")
     model.merge_adapter(["one"])
     with pytest.warns(UserWarning, match="Already following adapters were merged one"):
         model.merge_adapter(["two"])
@@ -78,21 +78,21 @@ def test_folding_a_further_adapter_warns_as_in_peft(addable):
 
 @pytest.mark.filterwarnings(MORE)
 @pytest.mark.parametrize("folded_before", [False, True])
-def test_a_broken_second_adapter_leaves_what_was_folded(addable, run, own, folded_before, layers):
-    model = addable.wrapped("one", "two")
+def test_a_broken_second_adapter_leaves_what_was_folded(headless, run, own, folded_before, layers):
+    model = headless.wrapped("one", "two")
     with torch.no_grad():
         for name, parameter in own(model, "two").items():
             if "arc_coef" in name:
                 parameter.fill_(float("nan"))
     if folded_before:
         model.merge_adapter(["one"])
-    before = run(model, addable.x)
+    before = run(model, headless.x)
     names = ["two"] if folded_before else ["one", "two"]
     with pytest.raises(ValueError, match=r"adapter 'two' at .* gives NaN or infinity"):
         model.merge_adapter(names, safe_merge=True)
     expected = ["one"] if folded_before else []
     assert all(layer.merged_adapters == expected for layer in layers(model))
-    assert torch.equal(run(model, addable.x), before)
+    assert torch.equal(run(model, headless.x), before)
 
 
 def test_adapters_on_different_sites_are_folded(mlp, run, stir):

@@ -57,11 +57,11 @@ def test_adapters_of_different_kinds_are_mixed(cases, run, stir, settings, order
         assert torch.allclose(mixed[row], outputs[name][row], atol=1e-4, rtol=1e-4)
 
 
-def test_disabled_adapters_stay_so_whatever_the_names(few, run):
-    model = few.wrapped("adapter0", "adapter1")
+def test_disabled_adapters_stay_so_whatever_the_names(one, run):
+    model = one.wrapped("adapter0", "adapter1")
     with model.disable_adapter():
-        mixed = run(model, few.x, adapter_names=_rows(len(few.x)))
-        assert torch.equal(mixed, run(model, few.x))
+        mixed = run(model, one.x, adapter_names=_rows(len(one.x)))
+        assert torch.equal(mixed, run(model, one.x))
 
 
 class _Saves(nn.Module):
@@ -96,39 +96,39 @@ BAD = {
 
 
 @pytest.mark.parametrize("mistake", list(BAD))
-def test_names_that_do_not_fit_are_refused(few, run, mistake):
+def test_names_that_do_not_fit_are_refused(one, run, mistake):
     names, message = BAD[mistake]
-    model = few.wrapped("adapter0", "adapter1")
-    before = run(model, few.x)
+    model = one.wrapped("adapter0", "adapter1")
+    before = run(model, one.x)
     with pytest.raises(ValueError, match=message):
-        run(model, few.x, adapter_names=names(len(few.x)))
-    assert torch.equal(run(model, few.x), before)
-    mixed = run(model, few.x, adapter_names=["adapter0"] * len(few.x))
+        run(model, one.x, adapter_names=names(len(one.x)))
+    assert torch.equal(run(model, one.x), before)
+    mixed = run(model, one.x, adapter_names=["adapter0"] * len(one.x))
     assert torch.allclose(mixed, before, atol=1e-4, rtol=1e-4)
 
 
-def test_mixing_in_training_mode_is_refused(few, run):
-    model = few.wrapped("adapter0")
-    before = run(model, few.x)
+def test_mixing_in_training_mode_is_refused(one, run):
+    model = one.wrapped("adapter0")
+    before = run(model, one.x)
     with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
-        model.train()(few.x, adapter_names=["adapter0"] * len(few.x))
-    assert torch.equal(run(model.eval(), few.x), before)
+        model.train()(one.x, adapter_names=["adapter0"] * len(one.x))
+    assert torch.equal(run(model.eval(), one.x), before)
 
 
-def test_mixing_folded_adapters_is_refused(few, run):
-    model = few.wrapped("adapter0", "adapter1")
+def test_mixing_folded_adapters_is_refused(one, run):
+    model = one.wrapped("adapter0", "adapter1")
     model.merge_adapter(["adapter0"])
-    before = run(model, few.x)
+    before = run(model, one.x)
     with pytest.raises(ValueError, match="unmerge them to mix"):
-        run(model, few.x, adapter_names=["adapter1"] * len(few.x))
-    assert torch.equal(run(model, few.x), before)
+        run(model, one.x, adapter_names=["adapter1"] * len(one.x))
+    assert torch.equal(run(model, one.x), before)
 
 
-def test_a_failing_batch_leaves_no_hooks(few, run):
-    model = few.wrapped("adapter0", "adapter1")
-    before = run(model, few.x)
+def test_a_failing_batch_leaves_no_hooks(one, run):
+    model = one.wrapped("adapter0", "adapter1")
+    before = run(model, one.x)
     hooks = sum(len(module._forward_hooks) for module in model.modules())
     with pytest.raises((RuntimeError, AssertionError)):
-        run(model, few.x[..., :-1], adapter_names=_rows(len(few.x)))
+        run(model, one.x[..., :-1], adapter_names=_rows(len(one.x)))
     assert sum(len(module._forward_hooks) for module in model.modules()) == hooks
-    assert torch.equal(run(model, few.x), before)
+    assert torch.equal(run(model, one.x), before)

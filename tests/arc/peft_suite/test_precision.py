@@ -15,15 +15,15 @@ def _arc_dtypes(model, name=""):
 @pytest.mark.parametrize("low", [False, True])
 @pytest.mark.parametrize("autocast", [True, False])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_dtype_of_the_adapter(few, tmp_path, dtype, autocast, low):
+def test_dtype_of_the_adapter(one, tmp_path, dtype, autocast, low):
     options = {"autocast_adapter_dtype": autocast}
     expected = {torch.float32 if autocast and dtype in HALF else dtype}
-    model = get_peft_model(few.base().to(dtype), few.config(), **options)
-    model.add_adapter("other", few.config(), **options)
+    model = get_peft_model(one.base().to(dtype), one.config(), **options)
+    model.add_adapter("other", one.config(), **options)
     assert _arc_dtypes(model) == expected
     model.save_pretrained(tmp_path)
     model = PeftModel.from_pretrained(
-        few.base().to(dtype), tmp_path, low_cpu_mem_usage=low, **options
+        one.base().to(dtype), tmp_path, low_cpu_mem_usage=low, **options
     )
     model.load_adapter(tmp_path / "other", "other", low_cpu_mem_usage=low, **options)
     assert _arc_dtypes(model) == expected
@@ -48,32 +48,32 @@ def test_half_precision_backbones_run_train_and_fold(few, run, stir, dtype, auto
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_a_wrapped_model_is_cast_as_a_whole(some, run, dtype):
-    model = some.wrapped()
-    expected = run(model, some.x)
+def test_a_wrapped_model_is_cast_as_a_whole(few, run, dtype):
+    model = few.wrapped()
+    expected = run(model, few.x)
     model.to(dtype)
     assert _arc_dtypes(model) == {dtype}
-    outputs = run(model, some.x.to(dtype))
+    outputs = run(model, few.x.to(dtype))
     assert outputs.dtype == dtype
     assert torch.allclose(outputs.float(), expected, atol=0.15, rtol=0.05)
 
 
 @pytest.mark.parametrize("dtype", HALF)
-def test_outputs_under_autocast(some, run, dtype):
-    model = some.wrapped()
-    expected = run(model, some.x)
+def test_outputs_under_autocast(few, run, dtype):
+    model = few.wrapped()
+    expected = run(model, few.x)
     with torch.autocast("cpu", dtype=dtype):
-        outputs = run(model, some.x)
-        model.train()(some.x).float().square().mean().backward()
+        outputs = run(model, few.x)
+        model.train()(few.x).float().square().mean().backward()
     assert torch.allclose(outputs.float(), expected, atol=0.15, rtol=0.05)
     learned = [p for p in model.parameters() if p.requires_grad]
     assert all(torch.isfinite(p.grad).all() for p in learned)
 
 
 @pytest.mark.parametrize("dtype", HALF)
-def test_folded_exactly_as_in_single_precision(few, dtype, layers):
-    single = few.wrapped()
-    half = few.wrapped().to(dtype)
+def test_folded_exactly_as_in_single_precision(one, dtype, layers):
+    single = one.wrapped()
+    half = one.wrapped().to(dtype)
     with torch.no_grad():
         for one, other in zip(single.parameters(), half.parameters(), strict=True):
             one.copy_(other)
@@ -108,11 +108,11 @@ def test_casting_of_inputs_can_be_turned_off(cases, run):
         assert torch.isfinite(run(model, case.x)).all()
 
 
-def test_a_cast_while_folded_unfolds_to_the_new_precision(few, run):
-    model = few.wrapped()
+def test_a_cast_while_folded_unfolds_to_the_new_precision(one, run):
+    model = one.wrapped()
     model.merge_adapter()
     model.bfloat16()
     model.unmerge_adapter()
     dtypes = {p.dtype for p in model.parameters()}
     assert dtypes == {torch.bfloat16}
-    assert run(model, few.x.bfloat16()).dtype == torch.bfloat16
+    assert run(model, one.x.bfloat16()).dtype == torch.bfloat16

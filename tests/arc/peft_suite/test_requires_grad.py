@@ -13,9 +13,9 @@ def _trainable(model):
 
 
 @pytest.fixture
-def two(few, own):
+def two(one, own):
     """Two adapters, the second inactive, and the names of the parameters of each."""
-    model = few.wrapped("default", "other")
+    model = one.wrapped("default", "other")
     return model, set(own(model)), set(own(model, "other"))
 
 
@@ -64,22 +64,20 @@ def test_chosen_for_inference_nothing_trains(two):
 
 
 @pytest.mark.parametrize("trainable", [False, True])
-@pytest.mark.parametrize("low", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_loaded_adapter_trains_only_if_asked(few, tmp_path, own, trainable, low, dtype):
-    few.wrapped().save_pretrained(tmp_path)
+@pytest.mark.parametrize(("low", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_a_loaded_adapter_trains_only_if_asked(one, tmp_path, own, trainable, low, dtype):
+    one.wrapped().save_pretrained(tmp_path)
     options = {"is_trainable": trainable, "low_cpu_mem_usage": low}
-    model = PeftModel.from_pretrained(few.base().to(dtype), tmp_path, **options)
+    model = PeftModel.from_pretrained(one.base().to(dtype), tmp_path, **options)
     assert _trainable(model) == (set(own(model)) if trainable else set())
     assert model.training is trainable
     assert model.peft_config["default"].inference_mode is not trainable
 
 
-@pytest.mark.parametrize("low", [False, True])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_loading_another_adapter_changes_nothing_for_the_active_one(few, tmp_path, own, low, dtype):
-    few.wrapped().save_pretrained(tmp_path)
-    model = get_peft_model(few.base().to(dtype), few.config())
+@pytest.mark.parametrize(("low", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_loading_another_adapter_changes_nothing_for_the_active_one(one, tmp_path, own, low, dtype):
+    one.wrapped().save_pretrained(tmp_path)
+    model = get_peft_model(one.base().to(dtype), one.config())
     model.load_adapter(tmp_path, "frozen", low_cpu_mem_usage=low)
     assert _trainable(model) == set(own(model))
     model.load_adapter(tmp_path, "learning", is_trainable=True, low_cpu_mem_usage=low)
@@ -88,17 +86,17 @@ def test_loading_another_adapter_changes_nothing_for_the_active_one(few, tmp_pat
 
 @pytest.mark.parametrize("autocast", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_an_inactive_adapter_is_frozen_in_half_precision_too(few, own, dtype, autocast):
+def test_an_inactive_adapter_is_frozen_in_half_precision_too(one, own, dtype, autocast):
     options = {"autocast_adapter_dtype": autocast}
-    model = get_peft_model(few.base().to(dtype), few.config(), **options)
+    model = get_peft_model(one.base().to(dtype), one.config(), **options)
     assert _trainable(model) == set(own(model))
-    model.add_adapter("other", few.config(), **options)
+    model.add_adapter("other", one.config(), **options)
     assert _trainable(model) == set(own(model))
 
 
-def test_an_adapter_for_inference_does_not_freeze_the_active_one(few, own):
-    model = few.fresh()
-    model.add_adapter("other", few.config(inference_mode=True))
+def test_an_adapter_for_inference_does_not_freeze_the_active_one(one, own):
+    model = one.fresh()
+    model.add_adapter("other", one.config(inference_mode=True))
     assert _trainable(model) == set(own(model))
 
 
@@ -123,8 +121,8 @@ def test_a_module_saved_by_one_adapter_is_frozen_under_another(mlp):
         assert saved.requires_grad is trains
 
 
-def test_the_backbone_stays_frozen_with_its_own_biases(few):
-    model = few.wrapped("default", "other")
+def test_the_backbone_stays_frozen_with_its_own_biases(one):
+    model = one.wrapped("default", "other")
     for name in ("other", "default"):
         model.set_adapter(name)
         frozen = [n for n, p in model.named_parameters() if not p.requires_grad]
@@ -132,11 +130,11 @@ def test_the_backbone_stays_frozen_with_its_own_biases(few):
         assert not any("base_layer" in n or "original_module" in n for n in _trainable(model))
 
 
-def test_what_the_user_unfroze_stays_so_when_an_adapter_is_added(few):
-    model = few.fresh()
+def test_what_the_user_unfroze_stays_so_when_an_adapter_is_added(one):
+    model = one.fresh()
     name, parameter = next((n, p) for n, p in model.named_parameters() if "base_layer" in n)
     parameter.requires_grad_(True)
-    model.add_adapter("other", few.config())
+    model.add_adapter("other", one.config())
     assert dict(model.named_parameters())[name].requires_grad
 
 
@@ -151,16 +149,16 @@ def test_borrowed_projections_are_frozen(cases, own):
     assert count == 4 * (3 + 32)
 
 
-def test_only_the_trained_modules_hold_gradients(case, own):
-    model = case.fresh().train()
-    model(case.x).square().sum().backward()
+def test_only_the_trained_modules_hold_gradients(one, own):
+    model = one.fresh().train()
+    model(one.x).square().sum().backward()
     own_names = set(own(model))
     for name, parameter in model.named_parameters():
         assert (parameter.grad is not None) is (name in own_names), name
 
 
-def test_inputs_that_require_gradients_get_them(case):
-    x = case.x.requires_grad_()
-    case.wrapped()(x).square().sum().backward()
+def test_inputs_that_require_gradients_get_them(one):
+    x = one.x.requires_grad_()
+    one.wrapped()(x).square().sum().backward()
     assert x.grad is not None and torch.isfinite(x.grad).all()
-    assert isinstance(case.base(), nn.Module)
+    assert isinstance(one.base(), nn.Module)

@@ -54,36 +54,36 @@ def test_shared_projections_of_the_vit(cases, name, projections):
     assert len(_projections(saved)) == projections
 
 
-def test_selected_adapters_are_saved_alone(every, tmp_path):
-    model = every.wrapped("default", "other")
+def test_selected_adapters_are_saved_alone(one, tmp_path):
+    model = one.wrapped("default", "other")
     model.save_pretrained(tmp_path / "both")
     assert (tmp_path / "both" / "other" / "adapter_model.safetensors").exists()
     model.save_pretrained(tmp_path / "one", selected_adapters=["other"])
     assert not (tmp_path / "one" / "adapter_model.safetensors").exists()
-    loaded = PeftModel.from_pretrained(every.base(), tmp_path / "one" / "other")
+    loaded = PeftModel.from_pretrained(one.base(), tmp_path / "one" / "other")
     mine = get_peft_model_state_dict(model, adapter_name="other")
     theirs = get_peft_model_state_dict(loaded)
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
-def test_unknown_selected_adapter_is_refused(few, tmp_path):
+def test_unknown_selected_adapter_is_refused(one, tmp_path):
     with pytest.raises(ValueError, match="selected_adapters"):
-        few.wrapped().save_pretrained(tmp_path, selected_adapters=["nobody"])
+        one.wrapped().save_pretrained(tmp_path, selected_adapters=["nobody"])
 
 
-def test_names_that_contain_one_another_are_not_mixed_up(every, tmp_path):
-    model = every.wrapped("default", "default2", "other_default", "foodefault_bar", "efaul")
+def test_names_that_contain_one_another_are_not_mixed_up(one, tmp_path):
+    model = one.wrapped("default", "default2", "other_default", "foodefault_bar", "efaul")
     for name in model.peft_config:
         saved = get_peft_model_state_dict(model, adapter_name=name)
-        alone = get_peft_model_state_dict(every.wrapped())
+        alone = get_peft_model_state_dict(one.wrapped())
         assert saved.keys() == alone.keys()
     model.save_pretrained(tmp_path, selected_adapters=["default"])
     assert load_file(tmp_path / "adapter_model.safetensors").keys() == alone.keys()
 
 
-def test_saving_leaves_the_model_as_it_was(every, tmp_path, run):
-    model = every.wrapped().train()
+def test_saving_leaves_the_model_as_it_was(one, tmp_path, run):
+    model = one.wrapped().train()
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     model.save_pretrained(tmp_path)
     assert {name: p.requires_grad for name, p in model.named_parameters()} == flags
@@ -91,8 +91,8 @@ def test_saving_leaves_the_model_as_it_was(every, tmp_path, run):
     assert model.training
 
 
-def test_model_card_names_library_base_model_and_version(few, tmp_path):
-    model = few.wrapped()
+def test_model_card_names_library_base_model_and_version(one, tmp_path):
+    model = one.wrapped()
     model.base_model.model.config = {"model_type": "custom", "_name_or_path": "org/backbone"}
     model.save_pretrained(tmp_path)
     card = (tmp_path / "README.md").read_text()
@@ -102,14 +102,14 @@ def test_model_card_names_library_base_model_and_version(few, tmp_path):
     assert "- PEFT " in card
 
 
-def test_model_card_of_a_model_without_a_name_has_no_base_model(few, tmp_path):
-    few.wrapped().save_pretrained(tmp_path)
+def test_model_card_of_a_model_without_a_name_has_no_base_model(one, tmp_path):
+    one.wrapped().save_pretrained(tmp_path)
     card = (tmp_path / "README.md").read_text()
     assert "base_model:" not in card.split("---")[1]
 
 
-def test_an_existing_model_card_is_kept(few, tmp_path):
+def test_an_existing_model_card_is_kept(one, tmp_path):
     (tmp_path / "README.md").write_text("---\nmeta: hello\n---\nWritten by hand\n")
-    few.wrapped().save_pretrained(tmp_path)
+    one.wrapped().save_pretrained(tmp_path)
     card = (tmp_path / "README.md").read_text()
     assert "library_name: peft" in card and "meta: hello" in card and "Written by hand" in card

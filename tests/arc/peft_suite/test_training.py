@@ -40,23 +40,23 @@ def test_training_changes_the_adapter_and_nothing_else(case, own):
         assert torch.equal(parameter, after[name]) is (name not in learned), name
 
 
-def test_only_the_chosen_adapter_is_trained(case, own):
-    model = case.wrapped("default", "other").train()
+def test_only_the_chosen_adapter_is_trained(few, own):
+    model = few.wrapped("default", "other").train()
     model.set_adapter("other")
     before = {name: p.detach().clone() for name, p in own(model).items()}
     changed = {name: p.detach().clone() for name, p in own(model, "other").items()}
-    _train(model, case.x, lr=0.5)
+    _train(model, few.x, lr=0.5)
     assert all(torch.equal(p, before[name]) for name, p in own(model).items())
     assert not any(torch.equal(p, changed[name]) for name, p in own(model, "other").items())
 
 
-def test_a_trained_adapter_is_disabled_and_enabled(case, run):
-    model = case.fresh().train()
-    _train(model, case.x)
-    trained = run(model.eval(), case.x)
+def test_a_trained_adapter_is_disabled_and_enabled(few, run):
+    model = few.fresh().train()
+    _train(model, few.x)
+    trained = run(model.eval(), few.x)
     with model.disable_adapter():
-        assert torch.equal(run(model, case.x), run(case.base(), case.x))
-    assert torch.equal(run(model, case.x), trained)
+        assert torch.equal(run(model, few.x), run(few.base(), few.x))
+    assert torch.equal(run(model, few.x), trained)
 
 
 def test_dropout_acts_in_training_alone(cases, run):

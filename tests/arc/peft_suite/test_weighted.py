@@ -62,9 +62,9 @@ def test_with_one_projection_the_rank_stays(cases, layers, stir, name, weights):
 
 
 @pytest.mark.parametrize("kind", ["cat", "linear"])
-def test_one_adapter_is_weighted_or_negated(some, layers, kind):
+def test_one_adapter_is_weighted_or_negated(one, layers, kind):
     for weight in (1.0, -1.0, 0.3):
-        model = some.wrapped()
+        model = one.wrapped()
         model.add_weighted_adapter(["default"], [weight], "new", combination_type=kind)
         _check(model, layers, ["default"], [weight], "new")
 
@@ -166,8 +166,8 @@ def test_ranks_that_would_split_a_shared_projection_are_refused(cases, run):
     assert torch.equal(run(model, case.x), before)
 
 
-def test_an_existing_name_is_left_alone_as_in_peft(few):
-    model = few.wrapped("one", "two")
+def test_an_existing_name_is_left_alone_as_in_peft(one):
+    model = one.wrapped("one", "two")
     config = model.peft_config["two"]
     model.add_weighted_adapter(["one"], [2.0], "two")
     assert model.peft_config["two"] is config
