@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from arcvit.core.result import read_result
 
@@ -38,6 +39,14 @@ def test_a_line_an_image(arcvit: Arcvit, trained: Trained, photos: Path) -> None
     assert one == other
     assert one.startswith(f"{image}  ")
     assert one.count("%") == 2
+
+
+def test_blank_images_are_named(arcvit: Arcvit, trained: Trained, tmp_path: Path) -> None:
+    Image.new("RGB", (24, 24)).save(tmp_path / "night.png")
+    answer = arcvit("predict", trained("arc"), tmp_path / "night.png")
+    assert answer.code == 0
+    assert "warning: 1 image(s) are blank" in answer.err
+    assert "night.png" in answer.err
 
 
 @pytest.mark.parametrize(("top", "count"), [(1, 1), (3, 3), (4, 4), (99, 4)])

@@ -2,15 +2,17 @@
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from arcvit.bench.collect import Collected, FinishedRun
 from arcvit.bench.page import data_uri
 from arcvit.core.files import read_json
 from arcvit.core.task import read_task
+from arcvit.data.pixels.preset import Decoding, Preprocessing
+from arcvit.data.pixels.rgb import read_rgb
 from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.prepare import open_recipe_task
 from arcvit.recipe.run import ADAPTER_FOLDER, PREDICTIONS_FILE, RECIPE_FILE
@@ -68,6 +70,8 @@ def _photos(
 ) -> list[dict[str, str]]:
     """One photo of each of the most frequent confusions."""
     recipe = read_recipe(run.folder / RECIPE_FILE)
+    adapter = read_task(run.folder / ADAPTER_FOLDER)
+    how = Preprocessing.from_dict(adapter.preprocessing).decoding
     try:
         split = open_recipe_task(recipe).split("test")
     except (ValueError, OSError):
@@ -86,8 +90,8 @@ def _photos(
             if pair == (truth, answer)
         )
         try:
-            image = _thumbnail(split.paths[index])
-        except OSError:  # gone or damaged since
+            image = _thumbnail(split.paths[index], how)
+        except (OSError, ValueError):  # gone or damaged since
             continue
         photos.append(
             {
@@ -100,10 +104,9 @@ def _photos(
     return photos
 
 
-def _thumbnail(path: Any) -> str:
-    with Image.open(path) as image:
-        small = image.convert("RGB")
-        small.thumbnail((112, 112))
-        buffer = io.BytesIO()
-        small.save(buffer, "PNG")
+def _thumbnail(path: Path, how: Decoding) -> str:
+    small = read_rgb(path, how)
+    small.thumbnail((112, 112))
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
     return data_uri(buffer.getvalue(), "image/png")

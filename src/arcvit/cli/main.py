@@ -2,8 +2,10 @@
 
 import errno
 import importlib
+import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from arcvit.core.allocator import keep_freed_memory
@@ -37,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A mistake of the user ends in one sentence on standard error and exit code 2, or in a traceback
     with ``--debug``.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A console may know fewer letters than the names of classes and files have.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     argv = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in argv
     argv = [a for a in argv if a != "--debug"]
@@ -62,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for target in plugins:
                 plug_in(target)
         keep_freed_memory()
+        # What is wrong with an image is said in our own words, or doesn't matter.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         command = importlib.import_module(f"arcvit.cli.{_MODULES.get(name, name)}")
         return int(command.run(rest) or 0)
     except UserError as error:

@@ -22,9 +22,11 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     from arcvit.recipe.load import load_run
-    from arcvit.recipe.merge import merge_run
+    from arcvit.recipe.merge import lost_in_timm, merge_run
 
     loaded = load_run(options.run, backbone=options.backbone, force=options.force)
     difference = merge_run(loaded, options.out)
     print(f"wrote {options.out}; logits differ from the adapted model by at most {difference:.1e}")
+    if sentence := lost_in_timm(loaded.preprocessing):
+        print(sentence)
     return 0

@@ -1,6 +1,7 @@
 """``arcvit predict``: class names for images."""
 
 import json
+import sys
 from pathlib import Path
 
 from arcvit.cli.parser import command_parser
@@ -23,7 +24,7 @@ def run(argv: list[str]) -> int:
     from arcvit.recipe.load import load_run
 
     loaded = load_run(options.run, backbone=options.backbone, device="auto", force=options.force)
-    probabilities = loaded.predict(options.images)
+    probabilities = loaded.predict(options.images, on_blank=_say_blank)
     top = probabilities.topk(min(options.top, len(loaded.labels)))
     for image, values, labels in zip(options.images, top.values, top.indices, strict=True):
         ranked = [
@@ -36,3 +37,13 @@ def run(argv: list[str]) -> int:
         else:
             print(f"{image}  " + "  ".join(f"{name} {value:.1%}" for name, value in ranked))
     return 0
+
+
+def _say_blank(blank: list[Path]) -> None:
+    from arcvit.data.findings import examples
+
+    print(
+        f"warning: {len(blank)} image(s) are blank, nothing is to be seen on them:"
+        f" {examples(blank)}",
+        file=sys.stderr,
+    )

@@ -14,6 +14,7 @@ EXTRAS = {
     "datasets": ("datasets",),
     "webdataset": ("webdataset",),
     "matlab": ("scipy",),
+    "heic": ("pillow_heif",),
 }
 """The modules behind each extra of pyproject.toml."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.settings import Count, Positive, Range, Share, check_settings
-from arcvit.data.pixels.preset import PRESETS
+from arcvit.data.pixels.preset import MAX_PIXELS, PRESETS, Decoding, orientation_of
 from arcvit.data.readers.reader import Opening
 
 Seed = Annotated[int, Range(at_least=0, below=2**32)]
@@ -20,6 +20,9 @@ class DataConfig:
         path: a folder of class folders, with train/, val/, test/ below it where they exist; a
             folder in VTAB-1k or FGVC layout; or a CSV or TSV file.
         preset: preprocessing by name: vtab, vtab-raw, vtab-model, fgvc or model.
+        orientation: pixels as they are stored or turned upright as EXIF says; preset: upright with
+            the preset model, stored with those of benchmarks.
+        max_pixels: images of more pixels, in the file or once resized, are refused.
         augment: what is done to training images: crop-flip (random crops and flips), flip, none, or
             preset: crop-flip with the presets model and fgvc, none with the VTAB presets.
         fit_on: train on the training split, or on training and validation split together (once
@@ -44,6 +47,8 @@ class DataConfig:
 
     path: str
     preset: str = "model"
+    orientation: Literal["preset", "stored", "upright"] = "preset"
+    max_pixels: Count = MAX_PIXELS
     augment: Literal["preset", "none", "flip", "crop-flip"] = "preset"
     fit_on: Literal["train", "trainval"] = "train"
     val_fraction: Share = 0.2
@@ -81,4 +86,10 @@ class DataConfig:
             group_column=self.group_column,
             group_pattern=self.group_pattern,
             ignore=tuple(self.ignore),
+        )
+
+    def decoding(self) -> Decoding:
+        """How image files become RGB, before the range of grey values is known."""
+        return Decoding(
+            orientation=orientation_of(self.preset, self.orientation), max_pixels=self.max_pixels
         )

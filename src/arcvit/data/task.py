@@ -87,6 +87,12 @@ class ImageTask:
     groups: Mapping[Path, str] = field(default_factory=dict)
     """What each image shows, such as a patient, where that was told; else empty."""
 
+    def inside(self, path: Path) -> str:
+        """An image's path in the task's folder, in full where it lies elsewhere."""
+        return (
+            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        )
+
     def has(self, split: str) -> bool:
         """Whether there is such a split."""
         return split in self.splits

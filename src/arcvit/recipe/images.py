@@ -1,12 +1,13 @@
 """The images of a run, decoded before anything is trained: a broken test photo shows at once."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from arcvit.core.errors import UserError
 from arcvit.data.config import DataConfig
 from arcvit.data.pixels.bank import ImageBank
 from arcvit.data.pixels.decode import UnreadableImages
+from arcvit.data.pixels.grey import grey_peaks, grey_range
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.data.task import ImageTask, Split
 
@@ -31,6 +32,13 @@ class RunImages:
         return sum(len(bank.skipped) for bank in (self.train, self.val, self.test) if bank)
 
 
+def decoded_as(data: DataConfig, prep: Preprocessing, task: ImageTask) -> Preprocessing:
+    """The preprocessing with how files become RGB: as asked, and as the training images need it."""
+    how = data.decoding()
+    peaks = grey_peaks(_fitted(task, data).paths, how)
+    return replace(prep, **{**asdict(how), "grey_max": grey_range(peaks)})
+
+
 def decode_run(
     task: ImageTask,
     prep: Preprocessing,
@@ -52,7 +60,7 @@ def decode_run(
         UnreadableImages: lists the unreadable files of all splits.
         UserError: no readable training image is left of a class.
     """
-    splits = {"train": task.trainval() if data.fit_on == "trainval" else task.split("train")}
+    splits = {"train": _fitted(task, data)}
     if task.has("val") and data.fit_on == "train":
         # A validation split that is trained on would measure memory.
         splits["val"] = task.split("val")
@@ -90,6 +98,10 @@ def decode_split(
         cache_dir=cache,
         workers=data.workers,
     )
+
+
+def _fitted(task: ImageTask, data: DataConfig) -> Split:
+    return task.trainval() if data.fit_on == "trainval" else task.split("train")
 
 
 def _refuse_lost_classes(train: ImageBank, split: Split, task: ImageTask) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 
-from arcvit.data.pixels.preset import Preprocessing
+from arcvit.data.pixels.preset import Decoding, Preprocessing
 from arcvit.export.timm_checkpoint import export_timm
 from arcvit.recipe.adapter import LoadedAdapter
 
@@ -33,6 +33,20 @@ def merge_run(loaded: LoadedAdapter, out: Path) -> float:
         data_config=_timm_data_config(loaded.preprocessing),
         probe=probe,
         expected=expected,
+    )
+
+
+def lost_in_timm(prep: Preprocessing) -> str:
+    """What of a preprocessing timm's config can't hold, as a sentence; empty where nothing is."""
+    lost = []
+    if prep.orientation == "upright":
+        lost.append("turn photos upright by their EXIF orientation")
+    if prep.grey_max != Decoding.grey_max:
+        lost.append(f"scale grey values of 16 bits from 0 to {prep.grey_max:,}")
+    if not lost:
+        return ""
+    return (
+        f"timm's config can't hold how files were read: {' and '.join(lost)} before its transform."
     )
 
 

@@ -15,7 +15,7 @@ from arcvit.data.pixels.preset import Preprocessing, resolve_preset, training_pr
 from arcvit.data.readers.layouts import open_task
 from arcvit.data.task import ImageTask
 from arcvit.engine.learner import Learner
-from arcvit.recipe.images import RunImages, decode_run
+from arcvit.recipe.images import RunImages, decode_run, decoded_as
 from arcvit.recipe.methods import adapt
 from arcvit.recipe.recipe import Recipe
 
@@ -94,6 +94,7 @@ def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
     prep = resolve_preset(
         recipe.data.preset, input_size=backbone.input_size, data_config=backbone.data_config
     )
+    prep = decoded_as(recipe.data, prep, task)
     adapter_task = AdapterTask(
         labels=list(task.classes),
         head=backbone.head,

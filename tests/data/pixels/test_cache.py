@@ -84,6 +84,9 @@ CHANGES: dict[str, Callable[[list[Path]], tuple[list[Path], Preprocessing]]] = {
     "resize": lambda paths: (paths, change(PREP, resize="squash-crop")),
     "resize_size": lambda paths: (paths, change(PREP, resize_size=7)),
     "interpolation": lambda paths: (paths, change(PREP, interpolation="nearest")),
+    "orientation": lambda paths: (paths, change(PREP, orientation="upright")),
+    "grey_max": lambda paths: (paths, change(PREP, grey_max=4095)),
+    "max_pixels": lambda paths: (paths, change(PREP, max_pixels=10)),
     "random_crop": lambda paths: (paths, change(PREP, random_crop=True)),
 }
 

@@ -94,13 +94,6 @@ def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
     assert np.asarray(read_rgb(tmp_path / "a.gif"))[0, 0].tolist() == [255, 0, 0]
 
 
-def test_exif_orientation_is_not_applied(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (6, 4)).save(tmp_path / "a.jpg", exif=exif)
-    assert read_rgb(tmp_path / "a.jpg").size == (6, 4)
-
-
 def test_to_array_shapes() -> None:
     image = Image.new("RGB", (30, 20), (1, 2, 3))
     array = to_array(image, prep(8))
@@ -139,6 +132,9 @@ def break_files(paint: Paint, folder: Path) -> dict[Path, str]:
         "head.png": (png[:20], ""),
         "empty.jpg": (b"", "empty file"),
         "text.jpg": (b"hello", "not an image"),
+        # Pillow would start Ghostscript for it.
+        "eps.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EOF\n", "not an image"),
+        "photo.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pip install 'arcvit[heic]'"),
     }
     for name, (content, _) in contents.items():
         (folder / name).write_bytes(content)
@@ -150,7 +146,7 @@ def break_files(paint: Paint, folder: Path) -> dict[Path, str]:
 def test_all_unreadable_files_are_listed(paint: Paint, tmp_path: Path) -> None:
     reasons = break_files(paint, tmp_path)
     paths = [tmp_path / "whole.jpg", *reasons, tmp_path / "whole.png"]
-    with pytest.raises(UnreadableImages, match=r"7 image\(s\) can't be read") as caught:
+    with pytest.raises(UnreadableImages, match=r"9 image\(s\) can't be read") as caught:
         decode_all(paths, prep())
     assert isinstance(caught.value, UserError)
     assert caught.value.paths == tuple(reasons)

@@ -6,9 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from arcvit.data.pixels.rgb import cores, why_unreadable
+from arcvit.data.pixels.preset import Decoding
+from arcvit.data.pixels.rgb import (
+    cores,
+    grey_of_16_bits,
+    opened,
+    orientation,
+    reason_of_failure,
+    to_rgb,
+)
+
+THUMB = 16
+"""Edge of the grey thumbnail that near-duplicates are told by, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,41 +37,85 @@ class ImageFacts:
     """Height and width in pixels."""
     pixels: bytes = b""
     """Hash of the size and the pixels in RGB: the same for a copy in another lossless format."""
+    thumb: bytes = b""
+    """``THUMB`` x ``THUMB`` grey values."""
+    blank: str = ""
+    """Why there is nothing to see: ``all black``, ``of one colour``, ``all in the transparency``;
+    empty where there is something."""
+    turned: bool = False
+    """Whether EXIF says that the stored pixels aren't upright."""
+    peak: int | None = None
+    """Largest value of a grey image of 16 bits."""
+    deep_colour: bool = False
+    """Whether it is a colour image of 16 bits, of which the high 8 are read."""
 
 
 def examine(
-    paths: Sequence[Path], *, on_progress: Callable[[int], None] | None = None
+    paths: Sequence[Path],
+    how: Decoding | None = None,
+    *,
+    on_progress: Callable[[int], None] | None = None,
 ) -> dict[Path, ImageFacts]:
     """Decode each file once, in a pool of threads.
 
     Args:
         paths: image files; one that is listed twice is read once.
+        how: how they become RGB.
         on_progress: told, in the calling thread, how many files are done.
     """
     different = list(dict.fromkeys(paths))
     facts = {}
     with ThreadPoolExecutor(cores()) as pool:
-        for done, found in enumerate(pool.map(_examine, different), start=1):
-            facts[found.path] = found
+        found = pool.map(lambda path: _examine(path, how or Decoding()), different)
+        for done, fact in enumerate(found, start=1):
+            facts[fact.path] = fact
             if on_progress is not None:
                 on_progress(done)
     return facts
 
 
-def _examine(path: Path) -> ImageFacts:
-    digests: list[bytes] = []
+def _examine(path: Path, how: Decoding) -> ImageFacts:
+    facts: list[ImageFacts] = []
 
-    def digest(image: Image.Image) -> None:
-        digests.append(hashlib.sha256(b"%d %d " % image.size + image.tobytes()).digest())
+    def look() -> None:
+        with opened(path, how) as image:
+            deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+            size, kind = (image.height, image.width), image.format or "?"
+            rgb = to_rgb(image, how)
+            grey = grey_of_16_bits(image)
+            # What a grey value means depends on the whole task; equal values are equal images.
+            raw = rgb.tobytes() if grey is None else grey.astype("<u2").tobytes()
+            facts.append(
+                ImageFacts(
+                    path=path,
+                    problem=None,
+                    format=kind,
+                    size=size,
+                    pixels=hashlib.sha256(b"%d %d " % rgb.size + raw).digest(),
+                    thumb=_thumb(rgb, grey),
+                    blank=_blank(image, rgb, grey),
+                    turned=orientation(image) != 1,
+                    peak=None if grey is None else int(grey.max()),
+                    deep_colour=deep and grey is None,
+                )
+            )
 
-    problem = why_unreadable(path, digest)
-    if problem is not None:
-        return ImageFacts(path=path, problem=problem)
-    with Image.open(path) as image:
-        return ImageFacts(
-            path=path,
-            problem=None,
-            format=image.format or "?",
-            size=(image.height, image.width),
-            pixels=digests[0],
-        )
+    problem = reason_of_failure(path, look)
+    return facts[0] if problem is None else ImageFacts(path=path, problem=problem)
+
+
+def _thumb(rgb: Image.Image, grey: np.ndarray | None) -> bytes:
+    shown = rgb.convert("L")
+    if grey is not None:
+        shown = Image.fromarray((grey * (255 / max(int(grey.max()), 1))).astype(np.uint8))
+    return shown.resize((THUMB, THUMB), Image.Resampling.BOX).tobytes()
+
+
+def _blank(image: Image.Image, rgb: Image.Image, grey: np.ndarray | None) -> str:
+    bands = rgb.getextrema() if grey is None else [(int(grey.min()), int(grey.max()))]
+    if any(low != high for low, high in bands):  # type: ignore[misc]
+        return ""
+    alpha = image.getchannel("A").getextrema() if "A" in image.getbands() else (0, 0)
+    if alpha[0] != alpha[1]:
+        return "all in the transparency"
+    return "of one colour" if any(high for _, high in bands) else "all black"  # type: ignore[misc]

@@ -23,11 +23,9 @@ def file_findings(task: ImageTask, facts: Facts) -> list[Finding]:
     findings = []
     for split, images in task.splits.items():
         bad = [facts[path] for path in dict.fromkeys(images.paths) if facts[path].problem]
-        missing = [_inside(task, fact.path) for fact in bad if fact.problem == _MISSING]
+        missing = [task.inside(fact.path) for fact in bad if fact.problem == _MISSING]
         broken = [
-            f"{_inside(task, fact.path)} ({fact.problem})"
-            for fact in bad
-            if fact.problem != _MISSING
+            f"{task.inside(fact.path)} ({fact.problem})" for fact in bad if fact.problem != _MISSING
         ]
         if missing:
             text = f"{split} lists {len(missing):,} image(s) that are not there,"
@@ -54,7 +52,7 @@ def duplicate_findings(task: ImageTask, facts: Facts) -> list[Finding]:
         if not shared:
             continue
         named = [
-            f"{_inside(task, path)} = {_inside(task, owner[other][facts[path].pixels][0])}"
+            f"{task.inside(path)} = {task.inside(owner[other][facts[path].pixels][0])}"
             for path in shared
         ]
         text = f"{len(shared):,} image(s) of {one} are in {other} too, by content:"
@@ -64,7 +62,7 @@ def duplicate_findings(task: ImageTask, facts: Facts) -> list[Finding]:
     for split, found in owner.items():
         twins = [path for path, labels in found.values() if len(labels) > 1]
         if twins:
-            named = [_inside(task, path) for path in twins]
+            named = [task.inside(path) for path in twins]
             text = f"{len(twins):,} image(s) of {split} are there twice with different labels:"
             findings.append(warning("conflicting-labels", f"{text} {examples(named)}."))
     return findings
@@ -113,7 +111,7 @@ def format_findings(facts: Facts, known: BenchmarkTask | None) -> list[Finding]:
 def _labels_of_pixels(images: Split, facts: Facts) -> dict[bytes, tuple[Path, set[int]]]:
     found: dict[bytes, tuple[Path, set[int]]] = {}
     for path, label in images:
-        if not facts[path].problem:
+        if not facts[path].problem and not facts[path].blank:
             found.setdefault(facts[path].pixels, (path, set()))[1].add(label)
     return found
 
@@ -131,7 +129,3 @@ def _contents(
 
 def _is_union(task: ImageTask, facts: Facts) -> bool:
     return _contents(task, ("train", "val"), facts) == _contents(task, ("trainval",), facts)
-
-
-def _inside(task: ImageTask, path: Path) -> str:
-    return path.relative_to(task.root).as_posix() if path.is_relative_to(task.root) else str(path)

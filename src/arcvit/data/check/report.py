@@ -17,6 +17,12 @@ from arcvit.data.check.images import (
     union_findings,
 )
 from arcvit.data.check.labels import label_findings, split_findings
+from arcvit.data.check.pixels import (
+    blank_findings,
+    decoding_findings,
+    majority_findings,
+    scene_findings,
+)
 from arcvit.data.config import DataConfig
 from arcvit.data.findings import Finding, spoils
 from arcvit.data.readers.layouts import layout_of, read_task
@@ -107,7 +113,9 @@ def check_task(
         known = recognise(name, suite=BENCHMARK_LAYOUTS[layout])
     if known is not None and known.suite == "fgvc":
         data = {"val_fraction": known.val_fraction, **data}
-    how = DataConfig(**{**data, "path": str(path)}).opening()
+    preset = known.preset if known is not None else BENCHMARK_LAYOUTS.get(layout, "model")
+    config = DataConfig(**{"preset": preset, **data, "path": str(path)})
+    how = config.opening()
     try:
         reading = read_task(path, how)
     except UserError as error:
@@ -116,7 +124,7 @@ def check_task(
     task = _with_classes_of(known, reading.task)
     paths = [path for images in task.splits.values() for path in images.paths]
     on_progress = start(len(dict.fromkeys(paths))) if start is not None else None
-    facts = examine(paths, on_progress=on_progress)
+    facts = examine(paths, config.decoding(), on_progress=on_progress)
     looked = [
         *split_findings(reading, how, known),
         *label_findings(task, known),
@@ -124,7 +132,13 @@ def check_task(
         *union_findings(task, facts),
         *duplicate_findings(task, facts),
         *format_findings(facts, known),
+        *blank_findings(task, facts),
+        *decoding_findings(task, facts, config.decoding(), config.preset),
+        *majority_findings(task),
     ]
+    # What a benchmark's splits share is published with it.
+    if known is None and layout not in BENCHMARK_LAYOUTS:
+        looked += scene_findings(task, facts)
     # A closer look tells the same in better words.
     told = {finding.kind for finding in looked if finding.severity == "spoils"} - {"absent-split"}
     found = [finding for finding in reading.findings if finding.kind not in told] + looked
@@ -149,7 +163,7 @@ def check_task(
         },
         formats=dict(Counter(fact.format for fact in readable).most_common()),
         sizes=_sizes(readable),
-        preset=known.preset if known is not None else BENCHMARK_LAYOUTS.get(layout, "model"),
+        preset=preset,
         findings=tuple(sorted(found, key=lambda finding: order.index(finding.severity))),
     )
 

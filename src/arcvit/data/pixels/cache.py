@@ -10,6 +10,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,8 @@ def _open(entry: Path, shape: tuple[int, ...]) -> tuple[Tensor, dict[int, str]] 
 def _key(paths: Sequence[Path], prep: Preprocessing) -> str:
     # Mean, std and flip act after the cache: presets that differ in them alone share an entry.
     # Another Pillow may decode to other pixels.
-    how = [prep.stored, prep.resized, prep.resize, prep.interpolation, PIL.__version__]
+    sizes = [prep.stored, prep.resized, prep.resize, prep.interpolation]
+    how = [*sizes, asdict(prep.decoding), PIL.__version__]
     digest = hashlib.sha256(json.dumps(how).encode())
     for path in paths:
         try:

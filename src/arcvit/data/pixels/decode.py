@@ -45,11 +45,20 @@ class UnreadableImages(UserError):
 
 
 def to_array(image: Image.Image, prep: Preprocessing) -> Tensor:
-    """Resize and crop an RGB image to the size that is kept, ``uint8`` (3, *prep.stored)."""
+    """Resize and crop an RGB image to the size that is kept, ``uint8`` (3, *prep.stored).
+
+    Raises:
+        ValueError: it would have more pixels on the way than allowed.
+    """
     width, height = image.size
     target_height, target_width = prep.resized
     if prep.resize == "shortest":
         target_height, target_width = _covering(height, width, prep.resized)
+    if target_height * target_width > prep.max_pixels:
+        raise ValueError(
+            f"{width:,} x {height:,} pixels become {target_width:,} x {target_height:,}, more than"
+            f" --data.max_pixels, {prep.max_pixels:,}"
+        )
     resized = image.resize((target_width, target_height), RESAMPLE[prep.interpolation])
     crop_height, crop_width = prep.stored
     top, left = center_start(target_height, crop_height), center_start(target_width, crop_width)
@@ -91,11 +100,17 @@ def decode_into(
         def keep(image: Image.Image) -> None:
             images[row] = to_array(image, prep)
 
-        return why_unreadable(paths[row], keep)
+        return why_unreadable(paths[row], keep, prep.decoding)
 
     with ThreadPoolExecutor(workers or cores()) as pool:
         reasons = enumerate(pool.map(decode, range(len(paths))))
         return {row: reason for row, reason in reasons if reason is not None}
+
+
+def blank_rows(images: Tensor) -> list[int]:
+    """The images (N, 3, H, W) on which there is nothing to see: each channel has one value."""
+    channels = images.flatten(2)
+    return (channels.amin(-1) == channels.amax(-1)).all(-1).nonzero().flatten().tolist()
 
 
 def _covering(height: int, width: int, box: tuple[int, int]) -> tuple[int, int]:

@@ -13,10 +13,13 @@ from arcvit.core.errors import UserError, nearest
 
 Resize = Literal["squash", "squash-crop", "shortest"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
+Orientation = Literal["stored", "upright"]
 Rgb = tuple[float, float, float]
 
 IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
 IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
+MAX_PIXELS = 89_478_485
+"""Pillow's own bound: a quarter of a gigabyte in RGB."""
 _THREE = "three numbers"
 
 PRESETS: Mapping[str, str] = {
@@ -27,6 +30,18 @@ PRESETS: Mapping[str, str] = {
     "model": "the backbone's own resize, crop, mean and std (timm)",
 }
 """What each preset does, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How an image file becomes RGB."""
+
+    orientation: Orientation = "stored"
+    """``stored``: the pixels as they lie in the file. ``upright``: turned as EXIF says."""
+    grey_max: int = 2**16 - 1
+    """Value of white in grey images of 16 bits."""
+    max_pixels: int = MAX_PIXELS
+    """As many pixels may the file hold, and have after the resize."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +73,12 @@ class Preprocessing:
     """Crop at random when training; otherwise, and when predicting, the centre is cropped."""
     flip: bool = False
     """Mirror every second image, drawn at random, when training."""
+    orientation: Orientation = "stored"
+    """``stored``: the pixels as they lie in the file. ``upright``: turned as EXIF says."""
+    grey_max: int = 2**16 - 1
+    """Value of white in grey images of 16 bits; those of 12 bits have the range of 4,095."""
+    max_pixels: int = MAX_PIXELS
+    """As many pixels may the file hold, and have after the resize."""
 
     def __post_init__(self) -> None:
         for name, expected in (("size", "[height, width]"), ("mean", _THREE), ("std", _THREE)):
@@ -67,11 +88,15 @@ class Preprocessing:
             _check(right and len(value) == (2 if name == "size" else 3), name, value, expected)
         _check(min(self.size) >= 1, "size", self.size, "[height, width]")
         _check(min(self.std) > 0, "std", self.std, "three positive numbers")
-        for name, literal in (("resize", Resize), ("interpolation", Interpolation)):
+        named = {"resize": Resize, "interpolation": Interpolation, "orientation": Orientation}
+        for name, literal in named.items():
             value, known = getattr(self, name), get_args(literal)
             _check(value in known, name, value, " or ".join(map(repr, known)))
         edge = self.resize_size
-        _check(type(edge) is int and edge >= 1, "resize_size", edge, "a number of pixels")
+        for name in ("resize_size", "grey_max", "max_pixels"):
+            value = getattr(self, name)
+            expected = "a grey value" if name == "grey_max" else "a number of pixels"
+            _check(type(value) is int and value >= 1, name, value, expected)
         for name in ("random_crop", "flip"):
             value = getattr(self, name)
             _check(type(value) is bool, name, value, "true or false")
@@ -80,6 +105,13 @@ class Preprocessing:
             _check(self.resize != "squash", "resize", self.resize, kept)
             short = min(self.size)
             _check(edge >= short, "resize_size", edge, f"at least {short} with random_crop")
+
+    @property
+    def decoding(self) -> Decoding:
+        """How the file becomes RGB."""
+        return Decoding(
+            orientation=self.orientation, grey_max=self.grey_max, max_pixels=self.max_pixels
+        )
 
     @property
     def resized(self) -> tuple[int, int]:
@@ -122,6 +154,13 @@ class Preprocessing:
             raise UserError(f"Preprocessing lacks the key(s) {', '.join(missing)}: add them.")
         lists: dict[str, Any] = {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
         return cls(**{**values, **lists})
+
+
+def orientation_of(preset: str, asked: str = "preset") -> Orientation:
+    """How files are turned: benchmarks were measured as stored, one's own photos are upright."""
+    if asked != "preset":
+        return "upright" if asked == "upright" else "stored"
+    return "upright" if preset == "model" else "stored"
 
 
 def resolve_preset(
@@ -224,6 +263,7 @@ def _of_model(size: tuple[int, int], config: Mapping[str, Any]) -> Preprocessing
         interpolation=config["interpolation"],
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
+        orientation=orientation_of("model"),
     )
 
 
