@@ -70,7 +70,7 @@ test-extras: $(EXTRAS)/.ready ## Run the tests that need the readers' libraries
 test-lowest: $(LOWEST)/.ready ## Run the tests of adapters and backbones on the lowest versions
 	PYTHONPATH=$(LOWEST) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu" \
 	  tests/test_lowest.py tests/test_private_names.py tests/arc tests/backbones tests/engine \
-	  tests/export tests/methods tests/recipe/test_parser.py
+	  tests/export tests/methods
 
 lint: $(READY) ## Style, types, import contract
 	$(BIN)/ruff check .
