@@ -38,7 +38,7 @@ def _lora(targets: object, **options: object) -> Callable[[nn.Module], nn.Module
 
 def arc(variant: str = "arc", *, r: int = 50) -> Callable[[nn.Module], nn.Module]:
     """A backbone made ready to train with ARC."""
-    config = ArcConfig(r=r, dropout=0.1, variant=variant, modules_to_save=["head"])
+    config = ArcConfig(r=r, arc_dropout=0.1, variant=variant, modules_to_save=["head"])
     return lambda model: get_peft_model(model, config)
 
 
