@@ -86,7 +86,7 @@ def _arc_config(r: int) -> Callable[[int], ArcConfig]:
     return lambda i: ArcConfig(
         r=r,
         modules_to_save=["head"],
-        classes=[str(k) for k in range(HEADS[i % len(HEADS)])],
+        num_classes=HEADS[i % len(HEADS)],
     )
 
 
