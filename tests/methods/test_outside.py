@@ -51,7 +51,8 @@ def test_every_command_knows_a_plugin(
     table._PLUGGED.clear()
     del sys.modules["gain"]
     said = arcvit("merge", run, f"--out={tmp_path / 'n.safetensors'}").err
-    assert "'gain', which came from outside arcvit (--plugin gain:SPEC)" in said
+    assert "'gain', which came from outside arcvit, and no recipe loads it" in said
+    assert "if you trust it, give --plugin gain:SPEC." in said
     assert "gain" not in sys.modules
 
 

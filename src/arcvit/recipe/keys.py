@@ -98,8 +98,8 @@ def _check_outside_method(method: str, origin: str) -> None:
     name = method.split(":")[0]
     if name not in methods():
         raise UserError(
-            f"method is {name!r}, which came from outside arcvit ({origin}): a recipe doesn't load"
-            " it; if you trust it, give --plugin package.module:SPEC or install its package."
+            f"method is {name!r}, which came from outside arcvit, and no recipe loads it: if you"
+            f" trust it, {'give' if origin.startswith('--') else 'install'} {origin}."
         )
     method_named(name)
 
