@@ -106,7 +106,7 @@ def test_it_looks_once(task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def look(*args: object, **kwargs: object) -> None:
         raise AssertionError("looked again")
 
-    monkeypatch.setattr(admission, "check_task", look)
+    monkeypatch.setattr(admission, "look_through", look)
     admit(task, tmp_path / "runs")
 
 

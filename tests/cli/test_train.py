@@ -18,7 +18,8 @@ def test_the_default_folder(
     assert answer.code == 0
     result = read_result(tmp_path / "runs" / "colours-linear")
     assert answer.out == (
-        f"validation accuracy {result.val_accuracy:.1%}, test accuracy {result.test_accuracy:.1%};"
+        f"validation accuracy {result.val_accuracy:.1%}, test accuracy {result.test_accuracy:.1%}"
+        f" (balanced {result.test_balanced_accuracy:.1%}, most frequent class 25.0%);"
         " the run is in runs/colours-linear\n"
     )
     assert answer.err == ""

@@ -5,7 +5,6 @@ fingerprint, so that runs on other images or labels never stand in the same row.
 """
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -15,9 +14,8 @@ from arcvit.bench.suite import SuiteTask
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
 from arcvit.core.result import RESULT_FILE
-from arcvit.data.check.report import check_task
-from arcvit.data.findings import Finding
 from arcvit.data.task import ImageTask
+from arcvit.recipe.look import look_through
 from arcvit.recipe.prepare import open_recipe_task
 from arcvit.recipe.recipe import Recipe
 
@@ -50,23 +48,14 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
             )
     counts = {name: len(split) for name, split in opened.splits.items()}
     _say(console, f"{task.name}: looking through {sum(counts.values()):,} images")
-    report = check_task(Path(recipe.data.path), benchmark=task.record, data=asdict(recipe.data))
-    spoilt = [f for f in report.findings if _spoils(f, recipe)]
-    if spoilt:
-        raise UserError(
-            f"{recipe.data.path} would give a wrong result: {spoilt[0].text} Repair it; arcvit data"
-            " check shows all that is wrong."
-        )
-    warnings = [finding.text for finding in report.findings if finding.severity != "note"]
-    for warning in warnings:
-        _say(console, f"warning: {task.name}: {warning}")
+    warnings = look_through(
+        recipe.data,
+        lambda line: _say(console, f"{task.name}: {line}"),
+        benchmark=task.record,
+        needs_splits=True,
+    )
     record = {"counts": counts, "warnings": warnings, "fingerprint": fingerprint}
     write_json(file, record)
-
-
-def _spoils(finding: Finding, recipe: Recipe) -> bool:
-    left_out = finding.kind == "unreadable-files" and recipe.data.on_bad == "skip"
-    return finding.severity == "spoils" and not left_out
 
 
 def _fingerprint(task: ImageTask) -> str:

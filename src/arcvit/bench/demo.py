@@ -66,7 +66,7 @@ def run_demo(
             said = f"{run.recipe.method}: finished before"
             console.print(said, highlight=False, soft_wrap=True)
         else:
-            execute(run, console, quiet=quiet)
+            execute(run, console, quiet=quiet, looked=True)
     results = tuple(read_result(out / method) for method in METHODS)
     runs = {method: load_run(out / method) for method in METHODS}
     test = _test_photos(runs["arc"])

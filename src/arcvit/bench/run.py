@@ -103,7 +103,7 @@ def _run_row(
         else:
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
-            execute(run, console, quiet=True)
+            execute(run, console, quiet=True, looked=True)
             state = "done"
         result = read_result(run.folder)
         shown = "-" if result.test_accuracy is None else f"{result.test_accuracy:.1%}"

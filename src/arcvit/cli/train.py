@@ -1,11 +1,15 @@
 """``arcvit train``: learn a task."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from arcvit.cli.parser import command_parser
 from arcvit.recipe.parser import parse_recipe
+
+if TYPE_CHECKING:
+    from arcvit.core.result import RunResult
 
 
 def run(argv: list[str]) -> int:
@@ -34,16 +38,24 @@ def run(argv: list[str]) -> int:
 
     console = Console()
     result = execute(Run(recipe, out), console, quiet=options.quiet)
-    summary = _summary(result.val_accuracy, result.test_accuracy, out)
+    summary = f"{_summary(result)}; the run is in {out}"
     if PartialState().is_main_process:
         console.print(summary, highlight=False, soft_wrap=True)
     return 0
 
 
-def _summary(val: float | None, test: float | None, out: Path) -> str:
-    measured = [
-        f"{name} accuracy {value:.1%}"
-        for name, value in (("validation", val), ("test", test))
-        if value is not None
-    ]
-    return f"{', '.join(measured) or 'trained'}; the run is in {out}"
+def _summary(result: "RunResult") -> str:
+    measured = []
+    if result.val_accuracy is not None:
+        measured.append(f"validation accuracy {result.val_accuracy:.1%}")
+    if result.test_accuracy is not None:
+        measured.append(f"test accuracy {result.test_accuracy:.1%}")
+    balanced = result.test_balanced_accuracy
+    balanced = result.val_balanced_accuracy if balanced is None else balanced
+    if balanced is not None and result.majority_share is not None:
+        measured[-1] += (
+            f" (balanced {balanced:.1%}, most frequent class {result.majority_share:.1%})"
+        )
+    if result.test_group_accuracy is not None:
+        measured.append(f"{result.test_group_accuracy:.1%} of {result.test_groups} groups")
+    return ", ".join(measured) or "trained"

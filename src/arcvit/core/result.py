@@ -28,6 +28,13 @@ class RunResult:
         params: trained values: adapter, head, total.
         val_accuracy: top-1 on the validation split as a fraction, null where not measured.
         test_accuracy: top-1 on the test split as a fraction, null where not measured.
+        val_balanced_accuracy: mean of the classes' accuracies on the validation split.
+        test_balanced_accuracy: the same on the test split.
+        majority_share: share of the most frequent class in the test split, where there is none in
+            the validation split: what always answering it would get.
+        test_group_accuracy: top-1 of groups of test images, each answered by the mean of its
+            images' probabilities; null without groups.
+        test_groups: number of those groups.
         epochs: epochs trained.
         seconds: time in seconds: train, eval.
         images_per_second: training images a second.
@@ -51,6 +58,11 @@ class RunResult:
     params: dict[str, int]
     val_accuracy: float | None
     test_accuracy: float | None
+    val_balanced_accuracy: float | None
+    test_balanced_accuracy: float | None
+    majority_share: float | None
+    test_group_accuracy: float | None
+    test_groups: int | None
     epochs: int
     seconds: dict[str, float]
     images_per_second: float

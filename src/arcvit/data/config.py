@@ -39,6 +39,8 @@ class DataConfig:
         group_pattern: the same as a regular expression, looked for in an image's path inside the
             data; its first bracket, or all of it, is the group.
         ignore: what is left out of folders and tables: patterns of paths from the data's folder.
+        check: look through all images before training, as arcvit data check does: refuse what would
+            give a wrong result, only warn of it, or skip the look.
         on_bad: what to do with unreadable images: error lists them all, skip goes on without them.
         memory_gb: decoded images are kept in memory up to this size in GB, on disk beyond it.
         cache_dir: folder for decoded images beyond that size; default: the user's cache folder.
@@ -60,6 +62,7 @@ class DataConfig:
     group_column: str | None = None
     group_pattern: str | None = None
     ignore: list[str] = field(default_factory=list)
+    check: Literal["refuse", "warn", "skip"] = "refuse"
     on_bad: Literal["error", "skip"] = "error"
     memory_gb: Positive = 2.0
     cache_dir: str | None = None

@@ -28,11 +28,27 @@ class Evaluation:
         accuracy: top-1, a fraction in [0, 1].
         loss: mean cross-entropy.
         predictions: predicted class of each image, (N,).
+        labels: true class of each image, (N,).
+        probabilities: of each image and class, (N, K), where asked for.
     """
 
     accuracy: float
     loss: float
     predictions: Tensor
+    labels: Tensor
+    probabilities: Tensor | None = None
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the classes that are there of the share of their images answered right."""
+        images = self.labels.bincount()
+        right = self.labels[self.predictions == self.labels].bincount(minlength=len(images))
+        return (right[images > 0] / images[images > 0]).double().mean().item()
+
+
+def majority_share(labels: Tensor) -> float:
+    """Share of the images (N,) that are of the most frequent class."""
+    return labels.bincount().max().item() / len(labels)
 
 
 def evaluate(
@@ -43,6 +59,7 @@ def evaluate(
     *,
     batch_size: int | None = None,
     fold_from: int = FOLD_FROM,
+    keep_probabilities: bool = False,
 ) -> Evaluation:
     """One pass over a split in inference mode.
 
@@ -55,6 +72,7 @@ def evaluate(
         accelerator: device, precision, processes.
         batch_size: images in a forward pass; None: the widest that is of use and fits.
         fold_from: images of a split from which adapters are folded in for the pass.
+        keep_probabilities: whether they are wanted of each image.
     """
     inner = accelerator.unwrap_model(model)
     fold = len(batches) >= fold_from and accelerator.distributed_type in _WHOLE_WEIGHTS
@@ -63,7 +81,9 @@ def evaluate(
     try:
         with folded(inner, enabled=fold):
             return widest_that_fits(
-                lambda size: _one_pass(model, batches, prepare, accelerator, size),
+                lambda size: _one_pass(
+                    model, batches, prepare, accelerator, size, keep_probabilities
+                ),
                 batch_size or evaluation_batch(accelerator.device),
                 processes=accelerator.num_processes,
             )
@@ -113,21 +133,24 @@ def _one_pass(
     prepare: Prepare,
     accelerator: Accelerator,
     batch_size: int,
+    keep_probabilities: bool,
 ) -> Evaluation:
-    predictions, losses, correct = [], [], []
+    parts: list[list[Tensor]] = []
     for stored, labels in on_device(batches, batch_size, accelerator):
         with accelerator.autocast():
             logits = model(prepare(stored))
         loss = F.cross_entropy(logits.float(), labels, reduction="none")
-        predicted = logits.argmax(dim=-1)
-        predicted, loss, hit = accelerator.gather_for_metrics(
-            (predicted, loss, predicted == labels)
-        )
-        predictions.append(predicted)
-        losses.append(loss)
-        correct.append(hit)
+        part = [logits.argmax(dim=-1), labels, loss]
+        if keep_probabilities:
+            part.append(logits.float().softmax(-1))
+        parts.append(accelerator.gather_for_metrics(part))
+    predictions, truth, losses, *probabilities = (
+        torch.cat(part) for part in zip(*parts, strict=True)
+    )
     return Evaluation(
-        accuracy=torch.cat(correct).double().mean().item(),
-        loss=torch.cat(losses).double().mean().item(),
-        predictions=torch.cat(predictions).cpu(),
+        accuracy=(predictions == truth).double().mean().item(),
+        loss=losses.double().mean().item(),
+        predictions=predictions.cpu(),
+        labels=truth.cpu(),
+        probabilities=probabilities[0].cpu() if probabilities else None,
     )

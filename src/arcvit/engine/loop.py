@@ -145,6 +145,7 @@ class Trainer:
             "seconds": seconds,
             "images_per_second": images / seconds,
             "val_accuracy": None,
+            "val_balanced_accuracy": None,
             "val_loss": None,
             "val_seconds": None,
         }
@@ -194,6 +195,7 @@ class Trainer:
         self.clock.lap("evaluation", 1)
         return {
             "val_accuracy": outcome.accuracy,
+            "val_balanced_accuracy": outcome.balanced_accuracy,
             "val_loss": outcome.loss,
             "val_seconds": self.clock.seconds("evaluation") - before,
         }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from accelerate import Accelerator, DistributedType
+from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from torch import nn
 
@@ -13,12 +14,13 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
 from arcvit.core.metrics import learned_nothing, write_metrics
 from arcvit.core.result import RunResult
+from arcvit.engine.by_group import accuracy_by_group
 from arcvit.engine.checkpoint import precision_of
 from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.clock import Clock, describe
 from arcvit.engine.config import MemoryMode
 from arcvit.engine.device import make_accelerator, peak_memory_mb
-from arcvit.engine.evaluate import Evaluation, evaluate
+from arcvit.engine.evaluate import Evaluation, evaluate, majority_share
 from arcvit.engine.features import on_features
 from arcvit.engine.groups import count, parameters_by_part
 from arcvit.engine.learner import Learner
@@ -28,6 +30,7 @@ from arcvit.engine.memory_choice import fastest_that_fits
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.tracking import check_trackers, tracking
 from arcvit.recipe.adapter import adapter_size, write_adapter
+from arcvit.recipe.look import look_through
 from arcvit.recipe.parser import write_recipe
 from arcvit.recipe.prepare import prepare
 from arcvit.recipe.recipe import Recipe
@@ -36,7 +39,7 @@ from arcvit.recipe.run import PREDICTIONS_FILE, PROFILE_FILE, RECIPE_FILE, Run, 
 _LIBRARIES = ("torch", "timm", "peft", "accelerate")
 
 
-def execute(run: Run, console: Console, *, quiet: bool = False) -> RunResult:
+def execute(run: Run, console: Console, *, quiet: bool = False, looked: bool = False) -> RunResult:
     """Train by a recipe and write the run folder; resume an unfinished run of the same recipe.
 
     Of several processes the main one writes and shows progress. Nothing is written before all is
@@ -46,19 +49,20 @@ def execute(run: Run, console: Console, *, quiet: bool = False) -> RunResult:
         run: what to do, and where to leave it.
         console: where progress is shown.
         quiet: show nothing.
+        looked: the images have been looked through already.
 
     Raises:
         UserError: anything wrong with recipe, data, backbone or run folder.
     """
     run.check_free()
     check_trackers(run.recipe.engine.track)
-    return _Execution(run, console, quiet=quiet).complete()
+    return _Execution(run, console, quiet=quiet, looked=looked).complete()
 
 
 class _Execution:
     """A run on its way: images, model and device."""
 
-    def __init__(self, run: Run, console: Console, *, quiet: bool) -> None:
+    def __init__(self, run: Run, console: Console, *, quiet: bool, looked: bool) -> None:
         recipe = run.recipe
         resumed = precision_of(run.checkpoint)
         self.run = run
@@ -68,6 +72,8 @@ class _Execution:
         self.writes = self.accelerator.is_main_process
         self.quiet = quiet or not self.writes
         self.clock = Clock(self.accelerator.device, exact=recipe.engine.profile)
+        if not looked:
+            self._look_through()
         self.work = prepare(recipe, self.say, read_test=run.read_test)
         self.work.to(self.accelerator.device)
         self.params = _parameter_counts(parameters_by_part(self.work.model, self.work.head))
@@ -77,6 +83,18 @@ class _Execution:
         """Tell the user what is going on."""
         if not self.quiet:
             self.console.print(line, highlight=False, soft_wrap=True)
+
+    def _look_through(self) -> None:
+        """The main process looks, and all stop where it refuses."""
+        refusal: list[str | None] = [None]
+        if self.writes:
+            try:
+                look_through(self.run.recipe.data, self.say)
+            except UserError as error:
+                refusal = [str(error)]
+        broadcast_object_list(refusal)
+        if refusal[0] is not None:
+            raise UserError(refusal[0])
 
     def complete(self) -> RunResult:
         """Train and measure; the folder is complete afterwards, or nothing new stays in it."""
@@ -135,7 +153,13 @@ class _Execution:
         test = None
         if work.images.test is not None:
             self.clock.start()
-            test = evaluate(work.model, work.images.test, work.to_input, self.accelerator)
+            test = evaluate(
+                work.model,
+                work.images.test,
+                work.to_input,
+                self.accelerator,
+                keep_probabilities=bool(work.task.groups),
+            )
             self.clock.lap("evaluation", 1)
         return self._result(trainer.history, test), test
 
@@ -161,6 +185,8 @@ class _Execution:
     def _result(self, history: list[Record], test: Evaluation | None) -> RunResult:
         recipe, work = self.run.recipe, self.work
         training_seconds = self.clock.seconds("train") + self.clock.seconds("features")
+        groups = None if test is None else accuracy_by_group(test, work.task, work.images.test)
+        measured = work.images.val if test is None else work.images.test
         return RunResult(
             task=work.task.name,
             backbone=recipe.backbone,
@@ -176,6 +202,11 @@ class _Execution:
             params=self.params,
             val_accuracy=history[-1]["val_accuracy"],
             test_accuracy=None if test is None else test.accuracy,
+            val_balanced_accuracy=history[-1]["val_balanced_accuracy"],
+            test_balanced_accuracy=None if test is None else test.balanced_accuracy,
+            majority_share=None if measured is None else majority_share(measured.labels),
+            test_group_accuracy=None if groups is None else groups[0],
+            test_groups=None if groups is None else groups[1],
             epochs=recipe.engine.epochs,
             seconds={"train": training_seconds, "eval": self.clock.seconds("evaluation")},
             images_per_second=sum(r["images"] for r in history) / training_seconds,

@@ -130,7 +130,8 @@ def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
 
 def open_recipe_task(recipe: Recipe) -> ImageTask:
     """The task a recipe names."""
-    return open_task(recipe.data.path, recipe.data.opening())
+    data = recipe.data
+    return open_task(data.path, data.opening(), tolerant=data.check == "warn")
 
 
 def _split_sizes(task: ImageTask) -> str:

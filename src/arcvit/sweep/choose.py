@@ -48,7 +48,7 @@ def choose_settings(
             run.check_same()
         else:
             try:
-                execute(run, console, quiet=True)
+                execute(run, console, quiet=True, looked=True)
             except NonFiniteLoss as error:
                 console.print(f"  {label(settings)}: {error}", highlight=False, soft_wrap=True)
                 failed = error

@@ -143,16 +143,6 @@ VTAB_DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "malformed-list",
         "expected '<image> <label>' with a whole number",
     ),
-    "no test list": (
-        lambda root: (root / "test.txt").unlink(),
-        "absent-split",
-        "test.txt is not there",
-    ),
-    "no val list": (
-        lambda root: (root / "val200.txt").unlink(),
-        "absent-split",
-        "val200.txt is not there",
-    ),
     "empty list": (
         lambda root: (root / "test.txt").write_text(""),
         "malformed-list",
@@ -219,7 +209,6 @@ FGVC_DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "overlap",
         "of train are in test too",
     ),
-    "no test list": (lambda root: (root / "test.json").unlink(), "absent-split", "test.json"),
 }
 
 
@@ -245,11 +234,6 @@ FOLDER_DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
         lambda root: Image.open(root / "test/b/1.png").save(root / "val/b/new.bmp"),
         "overlap",
         "val/b/new.bmp = test/b/1.png",
-    ),
-    "no test folder": (
-        lambda root: shutil.rmtree(root / "test"),
-        "absent-split",
-        "no folder 'test'",
     ),
     "class without train images": (
         lambda root: shutil.rmtree(root / "train/c"),

@@ -4,11 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from arcvit.core.errors import UserError
 from arcvit.data.catalogue import find_task
 from arcvit.data.check.report import TaskReport, check_task
+from arcvit.data.config import DataConfig
+from arcvit.recipe.look import look_through
 
 COUNTS = {"train": 9, "val": 3, "test": 6}
 
@@ -105,6 +109,52 @@ def test_train_image_in_val_is_a_warning(folders: Path) -> None:
     report = check_task(folders)
     assert kinds(report, "warning") == ["overlap-val"]
     assert not report.spoilt
+
+
+@pytest.mark.parametrize(
+    ("layout", "lacking", "sentence"),
+    [
+        ("vtab", "test.txt", "test.txt is not there: there is no test split"),
+        ("vtab", "val200.txt", "val200.txt is not there: there is no val split"),
+        ("fgvc", "test.json", "test.json is not there: there is no test split"),
+        ("folders", "test", "there is no folder 'test': there is no test split"),
+    ],
+)
+def test_a_split_that_is_absent_spoils_a_bench_alone(
+    layout: str, lacking: str, sentence: str, request: pytest.FixtureRequest
+) -> None:
+    root = request.getfixturevalue(layout)
+    (root / lacking).rename(root.parent / "away")
+    report = check_task(root)
+    assert "absent-split" in kinds(report, "warning")
+    assert sentence in text(report)
+    with pytest.raises(UserError, match=sentence):
+        look_through(DataConfig(path=str(root)), print, needs_splits=True)
+    if lacking != "val200.txt":  # without it trainval can't be held against its parts
+        assert not report.spoilt
+
+
+@pytest.mark.parametrize(
+    ("fractions", "said"),
+    [
+        ({}, "no split folders: 2 as test and 2 as val are held out"),
+        ({"val_fraction": 0.0}, "no split folders: 2 as test are held out"),
+        ({"val_fraction": 0.0, "test_fraction": 0.0}, None),
+    ],
+)
+def test_what_is_held_out_is_counted(
+    tmp_path: Path, fractions: dict[str, float], said: str | None
+) -> None:
+    draws = np.random.default_rng(0)
+    for index in range(8):
+        (tmp_path / "ab"[index % 2]).mkdir(exist_ok=True)
+        pixels = draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "ab"[index % 2] / f"{index}.png")
+    report = check_task(tmp_path, data=fractions)
+    assert ("held out" in text(report)) is (said is not None)
+    assert said is None or said in text(report)
+    for split in ("val", "test"):
+        assert (f"there is no {split} split" in text(report)) is (split not in report.splits)
 
 
 @pytest.mark.parametrize("layout", ["fgvc", "folders"])

@@ -5,6 +5,7 @@ import pytest
 
 from arcvit.core.errors import UserError
 from arcvit.data.readers.holdout import hold_out
+from arcvit.data.readers.layouts import open_task
 from arcvit.data.readers.reader import Opening
 from arcvit.data.task import Split
 
@@ -70,3 +71,74 @@ def test_paths_outside_the_root() -> None:
 def test_impossible_fractions(value: float) -> None:
     with pytest.raises(UserError, match=r"val_fraction is .*: expected a share"):
         Opening(val_fraction=value)
+
+
+def grouped(*sizes: tuple[int, ...]) -> tuple[Split, dict[Path, str]]:
+    """For each class groups of these sizes."""
+    pairs = [
+        (ROOT / f"{label}/p{label}-{group}/{i}.jpg", label)
+        for label, of_class in enumerate(sizes)
+        for group, size in enumerate(of_class)
+        for i in range(size)
+    ]
+    return Split.of(pairs), {path: path.parent.name for path, _ in pairs}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "held"),
+    [
+        (((5,) * 10, (5,) * 10), (10, 10)),  # a fifth of 50 images is two groups
+        (((1,) * 50, (3,) * 20), (10, 12)),
+        (((10, 10, 10), (10, 10, 10)), (10, 10)),  # larger than a fifth, and better than none
+        (((10, 10), (2,) * 10), (10, 4)),
+        (((10,), (2,) * 10), (0, 4)),  # a class keeps its last group
+    ],
+)
+def test_groups_are_held_out_as_a_whole(
+    sizes: tuple[tuple[int, ...], ...], held: tuple[int, ...]
+) -> None:
+    split, groups = grouped(*sizes)
+    kept, out = hold_out(split, 0.2, seed=0, root=ROOT, groups=groups)
+    assert sorted(kept.paths + out.paths) == sorted(split.paths)
+    assert not {groups[path] for path in kept.paths} & {groups[path] for path in out.paths}
+    count = Counter(out.labels)
+    assert tuple(count[label] for label in range(len(sizes))) == held
+
+
+@pytest.mark.parametrize("how", ["column", "pattern"])
+def test_a_patient_is_in_one_split(tmp_path: Path, how: str) -> None:
+    lines = ["path,label,patient"]
+    for patient in range(12):
+        for photo in range(4):
+            name = f"p{patient:02d}_{photo}.jpg"
+            (tmp_path / name).touch()
+            lines.append(f"{name},{'sick' if (patient + photo // 3) % 2 else 'well'},{patient}")
+    (tmp_path / "scans.csv").write_text("\n".join(lines))
+    opening = Opening(
+        group_column="patient" if how == "column" else None,
+        group_pattern=r"(p\d+)_" if how == "pattern" else None,
+    )
+    task = open_task(tmp_path / "scans.csv", opening)
+    patients = [{path.name[:3] for path in split.paths} for split in task.splits.values()]
+    assert len(patients) == 3
+    assert sum(map(len, patients)) == len(set().union(*patients)) == 12
+    assert set(task.groups) == {path for split in task.splits.values() for path in split.paths}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"group_pattern": r"photo(\d)"}, "isn't in 6 path"),
+        ({"group_pattern": r"(cow\d)"}, "1 group.* in both train and test, .*: cow1"),
+        ({"group_column": "animal"}, "has no columns, and so none called 'animal'"),
+    ],
+)
+def test_wrong_groups(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
+    for name in ("train/a/cow1_0", "train/b/cow2_0", "train/b/cow2_1", "train/a/cow1_1"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.jpg").touch()
+    for name in ("test/a/cow1_2", "test/b/cow3_0"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.jpg").touch()
+    with pytest.raises(UserError, match=sentence):
+        open_task(tmp_path, Opening(**settings))

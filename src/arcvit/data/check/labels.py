@@ -2,13 +2,11 @@
 
 from arcvit.data.catalogue import BenchmarkTask
 from arcvit.data.findings import Finding, examples, note, spoils, warning
-from arcvit.data.readers.reader import Opening, Reading
+from arcvit.data.readers.reader import Reading
 from arcvit.data.task import ImageTask
 
 
-def split_findings(
-    reading: Reading, opening: Opening, known: BenchmarkTask | None
-) -> list[Finding]:
+def split_findings(reading: Reading, known: BenchmarkTask | None) -> list[Finding]:
     """Splits that are absent or held out, or whose sizes aren't the catalogue's.
 
     The test split's size is the loudest.
@@ -16,13 +14,15 @@ def split_findings(
     findings = []
     for split, why in reading.absent.items():
         if split not in reading.held_out:
-            findings.append(spoils("absent-split", f"{why}: there is no {split} split."))
-    if reading.held_out == ("val",):
-        share = f"{opening.val_fraction:.0%} of each class of train is held out by hash, as val."
-        findings.append(warning("held-out", f"{reading.absent['val']}: {share}"))
-    elif reading.held_out:
-        text = f"{reading.absent['test']}: val and test are held out by hash."
-        findings.append(note("held-out", text))
+            text = f"{why}: there is no {split} split, so that nothing is measured on one."
+            findings.append(warning("absent-split", text))
+    if reading.held_out:
+        held = [f"{len(reading.task.splits[s]):,} as {s}" for s in reading.held_out]
+        whole = "groups" if reading.task.groups else "images"
+        text = f"{reading.absent[reading.held_out[0]]}: {' and '.join(held)} are held out of the"
+        text += f" training images, drawn by a hash of the {whole}."
+        kind = warning if reading.held_out == ("val",) else note
+        findings.append(kind("held-out", text))
     if known is None:
         return findings
     counts = {split: len(images) for split, images in reading.task.splits.items()}

@@ -126,7 +126,7 @@ def check_task(
     on_progress = start(len(dict.fromkeys(paths))) if start is not None else None
     facts = examine(paths, config.decoding(), on_progress=on_progress)
     looked = [
-        *split_findings(reading, how, known),
+        *split_findings(reading, known),
         *label_findings(task, known),
         *file_findings(task, facts),
         *union_findings(task, facts),

@@ -61,7 +61,10 @@ def finish(
     if covers_classes and "train" in splits:
         found += untrained_classes(classes, splits["train"], source)
     found += name_findings(classes, source, from_list=layout == "table")
-    if groups is None and opening.group_pattern is not None:
+    if groups is None and opening.group_column is not None:
+        text = f"{source} has no columns, and so none called {opening.group_column!r}: only tables"
+        found.append(spoils("groups", f"{text} have, use --data.group_pattern."))
+    elif groups is None and opening.group_pattern is not None:
         groups, unnamed = _groups_of_paths(splits, opening, root)
         found += unnamed
     found += shared_groups(splits, groups or {}, source)

@@ -1,0 +1,55 @@
+"""Look through a run's images before anything is learned, as ``arcvit data check`` does."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from arcvit.core.errors import UserError
+from arcvit.data.catalogue import BenchmarkTask
+from arcvit.data.check.report import check_task
+from arcvit.data.config import DataConfig
+from arcvit.data.findings import Finding
+
+
+def look_through(
+    data: DataConfig,
+    say: Callable[[str], None],
+    *,
+    benchmark: BenchmarkTask | None = None,
+    needs_splits: bool = False,
+) -> list[str]:
+    """Refuse images that would give a wrong result, and say what may spoil a comparison.
+
+    Every image is decoded once.
+
+    Args:
+        data: the images, and whether what is found is refused or only said (``data.check``).
+        say: told each warning.
+        benchmark: which benchmark task they are; None goes by the folder's name.
+        needs_splits: whether a validation and a test split must be there.
+
+    Returns:
+        The warnings.
+
+    Raises:
+        UserError: something ``arcvit data check`` says would spoil a result.
+    """
+    if data.check == "skip":
+        return []
+    report = check_task(Path(data.path), benchmark=benchmark, data=asdict(data))
+    spoilt = [f.text for f in report.findings if _spoils(f, data, needs_splits=needs_splits)]
+    if spoilt and data.check == "refuse":
+        raise UserError(
+            f"{data.path} would give a wrong result: {spoilt[0]} Repair it (arcvit data check shows"
+            " all that is wrong), or go on all the same with --data.check warn."
+        )
+    warnings = [f.text for f in report.findings if f.severity != "note"]
+    for text in warnings:
+        say(f"warning: {text}")
+    return warnings
+
+
+def _spoils(finding: Finding, data: DataConfig, *, needs_splits: bool) -> bool:
+    if finding.kind == "unreadable-files" and data.on_bad == "skip":
+        return False
+    return finding.severity == "spoils" or (needs_splits and finding.kind == "absent-split")
