@@ -41,12 +41,15 @@ def test_weights_of_another_file(tiny: Path, other_tiny: Path) -> None:
 
 
 def test_random_weights_follow_the_seed(tiny: Path) -> None:
-    def build() -> dict[str, torch.Tensor]:
-        torch.manual_seed(3)
-        return build_backbone(str(tiny), num_classes=5, weights="random").model.state_dict()
+    def build(seed: int) -> dict[str, torch.Tensor]:
+        state = torch.get_rng_state()
+        built = build_backbone(str(tiny), num_classes=5, weights="random", seed=seed)
+        assert torch.equal(torch.get_rng_state(), state)
+        return built.model.state_dict()
 
-    one, other = build(), build()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    one, same, other = build(3), build(3), build(4)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["patch_embed.proj.weight"], other["patch_embed.proj.weight"])
     assert not equal(build_backbone(str(tiny), num_classes=5, weights="random"), tiny)
 
 

@@ -1,6 +1,12 @@
+import csv
+import io
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from PIL import Image
@@ -45,8 +51,7 @@ def test_blank_images_are_named(arcvit: Arcvit, trained: Trained, tmp_path: Path
     Image.new("RGB", (24, 24)).save(tmp_path / "night.png")
     answer = arcvit("predict", trained("arc"), tmp_path / "night.png")
     assert answer.code == 0
-    assert "warning: 1 image(s) are blank" in answer.err
-    assert "night.png" in answer.err
+    assert f"warning: {tmp_path / 'night.png'} is blank" in answer.err
 
 
 @pytest.mark.parametrize(("top", "count"), [(1, 1), (3, 3), (4, 4), (99, 4)])
@@ -64,17 +69,97 @@ def test_top_is_at_least_one(arcvit: Arcvit, trained: Trained, photos: Path, top
     assert f"--top {top} shows nothing: expected at least 1" in answer.err
 
 
-def test_every_bad_image_is_listed(
-    arcvit: Arcvit, trained: Trained, photos: Path, tmp_path: Path
+@pytest.fixture
+def album(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: three photos in two folders, notes, a broken one, an empty folder."""
+    names = {"a/one.png": "red", "a/deep/two.png": "blue", "b/three four.png": "green"}
+    for name, colour in names.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / "test" / colour / f"{colour}_00.png", tmp_path / name)
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    (tmp_path / "broken.png").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+DEEP, ONE, THREE = "a/deep/two.png", "a/one.png", "b/three four.png"
+
+
+@pytest.mark.parametrize(
+    ("given", "lines", "images", "told", "code"),
+    [
+        (["a"], "", [DEEP, ONE], [], 0),
+        (["a", THREE], "", [DEEP, ONE, THREE], [], 0),
+        (["a/*.png"], "", [ONE], [], 0),
+        (["**/*.png"], "", [DEEP, ONE, THREE], ["broken.png: not an image"], 1),
+        (["[ab]/**"], "", [DEEP, ONE, THREE], ["a/notes.txt: not an image"], 1),
+        (["--list=list.txt"], f"{ONE}\r\n\n{THREE}\n", [ONE, THREE], [], 0),
+        (["-"], f"{ONE}\n\n{THREE}\nb", [ONE, THREE, THREE], [], 0),
+        ([THREE, "-"], f"{ONE}\nmissing.png\n", [THREE, ONE], ["missing.png: no such file"], 1),
+        (["broken.png", ONE], "", [ONE], ["broken.png: not an image"], 1),
+        (["empty", ONE, "no*.png"], "", [ONE], ["empty: there is no", "no*.png: there is no"], 1),
+        (["broken.png"], "", [], ["broken.png: not", "no image can be read"], 2),
+        (["missing.png"], "", [], ["missing.png: no such file", "no image can be read"], 2),
+        (["-"], "", [], ["no image can be read"], 2),
+        (["empty"], "", [], ["empty: there is no image", "no image can be read"], 2),
+        ([], "", [], ["no image is given: expected files, folders, patterns"], 2),
+        (["--list=none.txt"], "", [], ["--list 'none.txt' can't be read: No such file"], 2),
+        (["--csv=none/out.csv", ONE], "", [], ["--csv 'none/out.csv' can't be written"], 2),
+    ],
+)
+def test_what_can_be_given(
+    arcvit: Arcvit,
+    trained: Trained,
+    album: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
+    lines: str,
+    images: list[str],
+    told: list[str],
+    code: int,
 ) -> None:
-    (tmp_path / "text.png").write_text("no image")
-    good = photos / "test" / "red" / "red_00.png"
-    bad = [tmp_path / "text.png", tmp_path / "missing.png", tmp_path]
-    answer = arcvit("predict", trained("arc"), good, *bad)
-    assert (answer.code, answer.out) == (2, "")
-    assert "3 image(s) can't be read" in answer.err
-    for path in bad:
-        assert str(path) in answer.err
+    (album / "list.txt").write_text(lines)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    answer = arcvit("predict", trained("arc"), *given)
+    assert [line.split("  ")[0] for line in answer.out.splitlines()] == images
+    for sentence in told:
+        assert sentence in answer.err
+    assert answer.code == code
+
+
+def test_a_table(arcvit: Arcvit, trained: Trained, album: Path) -> None:
+    command = ("predict", trained("arc"), "a", "broken.png", "--top=2")
+    answer = arcvit(*command, "--csv=out.csv")
+    assert (answer.code, answer.out) == (1, "")
+    with open("out.csv", encoding="utf-8", newline="") as file:
+        one, other = csv.DictReader(file)
+    assert list(one) == ["image", "class_1", "probability_1", "class_2", "probability_2"]
+    assert (one["image"], other["image"]) == (DEEP, ONE)
+    assert float(one["probability_1"]) >= float(one["probability_2"])
+    assert arcvit(*command, "--csv=-").out == Path("out.csv").read_text()
+
+
+def test_results_come_before_standard_input_ends(trained: Trained, album: Path) -> None:
+    command = [sys.executable, "-m", "arcvit.cli.main", "predict", str(trained("arc")), "-"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, cwd=album) as process:
+        for name in (ONE, DEEP):
+            process.stdin.write(f"{name}\n".encode())
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(name.encode())
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize("method", ["arc", "full"])
+def test_an_adapter_alone(
+    arcvit: Arcvit, trained: Trained, photos: Path, method: str, tmp_path: Path
+) -> None:
+    image = photos / "test" / "red" / "red_00.png"
+    adapter = shutil.copytree(trained(method) / "adapter", tmp_path / "mine")
+    answer = arcvit("predict", adapter, image)
+    assert answer.code == 0
+    assert answer.out == arcvit("predict", trained(method), image).out
 
 
 def test_a_moved_or_other_backbone(

@@ -17,7 +17,7 @@ from arcvit.core.result import read_result
 from arcvit.core.task import read_task
 from arcvit.data.pixels.augment import ToInput
 from arcvit.recipe.images import decode_split
-from arcvit.recipe.load import LoadedRun, load_run
+from arcvit.recipe.load import LoadedRun, load_run, load_trained
 from arcvit.recipe.merge import merge_run
 from arcvit.recipe.prepare import open_recipe_task
 
@@ -118,6 +118,20 @@ def test_a_full_run_brings_its_weights_along(trained: Trained, other_tiny: Path)
     assert torch.equal(logits(elsewhere.model, own), logits(own.model, own))
 
 
+@pytest.mark.parametrize("method", ["arc", "lora", "full"])
+def test_random_weights_are_drawn_again(
+    arcvit: Callable[..., object], short_run: tuple[str, ...], tmp_path: Path, method: str
+) -> None:
+    flags = ("--weights=random", "--seed=5", f"--method={method}", f"--out={tmp_path / 'run'}")
+    assert arcvit("train", *short_run, *flags).code == 0  # type: ignore[attr-defined]
+    one, other = load_run(tmp_path / "run"), load_run(tmp_path / "run")
+    expected = logits(one.model, one)
+    assert torch.equal(logits(other.model, other), expected)
+    hits = expected.argmax(-1) == true_labels(one)
+    assert hits.double().mean().item() == one.result.test_accuracy
+    assert merge_run(one, tmp_path / "m") <= 1e-5
+
+
 def test_other_input_size_goes_through_merge(
     trained: Trained,
     tiny: Path,
@@ -184,15 +198,14 @@ def test_damaged_runs(
     assert sentence in str(caught.value)
 
 
-def test_an_adapter_is_not_a_run(trained: Trained, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"adapter' is an adapter, not a run: expected the folder"):
-        load_run(trained("arc") / "adapter")
-    with pytest.raises(UserError, match="is an adapter, not a run"):
-        load_run(trained("full") / "adapter")
+def test_neither_run_nor_adapter(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="isn't there: expected a folder that arcvit train wrote"):
-        load_run(tmp_path / "nothing")
+        load_trained(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"is not a finished run: expected result\.json"):
-        load_run(tmp_path)
+        load_trained(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"not an adapter that arcvit saved: expected task\.json"):
+        load_trained(tmp_path)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -45,6 +45,7 @@ def build_backbone(
     *,
     num_classes: int,
     weights: str = "pretrained",
+    seed: int = 0,
     image_size: int | None = None,
     drop_path: float = 0.0,
 ) -> Backbone:
@@ -55,6 +56,7 @@ def build_backbone(
         num_classes: outputs of the head.
         weights: ``pretrained`` (the source's own), ``random``, or a local ``.safetensors`` or
             ``.pth`` file.
+        seed: what random weights are drawn from; the global generator stays as it is.
         image_size: edge of the input in pixels; None: the backbone's own. Position embeddings are
             interpolated.
         drop_path: stochastic depth of the backbone while training.
@@ -76,9 +78,11 @@ def build_backbone(
         if from_hub:
             model = build_from_hub(source.architecture, **arguments)
         else:
-            model = timm.create_model(
-                source.architecture, pretrained_cfg=source.pretrained_cfg, **arguments
-            )
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                model = timm.create_model(
+                    source.architecture, pretrained_cfg=source.pretrained_cfg, **arguments
+                )
     # timm's constructors assert and index; image_size and drop_path may not be theirs.
     except (AssertionError, IndexError, KeyError, RuntimeError, TypeError) as error:
         given = ", ".join(f"{k}={v}" for k, v in arguments.items() if k != "num_classes")

@@ -10,7 +10,7 @@ def run(argv: list[str]) -> int:
     parser = command_parser(
         "merge", "Fold a run into a plain timm checkpoint: no adapter and no arcvit at inference."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="A run folder.")
+    parser.add_argument("run", type=Path, metavar="RUN|ADAPTER", help="A run or adapter folder.")
     parser.add_argument(
         "--out",
         type=Path,
@@ -21,10 +21,10 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--force", action="store_true", help="Allow another backbone's weights.")
     options = parser.parse_args(argv)
 
-    from arcvit.recipe.load import load_run
+    from arcvit.recipe.load import load_trained
     from arcvit.recipe.merge import lost_in_timm, merge_run
 
-    loaded = load_run(options.run, backbone=options.backbone, force=options.force)
+    loaded = load_trained(options.run, backbone=options.backbone, force=options.force)
     difference = merge_run(loaded, options.out)
     print(f"wrote {options.out}; logits differ from the adapted model by at most {difference:.1e}")
     if sentence := lost_in_timm(loaded.preprocessing):

@@ -1,49 +1,128 @@
 """``arcvit predict``: class names for images."""
 
+import csv
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
+from arcvit.cli.image_paths import STDIN, arriving_names, images_of, listed_names
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
 
+if TYPE_CHECKING:
+    from arcvit.recipe.predict import Prediction
+
+Show = Callable[["Prediction"], None]
+
 
 def run(argv: list[str]) -> int:
-    """Print the most probable classes of each image."""
-    parser = command_parser("predict", "Class names for images, from the adapter of a run.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="A run folder.")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="Image files.")
+    """Print the most probable classes of each image as they come; 1 where some can't be read."""
+    parser = command_parser(
+        "predict",
+        "Class names for images, from a run or an adapter. Images that can't be read are told of on"
+        " standard error, and the others go on: the exit code is then 1, and 2 where there is no"
+        " image at all.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN|ADAPTER", help="A run or adapter folder.")
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="Image files, folders, patterns such as 'photos/**/*.jpg', or - for paths on standard"
+        " input, one a line.",
+    )
+    parser.add_argument(
+        "--list", type=Path, metavar="FILE", help="A file with a path in each line."
+    )
     parser.add_argument("--top", type=int, default=5, help="Classes shown an image (default: 5).")
     parser.add_argument("--backbone", help="Where the backbone lies now, if it has moved.")
     parser.add_argument("--force", action="store_true", help="Allow another backbone's weights.")
-    parser.add_argument("--json", action="store_true", help="Print one JSON object an image.")
-    options = parser.parse_args(argv)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="Print one JSON object an image.")
+    form.add_argument("--csv", metavar="FILE", help="Write a table; - for standard output.")
+    options = parser.parse_intermixed_args(argv)  # images may follow options
     if options.top < 1:
         raise UserError(f"--top {options.top} shows nothing: expected at least 1.")
+    names = options.images + ([] if options.list is None else listed_names(options.list))
+    if not names:
+        raise UserError(
+            "no image is given: expected files, folders, patterns, --list FILE, or - for paths on"
+            " standard input."
+        )
 
-    from arcvit.recipe.load import load_run
+    from arcvit.recipe.load import load_trained
+    from arcvit.recipe.predict import predict_each
 
-    loaded = load_run(options.run, backbone=options.backbone, device="auto", force=options.force)
-    probabilities = loaded.predict(options.images, on_blank=_say_blank)
-    top = probabilities.topk(min(options.top, len(loaded.labels)))
-    for image, values, labels in zip(options.images, top.values, top.indices, strict=True):
-        ranked = [
-            (loaded.labels[label], value)
-            for label, value in zip(labels.tolist(), values.tolist(), strict=True)
-        ]
-        if options.json:
-            record = [{"class": name, "probability": value} for name, value in ranked]
-            print(json.dumps({"image": str(image), "predictions": record}))
-        else:
-            print(f"{image}  " + "  ".join(f"{name} {value:.1%}" for name, value in ranked))
-    return 0
-
-
-def _say_blank(blank: list[Path]) -> None:
-    from arcvit.data.findings import examples
-
-    print(
-        f"warning: {len(blank)} image(s) are blank, nothing is to be seen on them:"
-        f" {examples(blank)}",
-        file=sys.stderr,
+    loaded = load_trained(
+        options.run, backbone=options.backbone, device="auto", force=options.force
     )
+    top = min(options.top, len(loaded.labels))
+    good = bad = 0
+    with _form(options.csv, top, as_json=options.json) as show:
+        for arrived in arriving_names(names):
+            images: list[Path] = []
+            for name in arrived:
+                found = images_of(name)
+                images += found
+                if not found:
+                    bad += 1
+                    _say(f"{name}: there is no image")
+            for prediction in predict_each(loaded, images, top=top):
+                if prediction.problem is not None:
+                    bad += 1
+                    _say(f"{prediction.image}: {prediction.problem}")
+                    continue
+                good += 1
+                if prediction.blank:
+                    _say(f"warning: {prediction.image} is blank, nothing is to be seen on it")
+                show(prediction)
+    if not good:
+        raise UserError("no image can be read of what was given.")
+    return 1 if bad else 0
+
+
+@contextmanager
+def _form(table: str | None, top: int, *, as_json: bool) -> Iterator[Show]:
+    """What shows a prediction: lines of text, of JSON or of a table."""
+    if table is None:
+        yield _print_json if as_json else _print_text
+        return
+    if table == STDIN:
+        yield _table(sys.stdout, top)
+        return
+    try:
+        Path(table).touch()
+    except OSError as error:
+        raise UserError(f"--csv {table!r} can't be written: {error.strerror}.") from error
+    with open(table, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        yield _table(file, top)
+
+
+def _table(stream: TextIO, top: int) -> Show:
+    writer = csv.writer(stream, lineterminator="\n")
+    columns = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("class", "probability")]
+    writer.writerow(["image", *columns])
+
+    def show(prediction: "Prediction") -> None:
+        cells = [cell for name, value in prediction.ranked for cell in (name, f"{value:.6g}")]
+        writer.writerow([prediction.image, *cells])
+        stream.flush()
+
+    return show
+
+
+def _print_json(prediction: "Prediction") -> None:
+    record = [{"class": name, "probability": value} for name, value in prediction.ranked]
+    print(json.dumps({"image": str(prediction.image), "predictions": record}), flush=True)
+
+
+def _print_text(prediction: "Prediction") -> None:
+    shown = "  ".join(f"{name} {value:.1%}" for name, value in prediction.ranked)
+    print(f"{prediction.image}  {shown}", flush=True)
+
+
+def _say(line: str) -> None:
+    print(f"arcvit: {line}", file=sys.stderr, flush=True)

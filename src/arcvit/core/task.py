@@ -31,12 +31,14 @@ class TaskBackbone:
         name: what ``--backbone`` takes: a timm name, a file, a folder or demo.
         fingerprint: fingerprint of its weights; None: not known, and not checked.
         weights: pretrained (the backbone's own), random, or a local file.
+        seed: what random weights are drawn from.
         image_size: edge of the input in pixels, where it isn't the backbone's own.
     """
 
     name: str
     fingerprint: str | None = None
     weights: str = "pretrained"
+    seed: int = 0
     image_size: int | None = None
 
 

@@ -6,7 +6,7 @@ whole model instead.
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_text
 from arcvit.core.task import AdapterTask, TaskBackbone, read_task
 from arcvit.data.pixels.augment import ToInput
-from arcvit.data.pixels.decode import blank_rows, decode_all
+from arcvit.data.pixels.decode import decode_all
 from arcvit.data.pixels.preset import Preprocessing, resolve_preset
 from arcvit.engine.device import choose_device
 from arcvit.export.hub import pull_folder
@@ -60,29 +60,19 @@ class LoadedAdapter:
         """How images are prepared."""
         return Preprocessing.from_dict(self.task.preprocessing)
 
-    def predict(
-        self,
-        images: Sequence[str | Path],
-        *,
-        batch_size: int = 64,
-        on_blank: Callable[[list[Path]], None] | None = None,
-    ) -> Tensor:
+    def predict(self, images: Sequence[str | Path], *, batch_size: int = 64) -> Tensor:
         """Probability of each label for image files, (N, K) on the CPU.
-
-        Args:
-            images: image files.
-            batch_size: images in a forward pass.
-            on_blank: told the images on which there is nothing to see, where there are any.
 
         Raises:
             UserError: images can't be read; all of them are listed.
         """
-        prep = self.preprocessing
+        pixels = decode_all([Path(image) for image in images], self.preprocessing)
+        return self.probabilities(pixels, batch_size=batch_size)
+
+    def probabilities(self, pixels: Tensor, *, batch_size: int = 64) -> Tensor:
+        """Probability of each label, (N, K) on the CPU, for images as they are decoded."""
         device = next(self.model.parameters()).device
-        to_input = ToInput.of(prep).to(device).eval()
-        pixels = decode_all([Path(image) for image in images], prep)
-        if on_blank and (rows := blank_rows(pixels)):
-            on_blank([Path(images[row]) for row in rows])
+        to_input = ToInput.of(self.preprocessing).to(device).eval()
         with torch.inference_mode():
             outputs = [self.model(to_input(b.to(device))) for b in pixels.split(batch_size)]
         # Models of transformers give a record with the logits in it.
@@ -189,6 +179,7 @@ def load_adapter(
             name,
             num_classes=len(task.labels),
             weights="random" if whole else task.backbone.weights,
+            seed=task.backbone.seed,
             image_size=task.backbone.image_size,
         ).model
     else:

@@ -1,4 +1,4 @@
-"""Bring a finished run back: its backbone with what was learned on it."""
+"""Bring a finished run, or an adapter alone, back: its backbone with what was learned on it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from arcvit.core.errors import UserError
 from arcvit.core.result import RunResult, read_result
 from arcvit.core.task import has_task
-from arcvit.recipe.adapter import LoadedAdapter, load_adapter
+from arcvit.recipe.adapter import CONFIG_FILE, LoadedAdapter, load_adapter
 from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import ADAPTER_FOLDER, RECIPE_FILE
@@ -25,6 +25,19 @@ class LoadedRun(LoadedAdapter):
     result: RunResult
 
 
+def load_trained(
+    path: Path, *, backbone: str | None = None, device: str = "cpu", force: bool = False
+) -> LoadedAdapter:
+    """Load a finished run, as ``load_run`` does, or an adapter folder.
+
+    Raises:
+        UserError: it is neither, or the backbone can't be had or isn't the same.
+    """
+    if has_task(path) or (path / CONFIG_FILE).is_file():
+        return load_adapter(path, backbone=backbone, device=device, force=force)
+    return load_run(path, backbone=backbone, device=device, force=force)
+
+
 def load_run(
     run: Path, *, backbone: str | None = None, device: str = "cpu", force: bool = False
 ) -> LoadedRun:
@@ -40,11 +53,9 @@ def load_run(
         UserError: it isn't a finished run, or the backbone can't be had or isn't the same.
     """
     if not run.is_dir():
-        raise UserError(f"run {str(run)!r} isn't there: expected a folder that arcvit train wrote.")
-    if has_task(run):
         raise UserError(
-            f"{str(run)!r} is an adapter, not a run: expected the folder around it,"
-            f" {str(run.parent)!r}."
+            f"run {str(run)!r} isn't there: expected a folder that arcvit train wrote, or an"
+            " adapter's."
         )
     result = read_result(run)
     recipe = read_recipe(run / RECIPE_FILE)

@@ -83,11 +83,11 @@ def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
     """
     task = open_recipe_task(recipe)
     say(f"{task.name}: {len(task.classes)} classes, " + _split_sizes(task))
-    set_seed(recipe.seed)
     backbone = build_backbone(
         recipe.backbone,
         num_classes=len(task.classes),
         weights=recipe.weights,
+        seed=recipe.seed,
         image_size=recipe.image_size,
         drop_path=recipe.drop_path,
     )
@@ -103,6 +103,7 @@ def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
             name=recipe.backbone,
             fingerprint=fingerprint(backbone.model, exclude=[backbone.head]),
             weights=recipe.weights,
+            seed=recipe.seed,
             image_size=recipe.image_size,
         ),
     )

@@ -135,7 +135,7 @@ def _class_files(folder: Path, root: Path, opening: Opening) -> ClassFiles:
     for child in subfolders(folder):
         if not opening.leaves_out(child, root):
             # The same name may be composed in two ways.
-            found.setdefault(class_name(child.name), []).extend(_image_files(child, root, opening))
+            found.setdefault(class_name(child.name), []).extend(image_files(child, root, opening))
     if not found:
         loose = len(_loose_images(folder))
         others = sum(path.is_file() for path in folder.iterdir()) - loose
@@ -147,7 +147,8 @@ def _class_files(folder: Path, root: Path, opening: Opening) -> ClassFiles:
     return found
 
 
-def _image_files(folder: Path, root: Path, opening: Opening) -> list[Path]:
+def image_files(folder: Path, root: Path, opening: Opening) -> list[Path]:
+    """The files below a folder that are taken for images, in order; root is where globs start."""
     found: list[Path] = []
     visited: set[str] = set()
     # A class folder may be a link to one elsewhere. A link to a folder above it would never end.
@@ -178,7 +179,7 @@ def _unread(root: Path, splits_in: Mapping[str, Path], opening: Opening) -> list
     if splits_in:
         for folder in subfolders(root):
             if folder not in splits_in.values() and not opening.leaves_out(folder, root):
-                files = _image_files(folder, root, opening)
+                files = image_files(folder, root, opening)
                 count = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
                 places += [f"{folder.name}/ ({count:,})"] if count else []
     for folder in (root, *splits_in.values()):
