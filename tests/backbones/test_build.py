@@ -104,7 +104,10 @@ WRONG: list[tuple[str, dict[str, object], str]] = [
     ("nowhere/model.safetensors", {}, "isn't there: give a timm name, a file or a folder"),
     ("model.pth", {}, "backbone file 'model.pth' isn't there"),
     ("demo", {"weights": "nowhere.pth"}, "weights file 'nowhere.pth' isn't there"),
-    ("demo", {"image_size": 4}, "image_size is 4: expected at least one patch of "),
+    ("demo", {"image_size": 4}, "image_size is 4: expected a multiple of the patch of 8 pixels"),
+    ("demo", {"image_size": 4}, "the nearest of which is 8."),
+    ("demo", {"image_size": 70}, "the nearest of which is 64 or 72."),
+    ("demo", {"image_size": 63}, "the nearest of which is 56 or 64."),
     (
         "resnet18",
         {"weights": "random", "image_size": 64},

@@ -11,6 +11,7 @@ from subprocess import PIPE
 import pytest
 from PIL import Image
 
+from arcvit.cli.main import main
 from arcvit.core.result import read_result
 
 Arcvit = Callable[..., object]
@@ -45,6 +46,19 @@ def test_a_line_an_image(arcvit: Arcvit, trained: Trained, photos: Path) -> None
     assert one == other
     assert one.startswith(f"{image}  ")
     assert one.count("%") == 2
+
+
+def test_a_console_of_few_letters(
+    trained: Trained, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "\u732b.png"
+    shutil.copy(photos / "test/red/red_00.png", image)
+    bytes_written = io.BytesIO()
+    console = io.TextIOWrapper(bytes_written, encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", console)
+    assert main(["predict", str(trained("arc")), str(image)]) == 0
+    console.flush()
+    assert b"\\u732b.png" in bytes_written.getvalue()
 
 
 def test_blank_images_are_named(arcvit: Arcvit, trained: Trained, tmp_path: Path) -> None:

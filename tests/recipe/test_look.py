@@ -1,5 +1,6 @@
 """What a run refuses of its images before it learns, and what it only says."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,21 @@ def test_training_refuses_what_would_be_wrong(
     assert answer.code == 0
     assert f"warning: {root}" in answer.out or "warning: 1" in answer.out
     assert sentence in answer.out
+
+
+def test_names_of_files_and_folders_that_are_not_utf8(
+    arcvit: Arcvit, photos: Path, tiny: Path, tmp_path: Path
+) -> None:
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    shutil.copytree(photos, root)
+    os.rename(f"{root}/test/red/red_00.png", os.fsdecode(os.fsencode(root) + b"/test/red/\xe9.png"))
+    run = ["--engine.epochs=1", "--engine.precision=fp32", "--method=linear", f"--backbone={tiny}"]
+    out = tmp_path / "run"
+    answer = arcvit("train", f"--data.path={root}", *run, f"--out={out}")
+    assert (answer.code, answer.err) == (0, "")
+    assert (out / "adapter/README.md").is_file()
+    answer = arcvit("evaluate", out, "--json")
+    assert (answer.code, answer.err) == (0, "")
 
 
 def test_what_is_skipped_is_not_looked_at(photos: Path, tmp_path: Path) -> None:

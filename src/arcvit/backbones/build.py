@@ -146,10 +146,20 @@ def head_name(model: nn.Module) -> str:
 
 
 def _check_image_size(model: nn.Module, image_size: int | None) -> None:
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    if image_size is not None and patch is not None and image_size < max(patch):
+    """Refuse a size of which timm would cut off a border without a word."""
+    embed = getattr(model, "patch_embed", None)
+    projection = getattr(embed, "proj", None)
+    # Patches that overlap have a step that is smaller than they are.
+    step = getattr(projection, "stride", None) or getattr(embed, "patch_size", None)
+    if image_size is None or step is None or getattr(embed, "dynamic_img_pad", False):
+        return
+    patch = max(step) if isinstance(step, tuple) else int(step)
+    below = image_size // patch * patch
+    if below != image_size:
+        nearest_sizes = " or ".join(str(size) for size in (below, below + patch) if size)
         raise UserError(
-            f"image_size is {image_size}: expected at least one patch of {max(patch)} pixels."
+            f"image_size is {image_size}: expected a multiple of the patch of {patch} pixels, the"
+            f" nearest of which is {nearest_sizes}."
         )
 
 

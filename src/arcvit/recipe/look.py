@@ -9,6 +9,7 @@ from arcvit.data.catalogue import BenchmarkTask
 from arcvit.data.check.report import check_task
 from arcvit.data.config import DataConfig
 from arcvit.data.findings import Finding
+from arcvit.data.readers.layouts import MATTERS_OF_OPINION
 
 
 def look_through(
@@ -37,11 +38,13 @@ def look_through(
     if data.check == "skip":
         return []
     report = check_task(Path(data.path), benchmark=benchmark, data=asdict(data))
-    spoilt = [f.text for f in report.findings if _spoils(f, data, needs_splits=needs_splits)]
+    spoilt = [f for f in report.findings if _spoils(f, data, needs_splits=needs_splits)]
     if spoilt and data.check == "refuse":
+        worst = spoilt[0]
+        passes = worst.kind in MATTERS_OF_OPINION or worst.kind in ("blank-images", "union")
         raise UserError(
-            f"{data.path} would give a wrong result: {spoilt[0]} Repair it (arcvit data check shows"
-            " all that is wrong), or go on all the same with --data.check warn."
+            f"{data.path} would give a wrong result: {worst.text} Repair it (arcvit data check"
+            f" shows all that is wrong){', or go on with --data.check warn' if passes else ''}."
         )
     warnings = [f.text for f in report.findings if f.severity != "note"]
     for text in warnings:

@@ -1,6 +1,8 @@
 """What a check says of what images show: each kind on a sound task of noise."""
 
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +47,19 @@ def grey(file: Path, most: int) -> None:
     values = np.random.default_rng(most).integers(0, most + 1, (32, 32))
     values[0, 0] = most
     Image.fromarray(values.astype(np.uint16)).save(file)
+
+
+def deep(file: Path) -> None:
+    """Write a colour PNG of 16 bits, which Pillow only reads."""
+    rows = b"".join(b"\0" + np.random.default_rng(i).bytes(32 * 6) for i in range(32))
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + kind + content + check
+
+    head = struct.pack(">IIBBBBB", 32, 32, 16, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
 def alike(root: Path) -> None:
@@ -97,6 +112,11 @@ CASES: dict[str, tuple[Callable[[Path], object], str, tuple[str, ...]]] = {
         ],
         "grey-range",
         ("warning: 18 grey images", "up to 4,000: 0 to 1,023 is read"),
+    ),
+    "deep colour": (
+        lambda root: deep(root / "train/a/0.png"),
+        "deep-colour",
+        ("warning: 1 colour images have 16 bits, of which the high 8 are read",),
     ),
     "nearly the same": (
         alike,

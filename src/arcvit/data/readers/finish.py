@@ -50,6 +50,7 @@ def finish(
         covers_classes: whether train has to have an image of every class.
         groups: what each image shows, where the layout tells it; else the path may.
     """
+    classes = tuple(map(class_name, classes))
     found = list(findings)
     for split, file in (lists or {}).items():
         found += missing_files(splits[split].paths, file)
