@@ -61,3 +61,12 @@ def test_the_rooms_in_contributing() -> None:
 def test_the_picture_is_what_its_script_draws() -> None:
     drawn = runpy.run_path(str(ROOT / "tools/draw_method.py"))["picture"]()
     assert read("docs/images/method.svg") == drawn
+
+
+def test_every_finding_is_in_the_documents() -> None:
+    made = r"(?:spoils|warning|note)\)?\(\s*\"([a-z]+-[a-z-]+)\""
+    sources = (ROOT / "src/arcvit/data").rglob("*.py")
+    kinds = {kind for file in sources for kind in re.findall(made, file.read_text("utf-8"))}
+    page = read("docs/data.md")
+    assert len(kinds) > 15
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
