@@ -147,6 +147,7 @@ def test_a_class_may_be_called_train(plant: Plant) -> None:
         ({"images/a": 1, "images/b": 1}, "'images' alone, .* open .*images if those"),
         ({"train/a": 1}, "at least 2, found only 'a'"),
         ({"test/a": 1, "test/b": 1}, "the split folder.* test but no 'train'"),
+        ({"train/a": 1, "train/b": 1, "test": 2}, "or leave it out with --data.ignore 'test'"),
         ({"val/a": 1, "test/b": 1}, "the split folder.* val, test but no 'train'"),
         ({"train": 2, "bus": 2}, "if 'train' is a class, put all class folders into .* 'train'"),
         ({"valid": 2, "invalid": 2}, "no 'train'.*; if 'valid' is a class, put all"),

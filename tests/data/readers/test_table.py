@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.layouts import open_task, read_task
 from arcvit.data.readers.reader import Opening
 from arcvit.data.task import ImageTask
 
@@ -182,6 +182,21 @@ def test_separators_and_the_case_of_columns(
         "val": 1,
         "test": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("header", "named"), [("path,label,Fold", True), ("path,label,room", False)]
+)
+def test_a_column_that_may_be_of_splits_is_named(tmp_path: Path, header: str, named: bool) -> None:
+    rows = [f"img/{stem}.jpg,{label},{stem}" for stem, label in zip("abcd", "xxyy", strict=True)]
+    reading = read_task(write(tmp_path, "\n".join([header, *rows])), Opening())
+    assert ("unread-column" in [finding.kind for finding in reading.findings]) is named
+
+
+def test_the_separator_is_the_one_that_gives_paths(tmp_path: Path) -> None:
+    text = 'path;label;"notes, free"\nimg/a.jpg;"owl, young";x\nimg/b.jpg;emu;\n'
+    task = open_task(write(tmp_path, text), Opening(val_fraction=0, test_fraction=0))
+    assert task.classes == ("emu", "owl, young")
 
 
 def test_rows_can_be_ignored(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.data.findings import examples
+from arcvit.data.findings import Finding, examples, warning
 from arcvit.data.readers.reader import Opening
 from arcvit.data.task import IMAGE_SUFFIXES, split_named
 
+_LIKE_SPLITS = ("split", "set", "subset", "fold", "kfold", "partition", "phase", "usage")
 _SPLIT_FLAGS = ("train", "training", "val", "valid", "validation", "test")
 _TRUTH = ("0", "1", "true", "false", "yes", "no", "0.0", "1.0")
 _SPLITS_AT_MOST = 6
@@ -27,6 +28,16 @@ def split_column(columns: Sequence[str], opening: Opening) -> str | None:
     """The column of splits; None where there is none."""
     name = column_named(opening.split_column, columns)
     return name if name in columns else None
+
+
+def unread_splits(file: Path, columns: Sequence[str], opening: Opening) -> list[Finding]:
+    """Columns that are called as splits often are, and are not read."""
+    read = (opening.split_column, opening.label_column, opening.path_column, opening.group_column)
+    known = [name.casefold() for name in read if name is not None]
+    alike = [c for c in columns if c.casefold() in _LIKE_SPLITS and c.casefold() not in known]
+    text = f"{file} has the column {examples(list(map(repr, alike)))}, which isn't read: if it says"
+    text += " what is tested on, write train, val and test in a column 'split'."
+    return [warning("unread-column", text)] * bool(alike)
 
 
 def check_columns(file: Path, columns: Sequence[str], rows: Rows, opening: Opening) -> None:

@@ -139,10 +139,13 @@ def _class_files(folder: Path, root: Path, opening: Opening) -> ClassFiles:
     if not found:
         loose = len(_loose_images(folder))
         others = sum(path.is_file() for path in folder.iterdir()) - loose
+        hint = _class_hint([folder]) if folder != root else ""
+        if split_named(folder.name) != "train" and folder != root:
+            hint = f", or leave it out with --data.ignore {folder.name!r}{hint}"
         raise UserError(
             f"{folder} has no class folders but {loose} image(s) and {others} other file(s)"
             " directly inside: expected <class>/<image>, put each image in a folder named after"
-            f" its class{_class_hint([folder]) if folder != root else ''}."
+            f" its class{hint}."
         )
     return found
 

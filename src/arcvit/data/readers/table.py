@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.columns import check_columns, column_named, split_column
+from arcvit.data.readers.columns import check_columns, column_named, split_column, unread_splits
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.lists import list_findings, read_text
 from arcvit.data.readers.reader import Opening, Reading
@@ -15,6 +15,9 @@ from arcvit.data.task import Split, class_name, split_named
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
 _DELIMITERS = ",;\t|"
+
+Line = tuple[int, list[str]]
+"""Its number in the file, from 1, and its values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,9 @@ def read(path: Path, opening: Opening) -> Reading:
     rows: dict[Path, Row] = {}
     mistakes: list[str] = []
     repeats = []
-    for row in _rows(path, opening, mistakes):
+    columns, lines = _lines(path, opening)
+    check_columns(path, columns, [values for _, values in lines], opening)
+    for row in _rows(path, columns, lines, opening, mistakes):
         if opening.leaves_out(row.path, path.parent):
             continue
         first = rows.setdefault(row.path, row)
@@ -73,24 +78,32 @@ def read(path: Path, opening: Opening) -> Reading:
         lists=dict.fromkeys(splits, path),
         holds_out=("val",) if divided else ("test", "val"),
         absent={} if divided else dict.fromkeys(("val", "test"), "there is no column of splits"),
-        findings=list_findings(path, mistakes=mistakes, repeats=repeats),
+        findings=[
+            *list_findings(path, mistakes=mistakes, repeats=repeats),
+            *unread_splits(path, columns, opening),
+        ],
         groups={row.path: row.group for row in rows.values()} if opening.group_column else None,
     )
 
 
-def _rows(file: Path, opening: Opening, mistakes: list[str]) -> Iterator[Row]:
-    """The rows that can be understood; what is wrong with the others is added to the mistakes."""
+def _lines(file: Path, opening: Opening) -> tuple[list[str], list[Line]]:
+    """The names of the columns, and the lines that aren't empty."""
     text = read_text(file)
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=_delimiter(file, text), strict=True
+        io.StringIO(text, newline=""), delimiter=_delimiter(file, text, opening), strict=True
     )
     try:
         columns = [name.strip() for name in next(reader, [])]
         lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
     except csv.Error as error:
         raise UserError(f"{file} line {reader.line_num} can't be read: {error}.") from error
-    lines = [(line, values) for line, values in lines if any(values)]
-    check_columns(file, columns, [values for _, values in lines], opening)
+    return columns, [(line, values) for line, values in lines if any(values)]
+
+
+def _rows(
+    file: Path, columns: list[str], lines: list[Line], opening: Opening, mistakes: list[str]
+) -> Iterator[Row]:
+    """The rows that can be understood; what is wrong with the others is added to the mistakes."""
     path, label, group = (
         column_named(name or "", columns)
         for name in (opening.path_column, opening.label_column, opening.group_column)
@@ -111,10 +124,14 @@ def _rows(file: Path, opening: Opening, mistakes: list[str]) -> Iterator[Row]:
         )
 
 
-def _delimiter(file: Path, text: str) -> str:
-    """What stands between the columns: the file's own, unless the header has another alone."""
+def _delimiter(file: Path, text: str, opening: Opening) -> str:
+    """What stands between the columns: what gives a column of paths, else the most frequent."""
     own = DELIMITER_OF_SUFFIX[file.suffix.lower()]
     header = text.lstrip().split("\n", 1)[0]
+    for sign in (own, *_DELIMITERS):
+        names = [name.strip(' "\r').casefold() for name in header.split(sign)]
+        if opening.path_column.casefold() in names:
+            return sign
     return (
         own
         if own in header
