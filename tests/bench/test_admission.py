@@ -123,3 +123,14 @@ def test_other_images_never_stand_in_the_same_row(task: Path, tmp_path: Path) ->
     list_file.write_text("\n".join(list_file.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(UserError, match=r"isn't what the runs in .* were trained and measured on"):
         admit(task, runs)
+
+
+def test_another_photo_of_the_same_size(task: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    admit(task, runs)
+    (runs / "result.json").write_text("{}")
+    photo = images(task, "test")[0]
+    content = photo.read_bytes()
+    photo.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match="isn't what the runs in"):
+        admit(task, runs)

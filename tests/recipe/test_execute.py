@@ -65,7 +65,7 @@ def assert_identical(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor
 def test_the_run_folder(trained: Callable[[str], Path], tiny: Path, method: str) -> None:
     run = trained(method)
     names = sorted(path.name for path in run.iterdir())
-    assert names == ["adapter", "metrics.jsonl", "recipe.yaml", "result.json"]
+    assert names == ["adapter", "images.json", "metrics.jsonl", "recipe.yaml", "result.json"]
     result = json.loads((run / "result.json").read_text())
     assert {key: result[key] for key in FIELDS} == FIELDS
     assert (result["method"], result["backbone"]) == (method, str(tiny))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 EPOCHS = 14
@@ -163,3 +166,95 @@ def test_what_a_kill_leaves_half_written_goes_away(
     (run / ".metrics.jsonl.partial-77.jsonl").write_text('{"epo')
     assert arcvit(*command).code == 0  # type: ignore[attr-defined]
     assert_same_end(run, uninterrupted("arc"))
+
+
+def swap_classes(data: Path) -> None:
+    for split in ("train", "val"):
+        (data / split / "red").rename(data / "aside")
+        (data / split / "blue").rename(data / split / "red")
+        (data / "aside").rename(data / split / "blue")
+
+
+def add(data: Path) -> None:
+    draws = np.random.default_rng(99).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    Image.fromarray(draws).save(data / "train" / "red" / "new.png")
+
+
+def remove(data: Path) -> None:
+    (data / "train" / "red" / "red_03.png").unlink()
+
+
+def edit_in_place(data: Path) -> None:
+    """Another photo of the same size and date under the same name."""
+    photo = data / "train" / "red" / "red_03.png"
+    content, times = photo.read_bytes(), photo.stat()
+    photo.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(photo, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def train_on_validation(data: Path) -> None:
+    (data / "val" / "red" / "red_01.png").rename(data / "train" / "red" / "moved.png")
+
+
+def validate_on_trained(data: Path) -> None:
+    (data / "train" / "red" / "red_01.png").rename(data / "val" / "red" / "moved.png")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence", "train"),
+    [
+        (swap_classes, "36 relabelled (train/blue/red_00.png: red -> blue, ", 48),
+        (add, "stopped: 1 added (train/red/new.png);", 49),
+        (remove, "stopped: 1 removed (train/red/red_03.png);", 47),
+        (edit_in_place, "stopped: 1 with other content (train/red/red_03.png);", 48),
+        (train_on_validation, "split (train/red/moved.png: val -> train);", 48),
+        (validate_on_trained, "split (val/red/moved.png: train -> val);", 48),
+    ],
+)
+def test_changed_images_are_refused(
+    short_run: tuple[str, ...],
+    photos: Path,
+    tmp_path: Path,
+    arcvit: Callable[..., object],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+    sentence: str,
+    train: int,
+) -> None:
+    data = shutil.copytree(photos, tmp_path / "data")
+    run = tmp_path / "run"
+    command = ["train", *short_run, f"--data.path={data}", "--method=linear", f"--out={run}"]
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        stop_after(patched, 3)
+        arcvit(*command)
+    change(data)
+    answer = arcvit(*command)
+    assert answer.code == 2  # type: ignore[attr-defined]
+    assert sentence in answer.err  # type: ignore[attr-defined]
+    assert arcvit(*command, "--resume_anyway").code == 0  # type: ignore[attr-defined]
+    result = json.loads((run / "result.json").read_text())
+    assert result["train_images"] == train
+    kept = {row[0] for row in json.loads((run / "images.json").read_text())["images"]}
+    assert len(kept) == train
+    assert "train/red/moved.png" not in kept
+    assert ("val/red/moved.png" in kept) == (change is validate_on_trained)
+
+
+def test_a_new_class_is_always_refused(
+    short_run: tuple[str, ...],
+    photos: Path,
+    tmp_path: Path,
+    arcvit: Callable[..., object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = shutil.copytree(photos, tmp_path / "data")
+    command = ["train", *short_run, f"--data.path={data}", f"--out={tmp_path / 'run'}"]
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        stop_after(patched, 2)
+        arcvit(*command)
+    shutil.copytree(data / "train" / "red", data / "train" / "violet")
+    for flags in ([], ["--resume_anyway"]):
+        answer = arcvit(*command, *flags)
+        assert answer.code == 2  # type: ignore[attr-defined]
+        assert "1 class(es) more than when" in answer.err  # type: ignore[attr-defined]
+        assert "'violet': its head has no output for them" in answer.err  # type: ignore[attr-defined]

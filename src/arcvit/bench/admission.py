@@ -4,7 +4,6 @@ What was found is left in ``data.json``: the counts, the warnings that the repor
 fingerprint, so that runs on other images or labels never stand in the same row.
 """
 
-import hashlib
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +13,7 @@ from arcvit.bench.suite import SuiteTask
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
 from arcvit.core.result import RESULT_FILE
-from arcvit.data.task import ImageTask
+from arcvit.data.contents import contents_of
 from arcvit.recipe.look import look_through
 from arcvit.recipe.prepare import open_recipe_task
 from arcvit.recipe.recipe import Recipe
@@ -36,7 +35,7 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
             changed since the earlier runs.
     """
     opened = open_recipe_task(recipe)
-    fingerprint = _fingerprint(opened)
+    fingerprint = contents_of(opened).fingerprint
     file = folder / DATA_FILE
     if file.is_file():
         if read_json(file).get("fingerprint") == fingerprint:
@@ -56,17 +55,6 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
     )
     record = {"counts": counts, "warnings": warnings, "fingerprint": fingerprint}
     write_json(file, record)
-
-
-def _fingerprint(task: ImageTask) -> str:
-    """A hash of every split's images, by name and size of the file, and of their labels."""
-    found = hashlib.sha256(repr(task.classes).encode())
-    for name, split in task.splits.items():
-        found.update(name.encode())
-        for path, label in zip(split.paths, split.labels, strict=True):
-            inside = path.relative_to(task.root) if path.is_relative_to(task.root) else path.name
-            found.update(f"{inside} {label} {path.stat().st_size}\n".encode())
-    return found.hexdigest()
 
 
 def _say(console: Console, line: str) -> None:

@@ -25,6 +25,12 @@ def run(argv: list[str]) -> int:
         "--out",
         help="The run folder; default: runs/TASK-METHOD. An unfinished run in it is resumed.",
     )
+    parser.add_argument(
+        "--resume_anyway",
+        action="store_true",
+        help="Go on with an unfinished run although its images have changed; those it had stay in"
+        " their splits.",
+    )
     parser.add_argument("--quiet", action="store_true", help="Show only the result.")
     options, flags = parser.parse_known_args(argv)
     recipe = parse_recipe(flags)
@@ -37,7 +43,9 @@ def run(argv: list[str]) -> int:
     from arcvit.recipe.run import Run
 
     console = Console()
-    result = execute(Run(recipe, out), console, quiet=options.quiet)
+    result = execute(
+        Run(recipe, out, resume_anyway=options.resume_anyway), console, quiet=options.quiet
+    )
     summary = f"{_summary(result)}; the run is in {out}"
     if PartialState().is_main_process:
         console.print(summary, highlight=False, soft_wrap=True)

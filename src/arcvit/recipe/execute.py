@@ -32,8 +32,9 @@ from arcvit.engine.tracking import check_trackers, tracking
 from arcvit.recipe.adapter import adapter_size, write_adapter
 from arcvit.recipe.look import look_through
 from arcvit.recipe.parser import write_recipe
-from arcvit.recipe.prepare import prepare
+from arcvit.recipe.prepare import open_recipe_task, prepare
 from arcvit.recipe.recipe import Recipe
+from arcvit.recipe.resume import known_task, write_images
 from arcvit.recipe.run import PREDICTIONS_FILE, PROFILE_FILE, RECIPE_FILE, Run, flat
 
 _LIBRARIES = ("torch", "timm", "peft", "accelerate")
@@ -72,9 +73,10 @@ class _Execution:
         self.writes = self.accelerator.is_main_process
         self.quiet = quiet or not self.writes
         self.clock = Clock(self.accelerator.device, exact=recipe.engine.profile)
-        if not looked:
+        task, self.contents, same = known_task(run, open_recipe_task(recipe), self.say)
+        if not looked and not same:
             self._look_through()
-        self.work = prepare(recipe, self.say, read_test=run.read_test)
+        self.work = prepare(recipe, task, self.say, read_test=run.read_test)
         self.work.to(self.accelerator.device)
         self.params = _parameter_counts(parameters_by_part(self.work.model, self.work.head))
         self.say(self._opening())
@@ -103,6 +105,7 @@ class _Execution:
         if self.writes:
             run.clean_up()
             write_recipe(run.folder / RECIPE_FILE, recipe)
+            write_images(run, self.contents)
         try:
             with (
                 tracking(self.accelerator, recipe.engine.track, run.folder, flat(recipe)),
@@ -232,6 +235,8 @@ class _Execution:
             write_json(
                 run.folder / PREDICTIONS_FILE, {name: v.tolist() for name, v in pair.items()}
             )
+        fitted = {work.task.inside(path) for path in work.images.train.paths}
+        write_images(run, self.contents.only(fitted))
         result.write(run.folder)
         if not run.recipe.engine.keep_checkpoint:
             shutil.rmtree(run.checkpoint, ignore_errors=True)

@@ -75,13 +75,12 @@ class Workplace:
             module.to(device)
 
 
-def prepare(recipe: Recipe, say: Say, *, read_test: bool = True) -> Workplace:
-    """Open the data, build the backbone, put the adapters on it. Nothing is written.
+def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True) -> Workplace:
+    """Build the backbone, put the adapters on it, decode the images. Nothing is written.
 
     Raises:
         UserError: whatever is wrong with data, backbone or method.
     """
-    task = open_recipe_task(recipe)
     say(f"{task.name}: {len(task.classes)} classes, " + _split_sizes(task))
     backbone = build_backbone(
         recipe.backbone,

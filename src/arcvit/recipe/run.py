@@ -16,6 +16,7 @@ from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.recipe import Recipe
 
 RECIPE_FILE = "recipe.yaml"
+IMAGES_FILE = "images.json"
 PREDICTIONS_FILE = "predictions.json"
 PROFILE_FILE = "profile.json"
 ADAPTER_FOLDER = "adapter"
@@ -31,12 +32,14 @@ class Run:
         folder: the run folder; new, empty, or that of an unfinished run of the same recipe.
         read_test: measure on the test split after training; a search for settings must not.
         keep_predictions: leave the test split's predictions and labels in ``predictions.json``.
+        resume_anyway: go on although the images have changed, those of before in their splits.
     """
 
     recipe: Recipe
     folder: Path
     read_test: bool = True
     keep_predictions: bool = False
+    resume_anyway: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", self.recipe.resolved())
@@ -50,6 +53,11 @@ class Run:
     def checkpoint(self) -> Path:
         """What an unfinished run is resumed from."""
         return self.folder / CHECKPOINT_FOLDER
+
+    @property
+    def images(self) -> Path:
+        """Which images it is about; of a finished run those that it was trained on."""
+        return self.folder / IMAGES_FILE
 
     @property
     def is_finished(self) -> bool:
@@ -105,17 +113,24 @@ class Run:
     def clean_up(self) -> None:
         """Make a killed run ready to be resumed; one that finished no epoch leaves nothing."""
         folder = self.folder
-        for name in (RECIPE_FILE, METRICS_FILE, CHECKPOINT_FOLDER, ADAPTER_FOLDER):
+        for name in (RECIPE_FILE, IMAGES_FILE, METRICS_FILE, CHECKPOINT_FOLDER, ADAPTER_FOLDER):
             settle(folder / name)
         if self._has_epochs() or not folder.is_dir():
             return
         (folder / RECIPE_FILE).unlink(missing_ok=True)
+        self.images.unlink(missing_ok=True)
         shutil.rmtree(folder / TENSORBOARD_FOLDER, ignore_errors=True)
         if not any(folder.iterdir()):
             folder.rmdir()
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether it can be resumed; a kill may have left the checkpoint set aside."""
+        aside = self.folder.glob(f".{CHECKPOINT_FOLDER}.outdated-*")
+        return self.checkpoint.is_dir() or any(aside)
+
     def _has_epochs(self) -> bool:
-        return (self.folder / METRICS_FILE).is_file() or self.checkpoint.is_dir()
+        return (self.folder / METRICS_FILE).is_file() or self.has_checkpoint
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""Whether an unfinished run can go on: only on the images, labels and splits it was begun with."""
+
+import json
+from collections.abc import Callable
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import read_json, write_text
+from arcvit.data.contents import Contents, changes, contents_of
+from arcvit.data.findings import examples
+from arcvit.data.task import ImageTask
+from arcvit.recipe.run import Run
+
+
+def known_task(
+    run: Run, task: ImageTask, say: Callable[[str], None]
+) -> tuple[ImageTask, Contents, bool]:
+    """The task to train on, what is in it, and whether a run goes on with the same.
+
+    Args:
+        run: the run, which may be unfinished.
+        task: what is there now.
+        say: told what has changed, where the run goes on all the same.
+
+    Raises:
+        UserError: an unfinished run's images have changed.
+    """
+    now = contents_of(task, without=() if run.read_test else ("test",))
+    if not run.has_checkpoint:
+        return task, now, False
+    if not run.images.is_file():
+        raise UserError(f"{run.images} isn't there: the unfinished run is damaged, remove it.")
+    earlier = Contents.from_dict(read_json(run.images))
+    new = [repr(name) for name in now.classes if name not in earlier.classes]
+    if new:
+        raise UserError(
+            f"{run.recipe.data.path} has {len(new)} class(es) more than when the run in"
+            f" {run.folder} stopped, {examples(new)}: its head has no output for them, choose"
+            " another --out."
+        )
+    changed = changes(earlier, now)
+    if not changed:
+        return task, now, True
+    sentence = (
+        f"the images of {run.recipe.data.path} have changed since the run in {run.folder} stopped:"
+        f" {changed}"
+    )
+    if not run.resume_anyway:
+        raise UserError(
+            f"{sentence}; bring them back, choose another --out, or give --resume_anyway, which"
+            " keeps the images of then in their splits."
+        )
+    say(f"warning: {sentence}")
+    now = now.with_splits_of(earlier)
+    return now.divide(task), now, False
+
+
+def write_images(run: Run, contents: Contents) -> None:
+    """Leave in the run folder which images it is about."""
+    write_text(run.images, json.dumps(contents.to_dict()))
+
+
+def trained_on(run: Run) -> frozenset[str]:
+    """The contents of the images that a finished run was trained on."""
+    record = Contents.from_dict(read_json(run.images))
+    return frozenset(image.content for image in record.images)
