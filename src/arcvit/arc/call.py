@@ -13,6 +13,7 @@ them, because layers do.
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock
 from typing import Any, Protocol
 
 import torch
@@ -120,19 +121,35 @@ _mixed: ContextVar[MixedCall | None] = ContextVar("arc_mixed_call", default=None
 _deferred: ContextVar[Mapping[int, Tensor]] = ContextVar("arc_deferred")
 
 
+_lock = Lock()
+_running = 0
+_any_running = False
+"""Whether a mixed batch is being run in any thread. Compiled code can't read a context variable,
+but this it can, and is compiled anew where it changes."""
+
+
 def current_call() -> MixedCall | None:
     """The mixed batch that is being run, if one is."""
-    return _mixed.get()
+    return _mixed.get() if _any_running else None
 
 
 @contextmanager
 def carried(call: MixedCall) -> Iterator[None]:
     """Within the context the model runs this mixed batch."""
     token = _mixed.set(call)
+    _count(1)
     try:
         yield
     finally:
+        _count(-1)
         _mixed.reset(token)
+
+
+def _count(more: int) -> None:
+    global _running, _any_running
+    with _lock:
+        _running += more
+        _any_running = _running > 0
 
 
 def defer(site: object, update: Tensor | None) -> None:

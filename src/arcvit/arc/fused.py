@@ -56,24 +56,26 @@ class _How(NamedTuple):
 
 
 def norm_adapter(
-    x: Tensor, norm: nn.LayerNorm, factors: Factors, *, dropout: float = 0.0
+    x: Tensor, norm: nn.LayerNorm, adapter: Factors | Projections, *, dropout: float = 0.0
 ) -> Tensor:
     """The adapted output of a LayerNorm, ``n + dropout(n D C) U + b`` with n of x.
 
     Args:
         x: input of the norm, (..., d).
         norm: the LayerNorm, over the last dimension.
-        factors: the adapter.
+        adapter: the adapter, or what ``projections`` made of it.
         dropout: probability of dropping an element of the bottleneck; 0 in evaluation.
 
     Returns:
         (..., d), in autocast's dtype where it is on, as that is what linear layers take; else in
         the dtype of the norm's output.
     """
-    work = _work_dtype(x, factors.down)
-    into, out_of, ones = prepare(factors, dropout=dropout, dtype=work, multiple=_multiple(x))
+    if isinstance(adapter, Factors):
+        width = columns(x, adapter)
+        adapter = projections(adapter, dropout, work_dtype(x, adapter.down), width)
+    into, out_of, ones = adapter
     normed = _norm_dtype(x, norm)
-    out = work if _autocasts(x) and work != torch.float64 else normed
+    out = into.dtype if _autocasts(x) and into.dtype != torch.float64 else normed
     how = _How(ones, norm.eps, dropout, normed, out)
     tensors = (x, norm.weight, norm.bias, into, out_of)
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
@@ -84,27 +86,32 @@ def norm_adapter(
     return _forward(*tensors, how)[0]
 
 
-def prepare(factors: Factors, *, dropout: float, dtype: torch.dtype, multiple: int) -> Projections:
+def projections(factors: Factors, dropout: float, dtype: torch.dtype, width: int) -> Projections:
     """An adapter made ready for the products.
 
     Args:
         factors: the adapter.
         dropout: probability of dropping an element of the bottleneck.
         dtype: of the products.
-        multiple: what the number of columns is a multiple of.
+        width: columns of the bottleneck.
     """
     down, core, up, bias = factors
     d, r = down.shape
-    ones = None if bias is None else r
-    zeros = -(r + (bias is not None)) % multiple
     if dropout > 0.0:
-        factors = Factors(down, core * (1.0 / (1.0 - dropout)), up, bias)
-    into = [factors.scaled_down.mT, down.new_zeros(zeros + (bias is not None), d)]
-    out_of = [up]
+        factors = Factors(down, core / (1.0 - dropout), up, bias)
+    into = [factors.scaled_down.mT, down.new_zeros(width - r, d)]
+    out_of = [up, down.new_zeros(width - r, d)]
     if bias is not None:
-        out_of.append(bias.unsqueeze(0).to(down.dtype))
-    out_of.append(down.new_zeros(zeros, d))
+        out_of[1:] = [bias.unsqueeze(0).to(down.dtype), down.new_zeros(width - r - 1, d)]
+    ones = None if bias is None else r
     return Projections(torch.cat(into).to(dtype), torch.cat(out_of).to(dtype), ones)
+
+
+def columns(x: Tensor, factors: Factors) -> int:
+    """Columns of the bottleneck of an adapter at x: CUDA's fast kernels are aligned."""
+    used = factors.down.shape[1] + (factors.bias is not None)
+    multiple = 1 if x.device.type == "cpu" and not torch.compiler.is_compiling() else 16
+    return -(-used // multiple) * multiple
 
 
 def is_plain_norm(module: nn.Module) -> TypeGuard[nn.LayerNorm]:
@@ -312,11 +319,6 @@ def _kept(bottleneck: Tensor, dropout: float) -> Tensor:
     return (draws >= min(round(dropout * 2**16), 2**16 - 1) - 2**15).view(torch.int8)
 
 
-def _multiple(x: Tensor) -> int:
-    """What the columns of the bottleneck are a multiple of: CUDA's fast kernels are aligned."""
-    return 1 if x.device.type == "cpu" and not torch.compiler.is_compiling() else 16
-
-
 def _norm_dtype(x: Tensor, norm: nn.LayerNorm) -> torch.dtype:
     """The dtype of n: autocast decides in which precision a norm is taken, so it is asked."""
     if not _autocasts(x):
@@ -324,7 +326,7 @@ def _norm_dtype(x: Tensor, norm: nn.LayerNorm) -> torch.dtype:
     return F.layer_norm(x.new_empty(0, x.shape[-1]), x.shape[-1:], norm.weight, norm.bias).dtype
 
 
-def _work_dtype(x: Tensor, down: Tensor) -> torch.dtype:
+def work_dtype(x: Tensor, down: Tensor) -> torch.dtype:
     """The dtype of the bottleneck: that of the adapter, or of autocast."""
     if _autocasts(x) and down.dtype != torch.float64:
         return torch.get_autocast_dtype(x.device.type)
@@ -332,9 +334,10 @@ def _work_dtype(x: Tensor, down: Tensor) -> torch.dtype:
 
 
 def _autocasts(x: Tensor) -> bool:
-    """Whether autocast is on; some devices (meta) have none."""
+    """Whether autocast is on; some devices (meta) have none, and Dynamo can't ask which."""
     device = x.device.type
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    known = torch.compiler.is_compiling() or torch.amp.is_autocast_available(device)
+    return known and torch.is_autocast_enabled(device)
 
 
 def _autocast_off(x: Tensor) -> AbstractContextManager[Any]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from arcvit.arc.call import current_call, defer, deferred
 from arcvit.arc.fold import Consumer
 from arcvit.arc.functional import Factors, adapt_rows, adapter_update, lora_factors
-from arcvit.arc.fused import is_plain_norm, norm_adapter
+from arcvit.arc.fused import Projections, is_plain_norm, norm_adapter
 from arcvit.arc.variants import OWN, SHARED, AdapterShape, compose
 
 Placement = Literal["output", "input", "residual"]
@@ -74,6 +74,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         self._active_adapter: str | list[str] = active_adapters or []
         self.merged_adapters: list[str] = []
         self._route: tuple[str, ...] = ()
+        self.prepared: Projections | None = None
         self._residual_hook = (
             None
             if residual_module is None
@@ -236,6 +237,14 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         bypass = self._disable_adapters or self.merged_adapters
         self._route = () if bypass else tuple(filter(self.has, self.active_adapters))
 
+    def fused_adapter(self) -> tuple[Factors, float] | None:
+        """The one active adapter and its dropout, if it is one operation with its norm."""
+        if self.placement != "output" or len(self._route) != 1:
+            return None
+        (name,) = self._route
+        dropout = self.dropout[name] if self.training else 0.0
+        return (self.factors(name), dropout) if is_plain_norm(self.base_layer) else None
+
     def _fuses(self, x: Tensor) -> bool:
         """Whether norm and adapter can be one operation here and now."""
         if len(self._route) != 1 or current_call() or not is_plain_norm(self.base_layer):
@@ -246,9 +255,9 @@ class ArcLayer(nn.Module, BaseTunerLayer):
     def _adapted_norm(self, x: Tensor) -> Tensor:
         """``adapt`` of the norm's output in one operation."""
         (name,) = self._route
+        adapter = self.prepared or self.factors(name)
         dropout = self.dropout[name] if self.training else 0.0
-        norm = cast(nn.LayerNorm, self.base_layer)
-        return norm_adapter(x, norm, self.factors(name), dropout=dropout)
+        return norm_adapter(x, cast(nn.LayerNorm, self.base_layer), adapter, dropout=dropout)
 
     def _add_to_residual(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         del module, args

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from arcvit.arc.prepared import fused_sites, prepared
 from arcvit.core.errors import UserError
 from arcvit.engine.accumulation import batch_sizes, batch_weights
 from arcvit.engine.batches import loader
@@ -160,21 +161,23 @@ class Trainer:
         clock, accelerator, optimizer = self.clock, self._accelerator, self._optimizer
         self._data.set_epoch(number)
         self._model.train()
+        sites = fused_sites(self._learner.model)
         losses, correct = [], []
         for batch, (stored, labels) in enumerate(self._data):
             with accelerator.accumulate(self._model):
                 pixels = self._learner.training_input(stored)
                 clock.lap("data")
-                with accelerator.autocast():
-                    logits = self._model(pixels)
-                loss = F.cross_entropy(
-                    logits.float(), labels, label_smoothing=self._engine.label_smoothing
-                )
-                losses.append(loss.detach())
-                correct.append((logits.detach().argmax(-1) == labels).sum())
-                clock.lap("forward")
-                accelerator.backward(loss * self._weights[batch])
-                clock.lap("backward")
+                with prepared(sites, pixels, autocast=accelerator.autocast):
+                    with accelerator.autocast():
+                        logits = self._model(pixels)
+                    loss = F.cross_entropy(
+                        logits.float(), labels, label_smoothing=self._engine.label_smoothing
+                    )
+                    losses.append(loss.detach())
+                    correct.append((logits.detach().argmax(-1) == labels).sum())
+                    clock.lap("forward")
+                    accelerator.backward(loss * self._weights[batch])
+                    clock.lap("backward")
                 if accelerator.sync_gradients and self._optim.clip_grad:
                     accelerator.clip_grad_norm_(self._model.parameters(), self._optim.clip_grad)
                 optimizer.step()
