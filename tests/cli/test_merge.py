@@ -18,6 +18,11 @@ assert not any(name.split(".")[0] in ("arcvit", "peft") for name in sys.modules)
 """
 
 
+def test_an_adapter_alone(arcvit: Arcvit, trained: Trained, tmp_path: Path) -> None:
+    answer = arcvit("merge", trained("lora") / "adapter", f"--out={tmp_path / 'm'}")
+    assert (answer.code, answer.out[:5]) == (0, "wrote")
+
+
 @pytest.mark.slow
 def test_the_merged_model_needs_no_arcvit(arcvit: Arcvit, trained: Trained, tmp_path: Path) -> None:
     import torch

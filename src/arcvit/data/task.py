@@ -108,6 +108,11 @@ class ImageTask:
             raise UserError(f"Task '{self.name}' has no split '{name}': the splits are {there}.")
         return self.splits[name]
 
+    def every(self) -> Split:
+        """The images of all splits, each once."""
+        label_of = {path: label for split in self.splits.values() for path, label in split}
+        return Split.of(label_of.items())
+
     def trainval(self) -> Split:
         """What the final model trains on.
 

@@ -55,11 +55,11 @@ def finish(
     for split, file in (lists or {}).items():
         found += missing_files(splits[split].paths, file)
     found += shared_images(splits, source)
-    if len(classes) < 2:
+    if len(classes) < (1 if opening.to_measure else 2):
         there = f"only '{classes[0]}'" if classes else "none"
         text = f"{source} has too few classes: expected at least 2, found {there}."
         found.append(spoils("classes", text))
-    if covers_classes and "train" in splits:
+    if covers_classes and "train" in splits and not opening.to_measure:
         found += untrained_classes(classes, splits["train"], source)
     found += name_findings(classes, source, from_list=layout == "table")
     if groups is None and opening.group_column is not None:

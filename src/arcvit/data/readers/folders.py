@@ -40,7 +40,7 @@ def read(path: Path, opening: Opening) -> Reading:
     """
     splits_in = split_folders(path, opening)
     _refuse_lookalikes(path, opening, has_splits=bool(splits_in))
-    if splits_in and "train" not in splits_in:
+    if splits_in and "train" not in splits_in and not opening.to_measure:
         names = ", ".join(folder.name for folder in splits_in.values())
         raise UserError(
             f"{path} has the split folder(s) {names} but no 'train': expected"
@@ -66,7 +66,8 @@ def read(path: Path, opening: Opening) -> Reading:
         if not splits[split]
     ]
     findings += _unread(path, splits_in, opening)
-    findings += _two_levels(splits_in.get("train", path), found["train"])
+    if "train" in found:
+        findings += _two_levels(splits_in.get("train", path), found["train"])
     return finish(
         path,
         opening,

@@ -37,6 +37,8 @@ class Opening:
     group_pattern: str | None = None
     """The same as a pattern that is looked for in the path inside the task's folder: its first
     bracket, or all of it."""
+    to_measure: bool = False
+    """Whether nothing is to be learned: train may be absent, and one class will do."""
     ignore: Sequence[str] = ()
     """Of class folders and tables: what is left out, as patterns of paths from the folder."""
 
