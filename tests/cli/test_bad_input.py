@@ -132,7 +132,7 @@ def test_a_class_that_is_skipped_whole(
     refused: Callable[..., str], paint_classes: Paint, tmp_path: Path
 ) -> None:
     root = paint_classes(tmp_path / "photos" / "train", 4).parent
-    paint_classes(root / "test", 2)
+    paint_classes(root / "test", 2, seed=1)
     for image in (root / "train" / "red").iterdir():
         image.write_text("no image")
     said = refused(f"--data.path={root}", "--data.on_bad=skip")

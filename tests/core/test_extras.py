@@ -43,7 +43,7 @@ def test_a_hidden_module_is_told_in_one_sentence(extra: str, hidden) -> None:
     hidden(extra)
     with pytest.raises(UserError) as caught:
         require(extra, "this")
-    names = " and ".join(EXTRAS[extra])
+    names = " and ".join(EXTRAS[extra]).replace("_", "-")
     assert str(caught.value).startswith(f"this needs {names}, which ")
     assert str(caught.value).endswith(f"run pip install 'arcvit[{extra}]'.")
 

@@ -31,7 +31,8 @@ def require(extra: str, what: str) -> None:
     """
     missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
     if missing:
-        names, verb = " and ".join(missing), "isn't" if len(missing) == 1 else "aren't"
+        names = " and ".join(missing).replace("_", "-")  # as packages are called
+        verb = "isn't" if len(missing) == 1 else "aren't"
         raise UserError(
             f"{what} needs {names}, which {verb} installed: run pip install 'arcvit[{extra}]'."
         )

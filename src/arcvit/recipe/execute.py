@@ -91,6 +91,7 @@ class _Execution:
         refusal: list[str | None] = [None]
         if self.writes:
             try:
+                open_recipe_task(self.run.recipe)  # what lists tell needs no look at the images
                 look_through(self.run.recipe.data, self.say)
             except UserError as error:
                 refusal = [str(error)]

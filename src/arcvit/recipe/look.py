@@ -38,7 +38,11 @@ def look_through(
     if data.check == "skip":
         return []
     report = check_task(Path(data.path), benchmark=benchmark, data=asdict(data))
-    spoilt = [f for f in report.findings if _spoils(f, data, needs_splits=needs_splits)]
+    found = list(report.findings)
+    if data.on_bad == "error" and not needs_splits:
+        # Decoding, which is next, names those of all splits at once.
+        found = [finding for finding in found if finding.kind != "unreadable-files"]
+    spoilt = [f for f in found if _spoils(f, data, needs_splits=needs_splits)]
     if spoilt and data.check == "refuse":
         worst = spoilt[0]
         passes = worst.kind in MATTERS_OF_OPINION or worst.kind in ("blank-images", "union")
@@ -46,7 +50,7 @@ def look_through(
             f"{data.path} would give a wrong result: {worst.text} Repair it (arcvit data check"
             f" shows all that is wrong){', or go on with --data.check warn' if passes else ''}."
         )
-    warnings = [f.text for f in report.findings if f.severity != "note"]
+    warnings = [finding.text for finding in found if finding.severity != "note"]
     for text in warnings:
         say(f"warning: {text}")
     return warnings

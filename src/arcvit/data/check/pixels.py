@@ -64,7 +64,8 @@ def decoding_findings(task: ImageTask, facts: Facts, how: Decoding, preset: str)
         kind = warning if most > white else note
         findings.append(kind("grey-range", text))
     if deep := sum(fact.deep_colour for fact in facts.values()):
-        text = f"{deep:,} colour images have 16 bits, of which the high 8 are read."
+        text = f"{deep:,} colour images have 16 bits, of which the high 8 are read: values of 10 or"
+        text += " 12 bits come out almost black, save such images with 8."
         findings.append(warning("deep-colour", text))
     return findings
 
