@@ -101,6 +101,13 @@ def test_check_as_a_benchmark_task(arcvit: Arcvit, photos: Path) -> None:
         (["check"], "the following arguments are required: PATH"),
         (["check", "nowhere"], "nowhere isn't there: expected a folder or a table of images"),
         (["check", ".", "--task=cifer"], "Did you mean 'cifar'"),
+        (["check", ".", "--data.path=x"], "--data.path isn't expected here"),
+        (
+            ["check", ".", "--data.chek=x"],
+            "there is no flag '--data.chek'. Did you mean 'data.check'",
+        ),
+        (["check", ".", "--data.orientation"], "--data.orientation has no value after it"),
+        (["check", ".", "--data.orientation=up"], "one of preset, stored, upright"),
         (["list", "--suite=vtb"], "invalid choice: 'vtb'"),
         (["make", "sprites"], "the following arguments are required: --out"),
         (["make", "sprites", "--out=x", "--test_size=0"], "the test size is 0"),

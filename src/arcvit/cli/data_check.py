@@ -51,6 +51,8 @@ def run(argv: list[str]) -> int:
     require_path(path)
     tasks, known = _which(path, options.task)
     data = data_flags(flags)
+    if "path" in data:
+        raise UserError("--data.path isn't expected here: PATH alone says what is checked.")
     console = Console()
     reports = []
     screen = Console(stderr=True)

@@ -43,6 +43,14 @@ def test_orientation(tmp_path: Path, suffix: str, orientation: int) -> None:
     assert near(upright, quarters()) is (orientation == 1)
 
 
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_an_orientation_that_there_is_not(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    quarters().save(tmp_path / "a.png", exif=exif)
+    assert near(read_rgb(tmp_path / "a.png", UPRIGHT), quarters())
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # as the command line does
 def test_broken_exif_leaves_the_image_as_it_is(tmp_path: Path) -> None:
     quarters().save(tmp_path / "a.jpg", quality=95, exif=b"Exif\0\0II*\0broken")

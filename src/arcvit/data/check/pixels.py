@@ -18,7 +18,7 @@ _ALIKE = 0.99
 """Correlation of two thumbnails from which they show the same scene."""
 _CONTRAST = 4.0
 """Standard deviation of a thumbnail below which it could be of anything."""
-_ROWS = 2048
+_ROWS = 256
 """Thumbnails that are compared with all others at once."""
 
 

@@ -98,7 +98,8 @@ def grey_of_16_bits(image: Image.Image) -> np.ndarray | None:
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation of a loaded image, 1 to 8; 1 where there is none, or a broken one."""
     try:
-        return int(image.getexif().get(_ORIENTATION, 1))
+        found = image.getexif().get(_ORIENTATION)
+        return found if found in _TURN else 1
     # Broken EXIF is common, and the pixels are whole; Pillow raises nearly anything.
     except Exception:
         return 1
