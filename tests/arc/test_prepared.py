@@ -1,9 +1,12 @@
 """Projections made for all sites at once: what each site would have made alone."""
 
+from functools import partial
+
 import pytest
 import timm
 import torch
 from peft import get_peft_model
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from arcvit import ArcConfig
 from arcvit.arc.prepared import fused_sites, prepared
@@ -74,3 +77,34 @@ def test_adapters_that_changed_are_told():
     context = prepared(sites, images)
     with pytest.raises(RuntimeError, match=r"the adapters at 'blocks\.0\.norm1' have changed"):
         context.__enter__()
+
+
+class _Counted(TorchDispatchMode):
+    """Counts the operations that run, views and empty tensors left out."""
+
+    free = ("view", "_unsafe_view", "t", "transpose", "detach", "select", "empty", "alias")
+
+    def __init__(self):
+        super().__init__()
+        self.ran = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        if name not in self.free and "promote" not in name:
+            self.ran.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_site_is_few_operations():
+    model, x = _model().float().train(), torch.randn(2, 5, 16, requires_grad=True)
+    site = fused_sites(model)[0]
+    site.dropout["default"] = 0.1
+    autocast = partial(torch.autocast, "cpu", dtype=torch.bfloat16)
+    with prepared([site], x, autocast=autocast):
+        with autocast(), _Counted() as forward:
+            y = site(x)
+        ones = torch.ones_like(y)
+        with _Counted() as backward:
+            torch.autograd.grad(y, [x, *site.prepared[:2]], ones)
+    assert len(forward.ran) <= 12, forward.ran
+    assert len(backward.ran) <= 16, backward.ran

@@ -320,8 +320,11 @@ def _kept(bottleneck: Tensor, dropout: float) -> Tensor:
 
 
 def _norm_dtype(x: Tensor, norm: nn.LayerNorm) -> torch.dtype:
-    """The dtype of n: autocast decides in which precision a norm is taken, so it is asked."""
-    if not _autocasts(x):
+    """The dtype of n: autocast decides in which precision a norm is taken, so it is asked.
+
+    Unless x is in fp32 already: no autocast takes a norm in less.
+    """
+    if x.dtype == torch.float32 or not _autocasts(x):
         return x.dtype
     return F.layer_norm(x.new_empty(0, x.shape[-1]), x.shape[-1:], norm.weight, norm.bias).dtype
 
