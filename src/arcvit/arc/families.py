@@ -4,12 +4,16 @@ A family is recognised by the class names of its blocks (base classes count, so 
 too); names of attributes alone would take a post-norm block for a pre-norm one.
 
 Most sites are the norm before MHA or FFN: its output reaches nothing but the listed linear
-layers. Two kinds of block put the site on the input of the sub-layer instead. Swin pads its windows
-between norm and attention, and a padded token must pass the adapter too, or folding would change
-it. Post-norm blocks (Swin-V2) have no norm before the sub-layer.
+layers. Some blocks put the site on the input of a sub-layer instead. Swin and SAM pad their windows
+between norm and attention, Twins in its attention, and a padded token must pass the adapter too, or
+folding would change it. Post-norm blocks (Swin-V2) have no norm before the sub-layer.
+
+What is said here of a block holds for the code it was written for. Other code whose classes have
+the same names is looked at as it runs: see ``arcvit.arc.proof``.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -71,10 +75,27 @@ _HF_CLIP = (
     SiteRule(role="ffn", module="layer_norm2", consumers=_HF_MLP),
 )
 
+_CONVIT = (
+    SiteRule(role="att", module="norm1", consumers=(("attn.qkv",), ("attn.qk", "attn.v"))),
+    SiteRule(role="ffn", module="norm2", consumers=_TIMM_MLP),
+)
+_SAM = (
+    SiteRule(role="att", module="attn", on_input=True, consumers=_TIMM_ATTENTION),
+    SiteRule(role="ffn", module="norm2", consumers=_TIMM_MLP),
+)
+_TWINS = (
+    # The attention over sub-sampled tokens has no qkv: its norm feeds a convolution too.
+    SiteRule(role="att", module="attn.qkv", on_input=True, consumers=_TIMM_ATTENTION),
+    SiteRule(role="ffn", module="norm2", consumers=_TIMM_MLP),
+)
+
 FAMILIES: Mapping[str, tuple[SiteRule, ...]] = {
     # timm
     "Block": _TIMM_PRE_NORM,  # ViT, DeiT, SigLIP towers, BEiT
     "EvaBlock": _TIMM_PRE_NORM,
+    "convit.Block": _CONVIT,
+    "twins.Block": _TWINS,
+    "vision_transformer_sam.Block": _SAM,
     "SwinTransformerBlock": (
         SiteRule(role="att", module="attn", on_input=True, consumers=_TIMM_ATTENTION),
         SiteRule(role="ffn", module="norm2", consumers=_TIMM_MLP, residual_of="drop_path2"),
@@ -98,9 +119,28 @@ FAMILIES: Mapping[str, tuple[SiteRule, ...]] = {
 }
 
 
+_WRITTEN_FOR = re.compile(
+    r"timm\.(layers\..*|models\.(vision_transformer(_sam)?|beit|eva|swin_transformer(_v2)?|twins"
+    r"|convit|pvt_v2))|transformers\.models\.(vit|deit|dinov2(_with_registers)?|dinov3_vit|clip"
+    r"|siglip|swin)\..*"
+)
+"""Modules of Python that were read for the rules above."""
+
+
 def rules_for(block: nn.Module) -> tuple[SiteRule, ...]:
     """The rules of a block, by the names of its class and base classes; empty if it isn't known."""
     for cls in type(block).__mro__:
-        if cls.__name__ in FAMILIES:
-            return FAMILIES[cls.__name__]
+        for key in (f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}", cls.__name__):
+            if key in FAMILIES:
+                return FAMILIES[key]
     return ()
+
+
+def is_known_code(modules: Iterable[nn.Module]) -> bool:
+    """Whether modules run the code that the rules were written for, with nothing put in between."""
+    return all(
+        _WRITTEN_FOR.fullmatch(type(module).forward.__module__)
+        and "forward" not in vars(module)
+        and not module._forward_pre_hooks
+        for module in modules
+    )

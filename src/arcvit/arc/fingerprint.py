@@ -13,7 +13,7 @@ from torch import nn
 
 from arcvit.core.errors import UserError
 
-_WRAPPERS = re.compile(r"(^|\.)(base_layer|original_module)(?=\.|$)")
+_WRAPPERS = re.compile(r"(^|\.)(base_layer|original_module|_orig_mod)(?=\.|$)")
 
 
 def fingerprint(model: nn.Module, *, exclude: list[str] | None = None) -> str:

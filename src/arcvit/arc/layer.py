@@ -35,7 +35,8 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         placement: adapt the module's ``output`` or its ``input``; ``residual``: adapt the input,
             and add the update to the residual stream too (``residual_module``'s output).
         consumers: the linear layers into which the adapter is folded.
-        unfoldable: why it can't be folded; None: it can.
+        unfoldable: why it can't be folded; None: nothing is known against it.
+        proved: whether it is known that its consumers, and nothing else, take what is adapted.
         residual_module: with ``residual``, the module whose output joins the residual stream.
         active_adapters: names of the adapters that are active from the start.
     """
@@ -53,6 +54,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         placement: Placement,
         consumers: tuple[Consumer, ...],
         unfoldable: str | None = None,
+        proved: bool = True,
         residual_module: nn.Module | None = None,
         active_adapters: list[str] | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         self.placement = placement
         self.consumers = consumers
         self.unfoldable = unfoldable
+        self.proved = proved
         self.r: dict[str, int] = {}
         self.dropout: dict[str, float] = {}
         self.arc_projection = nn.ParameterDict()
@@ -248,6 +251,8 @@ class ArcLayer(nn.Module, BaseTunerLayer):
     def _fuses(self, x: Tensor) -> bool:
         """Whether norm and adapter can be one operation here and now."""
         if len(self._route) != 1 or current_call() or not is_plain_norm(self.base_layer):
+            return False
+        if torch.jit.is_tracing():  # type: ignore[attr-defined]  # a trace holds plain operations
             return False
         coefficients = self.arc_coefficients[self._route[0]]
         return self.cast_input_dtype_enabled or x.dtype == coefficients.dtype

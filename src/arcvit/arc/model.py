@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from arcvit.arc.call import MixedCall, carried, check_batch
 from arcvit.arc.combine import check_sharing, combine, combined_config
+from arcvit.arc.compiled import without_compiled_wrappers
 from arcvit.arc.config import ArcConfig
 from arcvit.arc.fingerprint import check_fingerprint
 from arcvit.arc.fold import fold_all
@@ -22,7 +23,8 @@ from arcvit.arc.heads import (
     split_logits,
 )
 from arcvit.arc.layer import ArcLayer, keep_frozen
-from arcvit.arc.plan import plan_adapter, plan_site, wrap
+from arcvit.arc.plan import Group, plan_adapter, plan_site, wrap
+from arcvit.arc.proof import Call, CantRun, Suspect, declared_calls, objections, one_row
 from arcvit.arc.sites import find_sites
 from arcvit.arc.state import check_state
 from arcvit.core.errors import UserError
@@ -34,6 +36,15 @@ class ArcModel(BaseTuner):
     prefix = "arc_"
     tuner_layer_cls = ArcLayer
     target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  sites: by structure
+    _example: Call | None = None
+
+    def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        super().__init__(without_compiled_wrappers(model), *args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As PEFT does, which goes past a model that is compiled in place."""
+        model = self.model
+        return (model if model._compiled_call_impl else model.forward)(*args, **kwargs)
 
     def _prepare_adapter_config(
         self, peft_config: ArcConfig, model_config: dict[str, Any]
@@ -57,7 +68,7 @@ class ArcModel(BaseTuner):
                 f"projection={lender!r} names an adapter that isn't loaded: load it first (loaded:"
                 f" {', '.join(others) or 'none'})."
             )
-        self._holders: dict[tuple[str, int, int], tuple[ArcLayer, str]] = {}
+        self._holders: dict[Group, tuple[ArcLayer, str]] = {}
         self._plan = plan_adapter(peft_config, model)
         if self._plan:
             peft_config.target_modules = list(self._plan)
@@ -153,7 +164,53 @@ class ArcModel(BaseTuner):
                 f"unknown adapter(s) {', '.join(map(repr, unknown))}: expected"
                 f" {', '.join(self.peft_config)}."
             )
+        self.check_foldable()
         fold_all(self._layers(), adapter_names, safe_merge)
+
+    def check_foldable(self) -> None:
+        """Raise a ValueError that says why where a site can't be folded.
+
+        Sites of which it isn't known are proved by running the model: on the input of the call
+        before, and on images of the size that it says it takes.
+        """
+        layers = self._layers()
+        unproved = [layer for layer in layers if not layer.proved and layer.unfoldable is None]
+        if unproved:
+            self._prove(unproved)
+        for layer in layers:
+            layer.check_foldable()
+
+    def _prove(self, layers: list[ArcLayer]) -> None:
+        suspects = [
+            Suspect(
+                name=layer.name,
+                module=layer if layer.placement == "output" else layer.base_layer,
+                on_input=layer.placement != "output",
+                consumers={
+                    f"{layer.name}: {c.attribute}": getattr(c.parent, c.attribute)
+                    for c in layer.consumers
+                },
+            )
+            for layer in layers
+        ]
+        calls = declared_calls(self.model)
+        ran = False
+        for call in [self._example, *calls] if self._example else calls:
+            try:
+                found = objections(self.model, suspects, call)
+            except CantRun:
+                continue
+            ran = True
+            for layer in layers:
+                if layer.unfoldable is None and layer.name in found:
+                    layer.unfoldable = found[layer.name].reason
+        if not ran:
+            raise ValueError(
+                f"the adapter at {layers[0].name!r} can't be folded yet: whether only its consumers"
+                " take what it changes shows when the model runs; run it once on an input of yours."
+            )
+        for layer in layers:
+            layer.proved = layer.unfoldable is None
 
     def unmerge_adapter(self) -> None:
         """As PEFT does, without a word of the sites that the folded adapters aren't at."""
@@ -218,6 +275,10 @@ class ArcModel(BaseTuner):
         """PEFT's entry for ``model(x, adapter_names=[...])``: one adapter a row."""
         names = kwargs.pop("adapter_names", None)
         layers = self._layers()
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]
+        told = self._example or tracing or torch.compiler.is_compiling()
+        if not told and not all(layer.proved for layer in layers):
+            self._example = one_row(args, kwargs)
         # Disabled adapters stay so, whatever the names.
         if names is None or all(layer.disable_adapters for layer in layers):
             yield

@@ -9,16 +9,21 @@ from peft.tuners.tuners_utils import _maybe_include_all_linear_layers, check_tar
 from peft.utils.other import get_pattern_key
 from torch import nn
 
+from arcvit.arc.choice import choose_sites
 from arcvit.arc.config import ArcConfig
 from arcvit.arc.fold import Consumer
 from arcvit.arc.layer import ArcLayer, ArcLinear, Placement
 from arcvit.arc.options import VARIANTS
 from arcvit.arc.sites import Site, find_sites, linear_site, named_site, unknown_family
+from arcvit.arc.towers import tower_of
 from arcvit.arc.variants import AdapterShape
 from arcvit.core.errors import UserError
 
 _BEFORE_NORM = "it sits before the norm (placement='before_norm'), which is not linear"
 _RESIDUAL = "it changes the residual stream (ffn_placement='residual'), not one layer's input"
+
+
+Group = tuple[str, str, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +35,7 @@ class PlannedSite:
         placement: where the adapter acts.
         unfoldable: why it can't be folded there; None: it can.
         shape: what it is.
-        group: the sites that are equal in it share a projection: name, width and rank.
+        group: the sites that are equal in it share a projection: tower, name, width and rank.
         lender: the site, and the adapter at it, whose projection is used instead; or None.
     """
 
@@ -38,7 +43,7 @@ class PlannedSite:
     placement: Placement
     unfoldable: str | None
     shape: AdapterShape
-    group: tuple[str, int, int]
+    group: Group
     lender: tuple[ArcLayer, str] | None
 
 
@@ -51,6 +56,8 @@ def plan_adapter(config: ArcConfig, model: nn.Module) -> dict[str, PlannedSite]:
         UserError: a target can't carry the adapter that the config asks for.
     """
     sites = find_sites(model)
+    if config.target_modules is None:
+        sites = choose_sites(model, sites, VARIANTS[config.variant])
     names = expand_targets(config, model, sites)
     return {name: plan_site(config, model, sites, name) for name in names}
 
@@ -66,8 +73,7 @@ def expand_targets(config: ArcConfig, model: nn.Module, sites: Mapping[str, Site
         UserError: no target is named, and the model is of no known family.
     """
     if config.target_modules is None:
-        roles = VARIANTS[config.variant]
-        config.target_modules = [site.name for site in sites.values() if site.role in roles]
+        config.target_modules = list(sites)
         if not config.target_modules:
             raise unknown_family(model)
     _maybe_include_all_linear_layers(config, model)
@@ -121,7 +127,7 @@ def plan_site(
         placement=placement,
         unfoldable=unfoldable,
         shape=AdapterShape.of(config, role=site.role, r=r),
-        group=(shared_by, site.width, r),
+        group=(tower_of(model, name), shared_by, site.width, r),
         lender=_lender(config, present, name, r),
     )
 
@@ -146,6 +152,7 @@ def wrap(
         placement=planned.placement,
         consumers=tuple(map(consumer, site.consumers)),
         unfoldable=planned.unfoldable,
+        proved=site.proved,
         residual_module=None if residual is None else model.get_submodule(residual),
         active_adapters=active_adapters,
     )
@@ -186,10 +193,10 @@ def _place(config: ArcConfig, site: Site) -> tuple[Placement, str | None]:
             )
         return "residual", _RESIDUAL
     if site.on_input:
-        return "input", None
+        return "input", site.unfoldable
     if config.placement == "before_norm":
         return "input", _BEFORE_NORM
-    return "output", None
+    return "output", site.unfoldable
 
 
 def _lender(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from arcvit.arc.families import SiteRule, rules_for
+from arcvit.arc.families import SiteRule, is_known_code, rules_for
 from arcvit.core.errors import UserError
 
 
@@ -28,6 +28,9 @@ class Site:
         consumers: qualified names of the linear layers that consume the adapted tensor.
         residual_of: qualified name of the module whose output joins the residual stream after this
             norm, where there is one (Swin's FFN).
+        proved: whether the consumers are known to take exactly the adapted tensor, and nothing else
+            to take it. Where that isn't known it is found out before folding.
+        unfoldable: why the adapter can't be folded into them; None: nothing is known against it.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Site:
     width: int
     consumers: tuple[str, ...]
     residual_of: str | None = None
+    proved: bool = True
+    unfoldable: str | None = None
 
 
 def find_sites(model: nn.Module) -> dict[str, Site]:
@@ -85,6 +90,7 @@ def named_site(model: nn.Module, name: str, consumers: Sequence[str]) -> Site:
         role=leaf,
         width=_common_width(model, name, full_names),
         consumers=full_names,
+        proved=False,
     )
 
 
@@ -124,6 +130,7 @@ def _site_of_rule(model: nn.Module, block_name: str, rule: SiteRule) -> Site | N
         if all(_is_linear_at(model, consumer) for consumer in required):
             further = [prefix + c for c in rule.also if _is_linear_at(model, prefix + c)]
             consumers = (*required, *further)
+            parents = {model.get_submodule(c.rpartition(".")[0]) for c in consumers}
             return Site(
                 name=name,
                 on_input=rule.on_input,
@@ -131,6 +138,8 @@ def _site_of_rule(model: nn.Module, block_name: str, rule: SiteRule) -> Site | N
                 width=_common_width(model, name, consumers),
                 consumers=consumers,
                 residual_of=None if rule.residual_of is None else prefix + rule.residual_of,
+                proved=is_known_code([model.get_submodule(block_name), *parents])
+                or consumers == (name,),
             )
     return None
 

@@ -115,7 +115,8 @@ def folded(model: nn.Module, *, enabled: bool = True) -> Iterator[None]:
 
 def _can_fold(tuner: BaseTuner) -> bool:
     layers = [module for module in tuner.modules() if isinstance(module, BaseTunerLayer)]
-    checks = [layer.check_foldable for layer in layers if hasattr(layer, "check_foldable")]
+    # A tuner that has it runs the model where a layer alone couldn't tell.
+    checks = [part.check_foldable for part in (*layers, tuner) if hasattr(part, "check_foldable")]
     if not checks or any(layer.merged or layer.disable_adapters for layer in layers):
         return False
     try:
