@@ -41,6 +41,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "torch.nn:Module()": (
         "_backward_hooks",
         "_backward_pre_hooks",
+        "_call_impl",
         "_compiled_call_impl",
         "_forward_hooks",
         "_forward_pre_hooks",

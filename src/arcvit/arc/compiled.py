@@ -22,12 +22,11 @@ def without_compiled_wrappers(model: nn.Module) -> nn.Module:
 
 
 def _is_wrapper(module: nn.Module) -> bool:
-    return isinstance(module._modules.get("_orig_mod"), nn.Module)
+    return hasattr(module, "dynamo_ctx") and hasattr(module, "_orig_mod")
 
 
 def _in_place(wrapper: nn.Module) -> nn.Module:
-    plain = wrapper._modules["_orig_mod"]
-    assert plain is not None
+    plain = wrapper.get_submodule("_orig_mod")
     compiler = cast(Any, wrapper).dynamo_ctx
-    plain._compiled_call_impl = compiler(plain._call_impl)  # as nn.Module.compile does
+    vars(plain).update(_compiled_call_impl=compiler(plain._call_impl))  # as Module.compile does
     return plain

@@ -1,7 +1,7 @@
 """Heads of adapters: each may have its own number of classes, also within one batch."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from arcvit.arc.call import MixedCall, current_call, padded
 from arcvit.arc.config import ArcConfig
 from arcvit.core.errors import UserError
+
+_LAST_OF_HEAD = ("", "fc", "out_proj")
+"""What the last layer of a head with several is called in timm and in transformers."""
 
 
 def check_heads(model: nn.Module, config: ArcConfig) -> None:
@@ -31,7 +34,7 @@ def check_heads(model: nn.Module, config: ArcConfig) -> None:
                 " name of a module, such as its head."
             )
         named += found
-    if config.num_classes is not None and not any(map(_is_linear_head, named)):
+    if config.num_classes is not None and not any(map(_has_logits, named)):
         raise UserError(
             f"num_classes={config.num_classes} can't be had: modules_to_save names no linear layer,"
             " and only the outputs of a linear layer can be resized."
@@ -50,9 +53,33 @@ def prepare_heads(model: nn.Module, adapter_name: str, classes: int | None) -> N
 def fit_heads(model: nn.Module, adapter_name: str, state: Mapping[str, Tensor]) -> None:
     """Give an adapter's heads the sizes they have in a state that is about to be loaded."""
     for name, wrapper in _wrappers(model).items():
-        weight = state.get(f"{name}.modules_to_save.{adapter_name}.weight")
-        if weight is not None:
-            _resize(wrapper, adapter_name, len(weight))
+        path = _path_of_linear(_head_of(wrapper, adapter_name))
+        if path is None:
+            continue
+        key = ".".join(filter(None, (name, "modules_to_save", adapter_name, path, "weight")))
+        if key in state:
+            _resize(wrapper, adapter_name, len(state[key]))
+
+
+def tell_classes(model: nn.Module, adapter_name: str) -> None:
+    """Make what a model says of its outputs true for an adapter: the number, and no stale names.
+
+    timm's models say ``num_classes``; those of transformers have a config, whose ``num_labels``,
+    ``id2label`` and ``label2id`` are used to compute the loss and to name predictions.
+    """
+    for name, wrapper in _wrappers(model).items():
+        path = _path_of_linear(_head_of(wrapper, adapter_name))
+        if path is None or not getattr(wrapper, "has_other_classes", False):
+            continue
+        classes = _head_of(wrapper, adapter_name).get_submodule(path).out_features
+        parts = name.split(".")
+        for around in (".".join(parts[:depth]) for depth in range(len(parts))):
+            owner: Any = model.get_submodule(around)
+            for attribute in ("num_classes", "num_labels"):
+                if isinstance(getattr(owner, attribute, None), int):
+                    setattr(owner, attribute, classes)
+            if hasattr(getattr(owner, "config", None), "id2label"):
+                owner.config.num_labels = classes
 
 
 def activate_heads(model: nn.Module, active: Sequence[str]) -> None:
@@ -89,7 +116,7 @@ def split_logits(logits: Tensor, model: nn.Module, names: Sequence[str]) -> list
     wrappers = list(_wrappers(model).values())
     if not wrappers:
         return list(logits)
-    sizes = [_head_of(wrappers[-1], name).out_features for name in names]
+    sizes = [_linear_head(wrappers[-1], name).out_features for name in names]
     return [row[:size] for row, size in zip(logits, sizes, strict=True)]
 
 
@@ -127,18 +154,31 @@ def _mix_logits(wrapper: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> 
     if call is None:
         return output
     assert isinstance(wrapper, ModulesToSaveWrapper)
-    layers = [_head_of(wrapper, name) for name in call.names]
+    layers = [_linear_head(wrapper, name) for name in call.names]
     parts = [(layer.weight, layer.bias) for layer in layers]
     return row_logits(inputs[0], parts, call).to(output.dtype)
 
 
-def _head_of(wrapper: ModulesToSaveWrapper, name: str) -> nn.Linear:
+def _head_of(wrapper: ModulesToSaveWrapper, name: str) -> nn.Module:
     saved = wrapper.modules_to_save
-    return saved[name] if name in saved else wrapper.original_module  # noqa: SIM401
+    head: nn.Module = saved[name] if name in saved else wrapper.original_module  # noqa: SIM401
+    return head
 
 
-def _is_linear_head(module: nn.Module) -> bool:
-    return isinstance(getattr(module, "original_module", module), nn.Linear)
+def _linear_head(wrapper: ModulesToSaveWrapper, name: str) -> nn.Linear:
+    return cast(nn.Linear, _head_of(wrapper, name))
+
+
+def _has_logits(module: nn.Module) -> bool:
+    return _path_of_linear(getattr(module, "original_module", module)) is not None
+
+
+def _path_of_linear(head: nn.Module) -> str | None:
+    """Where in a head the linear layer is that gives the logits; ``""`` for the head itself."""
+    for name, module in head.named_modules():
+        if isinstance(module, nn.Linear) and name.rpartition(".")[2] in _LAST_OF_HEAD:
+            return name
+    return None
 
 
 def _resize(wrapper: ModulesToSaveWrapper, adapter_name: str, classes: int) -> None:
@@ -146,18 +186,27 @@ def _resize(wrapper: ModulesToSaveWrapper, adapter_name: str, classes: int) -> N
     if adapter_name not in wrapper.modules_to_save:
         return
     head = wrapper.modules_to_save[adapter_name]
-    if not isinstance(head, nn.Linear) or head.out_features == classes:
+    path = _path_of_linear(head)
+    if path is None:
+        return
+    last = head.get_submodule(path)
+    if last.out_features == classes:
         return
     resized = nn.Linear(
-        head.in_features,
+        last.in_features,
         classes,
-        bias=head.bias is not None,
-        device=head.weight.device,
-        dtype=head.weight.dtype,
+        bias=last.bias is not None,
+        device=last.weight.device,
+        dtype=last.weight.dtype,
     )
     for parameter in resized.parameters():
         nn.init.zeros_(parameter)
-    wrapper.modules_to_save[adapter_name] = resized.requires_grad_(head.weight.requires_grad)
+    resized.requires_grad_(last.weight.requires_grad)
+    if path:
+        head.set_submodule(path, resized)
+    else:
+        wrapper.modules_to_save[adapter_name] = resized
+    wrapper.has_other_classes = True
 
 
 def _wrappers(model: nn.Module) -> dict[str, ModulesToSaveWrapper]:

@@ -21,6 +21,7 @@ from arcvit.arc.heads import (
     fit_heads,
     prepare_heads,
     split_logits,
+    tell_classes,
 )
 from arcvit.arc.layer import ArcLayer, keep_frozen
 from arcvit.arc.plan import Group, plan_adapter, plan_site, wrap
@@ -112,6 +113,16 @@ class ArcModel(BaseTuner):
         options = (autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
         super().inject_adapter(model, adapter_name, *options)
         prepare_heads(model, adapter_name, self.peft_config[adapter_name].num_classes)
+        self._tell_classes()
+
+    def set_adapter(self, adapter_name: str | list[str], inference_mode: bool = False) -> None:
+        """As PEFT does; the model says how many classes it tells apart now."""
+        super().set_adapter(adapter_name, inference_mode)
+        self._tell_classes()
+
+    def _tell_classes(self) -> None:
+        for name in self.active_adapters:
+            tell_classes(self.model, name)
 
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
@@ -146,6 +157,7 @@ class ArcModel(BaseTuner):
         super().delete_adapter(adapter_name)
         if was_active:
             activate_heads(self.model, self.active_adapters)
+            self._tell_classes()
 
     def merge_adapter(
         self, adapter_names: list[str] | None = None, safe_merge: bool = False
@@ -308,4 +320,7 @@ class ArcModel(BaseTuner):
         remapped: dict[str, Tensor] = usual(model, config, adapter_name, state_dict)
         check_state(model, adapter_name, remapped)
         fit_heads(model, adapter_name, remapped)
+        tuner = getattr(model, "base_model", None)
+        if isinstance(tuner, cls):
+            tuner._tell_classes()
         return remapped
