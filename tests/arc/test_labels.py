@@ -7,7 +7,8 @@ import transformers
 from peft import PeftModel, get_peft_model
 from torch import nn
 
-from arcvit import ArcConfig
+from arcvit import ArcConfig, load_adapter, save_adapter
+from arcvit.data.pixels.preset import resolve_preset
 
 OLD = ["tench", "goldfish", "shark", "ray"]
 HF = {
@@ -98,3 +99,18 @@ def test_the_number_follows_the_active_adapter() -> None:
     with pytest.warns(UserWarning, match="Adapter six was active"):
         model.delete_adapter("six")
     assert model.config.num_labels == 3
+
+
+def test_a_loaded_adapter_names_the_classes_of_its_task(tmp_path) -> None:
+    labels = ["cat", "dog", "owl"]
+    prep = resolve_preset(
+        "vtab", input_size=(32, 32), data_config={"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    )
+    model = adapted(hf_vit(), "classifier", 3)
+    save_adapter(model, tmp_path / "a", labels=labels, backbone="vit", preprocessing=prep)
+    assert model.config.id2label == dict(enumerate(labels))
+    folded = load_adapter(tmp_path / "a", backbone=hf_vit()).model.merge_and_unload()
+    folded.save_pretrained(tmp_path / "folded")
+    again = transformers.ViTForImageClassification.from_pretrained(tmp_path / "folded")
+    assert again.config.id2label == dict(enumerate(labels))
+    assert again.config.label2id == {"cat": 0, "dog": 1, "owl": 2}

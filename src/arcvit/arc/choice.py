@@ -82,6 +82,7 @@ def _warn_of_gaps(model: nn.Module, sites: Mapping[str, Site], role: str) -> Non
         name: block
         for name, block in model.named_modules()
         if any(rule.role == role for rule in rules_for(block))
+        or (role == "att" and _is_other_block(block))
     }
     known = list(outside_text_towers(model, blocks))
     of_role = [site.name for site in sites.values() if site.role == role]
@@ -94,3 +95,9 @@ def _warn_of_gaps(model: nn.Module, sites: Mapping[str, Site], role: str) -> Non
             f" {missing[0]!r} has no place for one that is known (consumers= can name it).",
             stacklevel=2,
         )
+
+
+def _is_other_block(module: nn.Module) -> bool:
+    children = [name for name, _ in module.named_children()]
+    has_norm = any(name.startswith("norm") for name in children)
+    return "attn" in children and has_norm and not rules_for(module)

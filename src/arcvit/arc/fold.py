@@ -131,9 +131,10 @@ class Consumer:
             self._original = None
 
     @property
-    def has_split_biases(self) -> bool:
-        """Whether its module keeps its bias in three parts, and takes the weight by itself."""
-        return self._split_biases() is not None
+    def is_bypassed(self) -> bool:
+        """Whether its module keeps its bias in three parts, and takes the weight past it."""
+        separate = getattr(self.parent, "qkv_bias_separate", False)
+        return self._split_biases() is not None and not separate
 
     def _split_biases(self) -> list[Tensor] | None:
         parts = [getattr(self.parent, name, None) for name in _SPLIT_BIASES]
@@ -214,7 +215,7 @@ def lora_at_consumers(model: nn.Module, adapter_name: str) -> dict[str, LoraFact
         layer.check_foldable()
         for consumer in layer.consumers:
             name = f"{names[id(consumer.parent)]}.{consumer.attribute}".removeprefix(".")
-            if consumer.has_split_biases:
+            if consumer.is_bypassed:
                 raise ValueError(
                     f"{name!r} can't carry LoRA: its module takes its weight and three biases of"
                     " its own, and doesn't call it."

@@ -180,7 +180,14 @@ def _site(config: ArcConfig, model: nn.Module, sites: Mapping[str, Site], name: 
     pattern = next((p for p in consumers if f".{name}".endswith(f".{p}")), None)
     if pattern is not None:
         return named_site(model, name, consumers[pattern])
-    return sites.get(name) or linear_site(model, name)
+    site = sites.get(name) or linear_site(model, name)
+    parent, _, attribute = name.rpartition(".")
+    if site.consumers == (name,) and Consumer(model.get_submodule(parent), attribute).is_bypassed:
+        raise UserError(
+            f"{name!r} can't carry an adapter: its module takes its weight and doesn't call it, so"
+            " the adapter would have no effect. Adapt the norm before it."
+        )
+    return site
 
 
 def _place(config: ArcConfig, site: Site) -> tuple[Placement, str | None]:

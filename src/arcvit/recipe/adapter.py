@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from arcvit.arc.fingerprint import check_fingerprint, fingerprint
 from arcvit.arc.register import PEFT_TYPE, ArcConfig
 from arcvit.backbones.build import build_backbone, head_name
+from arcvit.backbones.labels import name_labels
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_text
 from arcvit.core.task import AdapterTask, TaskBackbone, read_task
@@ -111,6 +112,7 @@ def save_adapter(
     outputs = getattr(base.get_submodule(head), "out_features", len(labels))
     if outputs != len(labels):
         raise UserError(f"{len(labels)} labels for the head {head!r}, which has {outputs} outputs.")
+    name_labels(base, labels)
     if isinstance(preprocessing, str):
         preprocessing = _preset(preprocessing, base, image_size)
     task = AdapterTask(
@@ -196,6 +198,7 @@ def load_adapter(
             f"the adapter in {folder} doesn't fit {name!r} or is damaged:"
             f" {' '.join(str(error).split())[:300]}."
         ) from error
+    name_labels(model.get_base_model() if isinstance(model, PeftModel) else model, task.labels)
     return LoadedAdapter(model=model.to(choose_device(device)).eval(), task=task)
 
 

@@ -16,7 +16,7 @@ from arcvit.data.readers.layouts import open_task
 from arcvit.data.task import ImageTask
 from arcvit.engine.learner import Learner
 from arcvit.recipe.images import RunImages, decode_run, decoded_as
-from arcvit.recipe.methods import adapt
+from arcvit.recipe.methods import adapt, check_effect
 from arcvit.recipe.recipe import Recipe
 
 Say = Callable[[str], None]
@@ -109,6 +109,7 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
     # The adapters' initial values follow from the seed alone, whatever the backbone drew.
     set_seed(recipe.seed)
     model = adapt(backbone.model, recipe, backbone.head)
+    check_effect(model, recipe, prep.size)
     training_prep = training_preprocessing(
         prep, preset=recipe.data.preset, augment=recipe.data.augment
     )
