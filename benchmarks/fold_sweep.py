@@ -3,14 +3,17 @@
     python benchmarks/fold_sweep.py                     # all kinds, some minutes
     python benchmarks/fold_sweep.py --families twins    # one module of timm
 
-A kind is a module of timm and the classes of its blocks; its smallest model stands for it, with
-random weights, at an input size that its windows don't divide where it takes one. A line says what
-became of it: adapted (at the norms), moved (to the input of what consumes them), in part (the
-warning says where not) or refused, and the largest error of folding, relative to the effect of the
-adapters.
+A kind is a module of timm and the classes of its blocks and attentions. Its smallest model stands for it, with
+random weights, of three blocks if it can be, at an input size that its windows don't divide where
+it takes one. A line says what became of it: adapted (at the norms), moved (to the input of what
+consumes them), in part (the warning says where not) or refused, and the largest error of folding,
+relative to the effect of the adapters.
 """
 
 import argparse
+import importlib
+import inspect
+import itertools
 import re
 import warnings
 from collections.abc import Iterator
@@ -30,6 +33,9 @@ CLASSES = 7
 def kinds(families: list[str]) -> Iterator[tuple[str, str]]:
     """The module and the smallest model of each kind."""
     for module in families or timm.list_modules():
+        code = inspect.getsource(importlib.import_module(f"timm.models.{module}"))
+        if not re.search(r"Attention|MHSA|vision_transformer import", code):
+            continue
         smallest: dict[tuple[str, ...], tuple[int, str]] = {}
         for name in _unlike(timm.list_models(module=module)):
             with init_empty_weights():
@@ -49,28 +55,29 @@ def _unlike(names: list[str]) -> list[str]:
 
 
 def attention_blocks(model: nn.Module) -> tuple[str, ...]:
-    """Classes of the modules that hold an attention and a LayerNorm."""
+    """Classes of the modules that hold an attention and a norm, and of their attentions."""
     found = set()
     for module in model.modules():
-        children = [type(child).__name__ for child in module.children()]
-        has_attention = any("att" in c.lower() for c in children)
-        if has_attention and any("Norm" in c and "Batch" not in c for c in children):
-            found.add(type(module).__name__)
+        children = {name: type(child).__name__ for name, child in module.named_children()}
+        attention = [c for name, c in children.items() if "att" in f"{name} {c}".lower()]
+        if attention and any("Norm" in c and "Batch" not in c for c in children.values()):
+            found.add(f"{type(module).__name__} of {attention[0]}")
     return tuple(sorted(found))
 
 
 def build(name: str) -> tuple[nn.Module, int]:
     """A model and the size of its input, one that few windows divide where it can be had."""
     native = timm.get_pretrained_cfg(name).input_size[-1]
-    for size, options in ((native + 16, True), (native + 32, True), (native, False)):
+    for depth, more in itertools.product(({"depth": 3}, {}), (16, 32, 0)):
+        size = native + more
         try:
             torch.manual_seed(0)
-            sized = {"img_size": size} if options else {}
-            model = timm.create_model(name, num_classes=CLASSES, **sized).double().eval()
+            sized = {"img_size": size} if more else {}
+            model = timm.create_model(name, num_classes=CLASSES, **depth, **sized).double().eval()
             with torch.no_grad():
                 model(torch.zeros(1, 3, size, size, dtype=torch.double))
             return model, size
-        except Exception:  # whatever a model raises on a size that isn't its own
+        except Exception:  # whatever a model raises on a depth or size that isn't its own
             continue
     raise ValueError(f"{name} doesn't run at {native} pixels")
 

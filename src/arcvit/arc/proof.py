@@ -63,15 +63,20 @@ def objections(model: nn.Module, suspects: Sequence[Suspect], call: Call) -> dic
     """
     with _evaluating(model):
         try:
-            before = _leaves(model(*call[0], **call[1]))
-            seen, inputs = _watch(model, suspects, call)
+            seen, inputs, before = _watch(model, suspects, call)
             found = {s.name: why for s in suspects if (why := _differs(s, seen, inputs))}
+
+            def leaking(among: list[Suspect]) -> list[Suspect]:
+                if not among or not _leaks(model, among, inputs, call, before):
+                    return []
+                kinds = dict.fromkeys(s.name.rpartition(".")[2] for s in among)
+                if len(kinds) == 1:
+                    return among
+                of_kind = ([s for s in among if f".{s.name}".endswith(f".{k}")] for k in kinds)
+                return [s for some in of_kind for s in leaking(some)]
+
             rest = [s for s in suspects if s.name not in found]
-            again = _leaves(model(*call[0], **call[1]))
-            for kind in dict.fromkeys(_kind(s) for s in rest):
-                of_kind = [s for s in rest if _kind(s) == kind]
-                if _leaks(model, of_kind, inputs, call, before, again):
-                    found |= dict.fromkeys((s.name for s in of_kind), _LEAK)
+            found |= {s.name: _LEAK for s in leaking(rest)}
         except Exception as error:  # whatever a model raises on an input that isn't its own
             raise CantRun(str(error)) from error
     return found
@@ -107,8 +112,8 @@ def one_row(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
 
 def _watch(
     model: nn.Module, suspects: Sequence[Suspect], call: Call
-) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]]]:
-    """What is adapted at each place, and what each consumer takes, call by call."""
+) -> tuple[dict[str, list[Tensor]], dict[str, list[Tensor]], list[Tensor]]:
+    """What is adapted at each place, what each consumer takes, and the model's output."""
     seen: dict[str, list[Tensor]] = {s.name: [] for s in suspects}
     inputs: dict[str, list[Tensor]] = {name: [] for s in suspects for name in s.consumers}
 
@@ -128,8 +133,7 @@ def _watch(
             else:
                 hook = s.module.register_forward_hook(note_output(seen[s.name]))
             stack.callback(hook.remove)
-        model(*call[0], **call[1])
-    return seen, inputs
+        return seen, inputs, _leaves(model(*call[0], **call[1]))
 
 
 def _differs(
@@ -151,7 +155,6 @@ def _leaks(
     inputs: Mapping[str, list[Tensor]],
     call: Call,
     before: list[Tensor],
-    again: list[Tensor],
 ) -> bool:
     """Whether the model's output depends on what is adapted by another way than its consumers."""
     generator = torch.Generator().manual_seed(1)
@@ -180,8 +183,10 @@ def _leaks(
             hook = consumer.register_forward_pre_hook(replay(inputs[name]))
             stack.callback(hook.remove)
         changed = _leaves(model(*call[0], **call[1]))
+    if not (distance := _distance(before, changed)):
+        return False
     # Some devices don't give the same bits twice.
-    return _distance(before, changed) > 4 * _distance(before, again)
+    return distance > 4 * _distance(before, _leaves(model(*call[0], **call[1])))
 
 
 def _consumers(suspects: Sequence[Suspect]) -> dict[str, nn.Module]:
@@ -208,10 +213,6 @@ def _leaves(output: Any) -> list[Tensor]:
     elif isinstance(output, (list, tuple)):
         values = output
     return [leaf for value in values for leaf in _leaves(value)]
-
-
-def _kind(suspect: Suspect) -> str:
-    return suspect.name.rpartition(".")[2]
 
 
 def _declared_size(model: nn.Module) -> tuple[int, int, int] | None:
