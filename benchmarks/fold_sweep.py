@@ -3,11 +3,11 @@
     python benchmarks/fold_sweep.py                     # all kinds, some minutes
     python benchmarks/fold_sweep.py --families twins    # one module of timm
 
-A kind is a module of timm and the classes of its blocks and attentions. Its smallest model stands for it, with
-random weights, of three blocks if it can be, at an input size that its windows don't divide where
-it takes one. A line says what became of it: adapted (at the norms), moved (to the input of what
-consumes them), in part (the warning says where not) or refused, and the largest error of folding,
-relative to the effect of the adapters.
+A kind is a module of timm and the classes of its blocks and attentions. Its smallest model stands
+for it, with random weights, of three blocks if it can be, at an input size that its windows don't
+divide where it takes one. A line says what became of it: adapted (at the norms), moved (to the
+input of what consumes them), in part (the warning says where not) or refused, and the largest error
+of folding, relative to the effect of the adapters.
 """
 
 import argparse
