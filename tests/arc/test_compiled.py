@@ -51,6 +51,7 @@ def compiled(model: nn.Module, what: str) -> nn.Module:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("loaded_onto", ["whole", "blocks", "nothing"])
 @pytest.mark.parametrize("what", ["whole", "blocks"])
 def test_a_model_compiled_first_saves_plain_names(

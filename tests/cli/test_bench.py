@@ -169,6 +169,7 @@ def test_a_file_called_like_a_benchmark_is_none(
     assert "published" not in (tmp_path / "runs" / "report" / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_settings_and_backbones_are_rows(
     arcvit: Arcvit, root: Path, tiny: Path, other_tiny: Path, tmp_path: Path
 ) -> None:

@@ -41,7 +41,7 @@ def test_each_command_has_help(
     [
         (["trian"], "there is no command 'trian': expected demo, train"),
         (["trian"], "Did you mean 'train'?"),
-        (["predict"], "the following arguments are required: RUN, IMAGE"),
+        (["predict"], "the following arguments are required: RUN|ADAPTER, IMAGE"),
         (["predict", "run", "a.png", "--topp", "3"], "unrecognized arguments: --topp"),
         (["predict", "run", "a.png", "--topp", "3"], "Did you mean 'top'?"),
         (["predict", "run", "a.png", "--top", "x"], "invalid int value: 'x'"),

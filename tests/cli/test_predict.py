@@ -154,6 +154,7 @@ def test_a_table(arcvit: Arcvit, trained: Trained, album: Path) -> None:
     assert arcvit(*command, "--csv=-").out == Path("out.csv").read_text()
 
 
+@pytest.mark.slow
 def test_results_come_before_standard_input_ends(trained: Trained, album: Path) -> None:
     command = [sys.executable, "-m", "arcvit.cli.main", "predict", str(trained("arc")), "-"]
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, cwd=album) as process:

@@ -71,14 +71,15 @@ def _losses(make, images, labels, *, compiled, autocast):
         return [step(images, labels)[0].item() for _ in range(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize(
     ("make", "side"),
     [
         pytest.param(lambda: _arc(_vit()), 16, id="arc-vit"),
-        pytest.param(lambda: _arc(_swin()), 32, id="arc-swin", marks=pytest.mark.slow),
-        pytest.param(lambda: _arc(_hf_vit()), 16, id="arc-hf-vit", marks=pytest.mark.slow),
-        pytest.param(lambda: _lora(_vit()), 16, id="lora-vit", marks=pytest.mark.slow),
+        pytest.param(lambda: _arc(_swin()), 32, id="arc-swin"),
+        pytest.param(lambda: _arc(_hf_vit()), 16, id="arc-hf-vit"),
+        pytest.param(lambda: _lora(_vit()), 16, id="lora-vit"),
     ],
 )
 def test_compiled_steps_equal_eager_ones_without_a_graph_break(make, side, autocast):

@@ -31,6 +31,7 @@ def configs(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_trained_merged_and_compared(
     arcvit: Arcvit, short_run: tuple[str, ...], photos: Path, configs: Path
 ) -> None:

@@ -58,7 +58,7 @@ def test_cub_itself_is_recognised(root: Path) -> None:
     assert "THE TEST SPLIT HAS 6 IMAGES, CUB_200_2011 has 5,794" in texts
     assert "trainval has 20 images, CUB_200_2011 has 5,994" in texts
     assert "there are 2 classes, CUB_200_2011 has 200" in texts
-    assert "10% of each class of train is held out" in texts
+    assert "2 as val are held out of the training images" in texts
 
 
 def test_one_missing_photo_leaves_the_layout_known(root: Path) -> None:
