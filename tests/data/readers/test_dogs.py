@@ -61,7 +61,7 @@ def test_wrong_lists(root: Path, listed: dict[str, list[tuple[str, int]]]) -> No
 
 
 def test_without_scipy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(UserError, match=r"run pip install 'arcvit\[matlab\]'"):
         open_task(root)
 
