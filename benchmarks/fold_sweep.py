@@ -41,7 +41,7 @@ def kinds(families: list[str]) -> Iterator[tuple[str, str]]:
             try:
                 with init_empty_weights():
                     model = timm.create_model(name)
-            except NotImplementedError:  # Swin-V2 needs values while it is built
+            except RuntimeError:  # some need values while they are built, as Swin-V2 does
                 model = timm.create_model(name)
             blocks = attention_blocks(model)
             if blocks:
