@@ -19,6 +19,8 @@ from arcvit.recipe.execute import execute
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import Run
 
+pytestmark = pytest.mark.slow
+
 Arcvit = Callable[..., object]
 
 

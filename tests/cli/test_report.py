@@ -151,6 +151,7 @@ def test_published_rows_stand_beside_their_own_backbone(arcvit: Arcvit, vtab_ben
     assert [row["source"] for row in table] == ["1 seed"]
 
 
+@pytest.mark.slow
 def test_means_need_all_tasks(arcvit: Arcvit, vtab_bench: Path) -> None:
     shutil.rmtree(vtab_bench / "svhn" / "arc")
     out = vtab_bench / "elsewhere"
@@ -177,6 +178,7 @@ def test_published_means_are_of_the_tasks_shown(arcvit: Arcvit, vtab_bench: Path
     assert found["ARC_att"]["mean natural"] == found["ARC_att"]["mean of 7"] == ""
 
 
+@pytest.mark.slow
 def test_what_failed_or_was_left_out_is_told(arcvit: Arcvit, vtab_bench: Path) -> None:
     suite = json.loads((vtab_bench / "suite.json").read_text())
     write_json(vtab_bench / "suite.json", suite | {"rows": rows("linear", "vpt", "arc")})
@@ -196,6 +198,7 @@ def test_what_failed_or_was_left_out_is_told(arcvit: Arcvit, vtab_bench: Path) -
     assert found["vpt"]["cifar"] == found["vpt"]["adapter"] == ""
 
 
+@pytest.mark.slow
 def test_damage_beside_the_results_leaves_the_table(arcvit: Arcvit, vtab_bench: Path) -> None:
     (vtab_bench / "cifar" / "arc" / "seed-0" / "metrics.jsonl").write_text("{")
     assert arcvit("report", vtab_bench).code == 0

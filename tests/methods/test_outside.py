@@ -28,6 +28,7 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("gain", None)
 
 
+@pytest.mark.slow
 def test_every_command_knows_a_plugin(
     arcvit: Arcvit, short_run: tuple[str, ...], photos: Path, tiny: Path, tmp_path: Path
 ) -> None:

@@ -109,7 +109,11 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "every"), [("arc", 1), ("arc", 5), ("linear", 1), ("bitfit", 1)]
+    ("method", "every"),
+    [
+        ("arc", 5),
+        *(pytest.param(name, 1, marks=pytest.mark.slow) for name in ("arc", "linear", "bitfit")),
+    ],
 )
 def test_a_stopped_run_of_each_kind(
     short_run: tuple[str, ...],

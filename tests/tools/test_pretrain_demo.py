@@ -28,6 +28,8 @@ from pretrain.optimize import optimizers
 from pretrain.photos import read_photos
 from pretrain.recipe import RECIPES
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["n03", "n01", "n02"]
 TINY = "--recipe cpu --embed-dim 64 --depth 2 --epochs 2 --batch-size 8 --micro-batch 4 --threads 1"
 

@@ -33,6 +33,7 @@ def test_every_task_has_a_source() -> None:
     assert list(SOURCES) == [task.name for task in TASKS]
 
 
+@pytest.mark.slow
 def test_parts_are_apart_and_large_enough() -> None:
     for task in TASKS:
         source = SOURCES[task.name]
