@@ -184,6 +184,7 @@ def test_folded_adapters_can_not_be_mixed() -> None:
         model(torch.randn(1, 3, 32, 32), adapter_names=["first"])
 
 
+@pytest.mark.slow
 def test_a_borrower_learns_coefficients_and_bias_alone() -> None:
     backbone = timm.create_model("vit_base_patch16_224", num_classes=0)
     model = get_peft_model(backbone, ArcConfig(), adapter_name="task-a")

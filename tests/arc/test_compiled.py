@@ -71,6 +71,7 @@ def test_a_model_compiled_first_saves_plain_names(
     torch.testing.assert_close(model.merge_and_unload()(x), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_was_compiled_is_compiled_still(plain: nn.Module) -> None:
     graphs = []
 

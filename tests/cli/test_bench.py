@@ -245,6 +245,7 @@ def test_wrong_flags(
     assert answer.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_search_over_two_settings(arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "space.yaml").write_text(
         "arc: {optim.lr: [0.001, 0.01], arc.arc_dropout: [0.5, 0]}"
@@ -341,6 +342,7 @@ def test_a_root_that_lacks_tasks(arcvit: Arcvit, tmp_path: Path) -> None:
     assert "there: cifar. Choose with --tasks." in answer.err
 
 
+@pytest.mark.slow
 def test_the_plan_of_vtab(arcvit: Arcvit) -> None:
     answer = arcvit("bench", "vtab", "--dry_run", "--methods=linear,arc")
     assert answer.code == 0

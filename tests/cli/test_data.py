@@ -64,6 +64,7 @@ def test_check_of_a_folder_of_tasks(arcvit: Arcvit, photos: Path, tmp_path: Path
     assert [report["benchmark"] for report in json.loads(by_alias.out)] == ["cifar"]
 
 
+@pytest.mark.slow
 def test_check_of_two_folders_for_one_task(arcvit: Arcvit, sprites: Path, tmp_path: Path) -> None:
     for name in ("cifar", "cifar100"):
         shutil.copytree(sprites / "sprites_loc", tmp_path / name)

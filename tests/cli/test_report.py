@@ -163,6 +163,7 @@ def test_means_need_all_tasks(arcvit: Arcvit, vtab_bench: Path) -> None:
     assert "1 of 38 cells have no finished run" in (out / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_published_means_are_of_the_tasks_shown(arcvit: Arcvit, vtab_bench: Path) -> None:
     suite = json.loads((vtab_bench / "suite.json").read_text())
     shown = ["cifar", "svhn", "dtd", "patch_camelyon", "eurosat", "resisc45"]

@@ -82,6 +82,7 @@ def test_a_whole_batch_is_tried(chosen, batch_size, tried):
     assert model.batch == tried
 
 
+@pytest.mark.slow
 def test_nothing_is_learned_drawn_or_left_behind(chosen):
     model = Tight("min").eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}

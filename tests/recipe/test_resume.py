@@ -134,6 +134,7 @@ def test_a_stopped_run_of_each_kind(
     assert_same_end(run, uninterrupted(method))
 
 
+@pytest.mark.slow
 def test_stopped_after_the_last_epoch_trains_no_more(
     short_run: tuple[str, ...],
     tmp_path: Path,
@@ -152,6 +153,7 @@ def test_stopped_after_the_last_epoch_trains_no_more(
     assert_same_end(run, uninterrupted("arc"))
 
 
+@pytest.mark.slow
 def test_what_a_kill_leaves_half_written_goes_away(
     short_run: tuple[str, ...],
     tmp_path: Path,
