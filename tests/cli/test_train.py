@@ -91,7 +91,9 @@ def test_nan_later_keeps_the_last_good_checkpoint(
     flags = ("--optim.lr=3e37", "--optim.warmup=1", "--engine.batch_size=48")
     answer = arcvit("train", *short_run, *flags, f"--out={run}")
     assert answer.code == 2
-    assert f"the state after the last good epoch is in {run / 'checkpoint'}" in answer.err
-    assert (run / "checkpoint" / "epoch.json").is_file()
+    assert (
+        f"the state after the last good epoch is in {run / 'checkpoint' / 'epoch-2'}" in answer.err
+    )
+    assert (run / "checkpoint" / "epoch-2" / "epoch.json").is_file()
     assert not (run / "result.json").exists()
     assert not (run / "adapter").exists()

@@ -54,7 +54,7 @@ def test_the_partial_file_keeps_its_ending(tmp_path: Path) -> None:
 def test_settle_brings_back_what_was_moved_away(tmp_path: Path) -> None:
     fill(tmp_path / ".target.outdated-1", "old")
     fill(tmp_path / ".target.partial-1", "new")
-    settle(tmp_path / "target")
+    settle(tmp_path)
     assert names(tmp_path) == ["target"]
     assert (tmp_path / "target" / "content").read_text() == "old"
 
@@ -63,9 +63,9 @@ def test_settle_keeps_what_is_whole(tmp_path: Path) -> None:
     fill(tmp_path / "target", "new")
     fill(tmp_path / ".target.outdated-1", "old")
     (tmp_path / ".target.partial-2.txt").touch()
-    (tmp_path / ".other.partial-2").touch()
-    settle(tmp_path / "target")
-    assert names(tmp_path) == [".other.partial-2", "target"]
+    (tmp_path / ".hidden").touch()
+    settle(tmp_path)
+    assert names(tmp_path) == [".hidden", "target"]
     assert (tmp_path / "target" / "content").read_text() == "new"
 
 

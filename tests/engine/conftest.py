@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.engine.device import make_accelerator
 from arcvit.engine.features import FeatureBank
@@ -86,7 +87,7 @@ def trainer(toy: Callable[..., Toy]) -> Callable[..., Trainer]:
             accelerator,
             optim=optim or OptimConfig(lr=0.01),
             engine=config,
-            checkpoint=checkpoint,
+            checkpoints=None if checkpoint is None else Checkpoints(checkpoint),
         )
 
     return make

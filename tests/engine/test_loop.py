@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from arcvit.engine import loop
-from arcvit.engine.checkpoint import precision_of
 from arcvit.engine.config import OptimConfig
 from arcvit.engine.features import FeatureBank
 from arcvit.engine.loop import NonFiniteLoss, Record, Trainer
@@ -226,7 +225,7 @@ def test_nan_keeps_the_last_good_state(
     train: Train, toy: Toy, features: Features, tmp_path: Path
 ) -> None:
     folder = tmp_path / "checkpoint"
-    with pytest.raises(NonFiniteLoss, match=f"the last good epoch is in {folder}"):
+    with pytest.raises(NonFiniteLoss, match=f"the last good epoch is in {folder}/epoch-2"):
         train(
             toy(),
             features(32),
@@ -235,7 +234,6 @@ def test_nan_keeps_the_last_good_state(
             batch_size=8,
             checkpoint=folder,
         )
-    assert precision_of(folder) == "no"
     # With the cause gone it goes on after epoch 2, and ends where it would have.
     model, straight = toy(), toy()
     train(model, features(32), epochs=9, batch_size=8, checkpoint=folder)

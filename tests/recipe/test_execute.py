@@ -195,7 +195,7 @@ def test_tensorboard_writes_into_the_run(make: Callable[..., Recipe], tmp_path: 
 
 def test_the_checkpoint_stays_if_asked_for(make: Callable[..., Recipe], tmp_path: Path) -> None:
     quietly(make("--engine.keep_checkpoint=true"), tmp_path / "run")
-    saved = json.loads((tmp_path / "run" / "checkpoint" / "epoch.json").read_text())
+    saved = json.loads((tmp_path / "run" / "checkpoint" / "epoch-4" / "epoch.json").read_text())
     assert len(saved["history"]) == 4
 
 

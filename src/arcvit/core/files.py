@@ -1,8 +1,12 @@
-"""Files that are either whole or not there: write beside the target, then rename over it."""
+"""Files that are either whole or not there: write beside the target, then rename over it.
 
-import glob
+What was written is on the disk before it gets its name, so a power cut leaves no empty file.
+"""
+
+import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +16,8 @@ from typing import Any
 import yaml
 
 from arcvit.core.errors import UserError
+
+_LEFTOVER = re.compile(r"\.(?P<target>.+)\.(?P<kind>partial|outdated)-.+")
 
 
 @contextmanager
@@ -36,28 +42,35 @@ def put_in_place(partial: Path, target: Path) -> None:
     A folder can't be renamed over a full one: the old one is moved away first. A process that is
     killed in between leaves it there; :func:`settle` brings it back.
     """
-    if not target.is_dir():
-        partial.replace(target)
-        return
+    for path in (*partial.rglob("*"), partial):
+        _sync(path)
     outdated = target.with_name(f".{target.name}.outdated-{os.getpid()}")
-    target.rename(outdated)
-    partial.rename(target)
-    shutil.rmtree(outdated)
+    if target.is_dir():
+        target.rename(outdated)
+    partial.replace(target)
+    _sync(target.parent)
+    shutil.rmtree(outdated, ignore_errors=True)
 
 
-def settle(target: Path) -> None:
-    """Clean up after a writer of ``target`` that was killed: it is whole or not there afterwards.
+def is_leftover(path: Path) -> bool:
+    """Whether a writer that was killed left this behind: a file or folder that has no name yet."""
+    return _LEFTOVER.fullmatch(path.name) is not None
 
-    Not to be called while another process may be writing it.
+
+def settle(folder: Path) -> None:
+    """Clean up after killed writers: what they wrote is whole or not there afterwards.
+
+    Not to be called while another process may be writing into the folder.
     """
-    name = glob.escape(target.name)
-    for outdated in sorted(target.parent.glob(f".{name}.outdated-*")):
-        if target.exists():
-            _remove(outdated)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        found = _LEFTOVER.fullmatch(path.name)
+        if found is None:
+            continue
+        target = path.with_name(found["target"])
+        if found["kind"] == "outdated" and not target.exists():
+            path.rename(target)
         else:
-            outdated.rename(target)
-    for partial in sorted(target.parent.glob(f".{name}.partial-*")):
-        _remove(partial)
+            _remove(path)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -79,7 +92,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: expected JSON ({error}).") from error
     if not isinstance(record, dict):
         raise UserError(f"{file} is damaged: expected a JSON object.")
@@ -96,6 +109,23 @@ def read_yaml(file: Path) -> Any:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} isn't YAML ({' '.join(str(error).split())[:200]}).") from error
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or the names in a folder are on the disk."""
+    if path.is_dir():
+        # Windows can't open a folder, and some network disks can't sync one.
+        with contextlib.suppress(OSError):
+            _sync_open(os.open(path, os.O_RDONLY))
+    else:
+        _sync_open(os.open(path, os.O_RDWR))
+
+
+def _sync_open(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

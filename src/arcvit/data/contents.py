@@ -6,7 +6,7 @@ Names, sizes and dates of files may stay as they are while labels or photos chan
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,10 +66,6 @@ class Contents:
             for path, label, splits, content in record["images"]
         )
         return cls(classes=tuple(record["classes"]), images=tuple(images))
-
-    def only(self, paths: Container[str]) -> "Contents":
-        """Those of the images that have these paths."""
-        return replace(self, images=tuple(i for i in self.images if i.path in paths))
 
     def with_splits_of(self, earlier: "Contents") -> "Contents":
         """The same with the classes of before, and the images of before in their splits."""

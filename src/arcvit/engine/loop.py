@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from arcvit.arc.prepared import fused_sites, prepared
 from arcvit.core.errors import UserError
 from arcvit.engine.accumulation import batch_sizes, batch_weights
 from arcvit.engine.batches import loader
-from arcvit.engine.checkpoint import Checkpoint
+from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.clock import FORWARD_SHARE, Clock
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.engine.evaluate import evaluate
@@ -45,7 +44,7 @@ class Trainer:
         optim: optimizer and schedule.
         engine: epochs, batch size, label smoothing, intervals.
         parts: the method's parts, which have learning rates of their own.
-        checkpoint: folder to save to and to resume from; None: neither.
+        checkpoints: where to save to and to resume from; None: neither.
         clock: the run's clock; None: a new one.
 
     Attributes:
@@ -63,7 +62,7 @@ class Trainer:
         optim: OptimConfig,
         engine: EngineConfig,
         parts: Sequence[Part] = (),
-        checkpoint: Path | None = None,
+        checkpoints: Checkpoints | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.history: list[Record] = []
@@ -97,11 +96,11 @@ class Trainer:
         every = engine.validate_every
         self._validate_every = max(1, engine.epochs // VALIDATIONS) if every is None else every
         self._plan()
-        self._checkpoint = None
-        if checkpoint is not None:
-            self._checkpoint = Checkpoint(checkpoint, accelerator, learner.model)
-            if self._checkpoint.exists():
-                self._resume(self._checkpoint)
+        self._checkpoints = checkpoints
+        if checkpoints is not None:
+            checkpoints.attach(accelerator, learner.model)
+            if checkpoints.newest is not None:
+                self._resume(checkpoints)
 
     @property
     def batches(self) -> int:
@@ -118,10 +117,10 @@ class Trainer:
             self._tell()
         while len(self.history) < self._engine.epochs:
             self.history.append(self.epoch())
-            if self._checkpoint is not None and self._is_due(
+            if self._checkpoints is not None and self._is_due(
                 len(self.history), self._engine.checkpoint_every
             ):
-                self._checkpoint.save(self.history)
+                self._checkpoints.save(self.history)
                 self.clock.lap("checkpoint", 1)
             self._tell()
         return self.history
@@ -227,8 +226,8 @@ class Trainer:
             worth={"evaluation": FORWARD_SHARE * batches / self._accelerator.num_processes},
         )
 
-    def _resume(self, checkpoint: Checkpoint) -> None:
-        self.history = checkpoint.load()
+    def _resume(self, checkpoints: Checkpoints) -> None:
+        self.history = checkpoints.load()
         for record in self.history:
             self.clock.resume("train", record["seconds"], len(self._data))
             if record["val_seconds"] is not None:
@@ -262,8 +261,8 @@ class Trainer:
 
     def _non_finite(self, what: str) -> NonFiniteLoss:
         kept = (
-            f"the state after the last good epoch is in {self._checkpoint.folder}"
-            if self._checkpoint is not None and self._checkpoint.exists()
+            f"the state after the last good epoch is in {self._checkpoints.newest}"
+            if self._checkpoints is not None and self._checkpoints.newest is not None
             else "there is no earlier state"
         )
         return NonFiniteLoss(

@@ -11,6 +11,8 @@ from accelerate.tracking import TensorBoardTracker
 from arcvit.core.extras import require
 
 TENSORBOARD_FOLDER = "tensorboard"
+TRACKER_FOLDERS = (TENSORBOARD_FOLDER, "wandb")
+"""What trackers write into the run folder."""
 
 
 def check_trackers(names: Sequence[str]) -> None:

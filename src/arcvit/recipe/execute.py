@@ -15,7 +15,7 @@ from arcvit.core.files import write_json
 from arcvit.core.metrics import learned_nothing, write_metrics
 from arcvit.core.result import RunResult
 from arcvit.engine.by_group import accuracy_by_group
-from arcvit.engine.checkpoint import precision_of
+from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.clock import Clock, describe
 from arcvit.engine.config import MemoryMode
@@ -65,13 +65,15 @@ class _Execution:
 
     def __init__(self, run: Run, console: Console, *, quiet: bool, looked: bool) -> None:
         recipe = run.recipe
-        resumed = precision_of(run.checkpoint)
         self.run = run
+        self.checkpoints = Checkpoints(run.checkpoint)
+        resumed = self.checkpoints.settings.get("precision")
         self.accelerator = make_accelerator(recipe.engine, recipe.seed, resumed=resumed)
         _refuse_sharded_parameters(recipe, self.accelerator)
         self.console = console
         self.writes = self.accelerator.is_main_process
         self.quiet = quiet or not self.writes
+        self._settle()
         self.clock = Clock(self.accelerator.device, exact=recipe.engine.profile)
         task, self.contents, same = known_task(run, open_recipe_task(recipe), self.say)
         if not looked and not same:
@@ -85,6 +87,23 @@ class _Execution:
         """Tell the user what is going on."""
         if not self.quiet:
             self.console.print(line, highlight=False, soft_wrap=True)
+
+    def _settle(self) -> None:
+        """Say what the run goes on from, and what it can't be the same in."""
+        checkpoints, accelerator = self.checkpoints, self.accelerator
+        newest = checkpoints.newest
+        goes_on = "begins again" if newest is None else f"goes on from {newest.name}"
+        for sentence in checkpoints.damaged:
+            self.say(f"warning: {sentence.rstrip('.')}: the run {goes_on}")
+        here = {"device": accelerator.device.type, "processes": accelerator.num_processes}
+        before = {key: checkpoints.settings.get(key) for key in here}
+        if newest is not None and before != here:
+            told = "{processes} process(es) on {device}".format
+            self.say(
+                f"warning: the run was begun with {told(**before)} and goes on with {told(**here)}:"
+                " dropout and augmentation draw differently from here on"
+            )
+        checkpoints.settings |= {"precision": accelerator.mixed_precision, **here}
 
     def _look_through(self) -> None:
         """The main process looks, and all stop where it refuses."""
@@ -137,7 +156,7 @@ class _Execution:
                 optim=recipe.optim,
                 engine=recipe.engine,
                 parts=recipe.spec.parts,
-                checkpoint=self.run.checkpoint if recipe.engine.checkpoint_every else None,
+                checkpoints=self.checkpoints if recipe.engine.checkpoint_every else None,
                 clock=self.clock,
             )
             display = TrainingDisplay(
@@ -236,8 +255,6 @@ class _Execution:
             write_json(
                 run.folder / PREDICTIONS_FILE, {name: v.tolist() for name, v in pair.items()}
             )
-        fitted = {work.task.inside(path) for path in work.images.train.paths}
-        write_images(run, self.contents.only(fitted))
         result.write(run.folder)
         if not run.recipe.engine.keep_checkpoint:
             shutil.rmtree(run.checkpoint, ignore_errors=True)

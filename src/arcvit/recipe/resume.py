@@ -61,5 +61,9 @@ def write_images(run: Run, contents: Contents) -> None:
 
 def trained_on(run: Run) -> frozenset[str]:
     """The contents of the images that a finished run was trained on."""
-    record = Contents.from_dict(read_json(run.images))
-    return frozenset(image.content for image in record.images)
+    images = Contents.from_dict(read_json(run.images)).images
+    fitted = {"train"}
+    if run.recipe.data.fit_on == "trainval":
+        own_list = any("trainval" in image.splits for image in images)
+        fitted = {"trainval"} if own_list else {"train", "val"}
+    return frozenset(image.content for image in images if fitted.intersection(image.splits))

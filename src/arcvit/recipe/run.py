@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.core.files import settle
+from arcvit.core.files import is_leftover, settle
 from arcvit.core.metrics import METRICS_FILE
 from arcvit.core.result import is_finished
-from arcvit.engine.tracking import TENSORBOARD_FOLDER
+from arcvit.engine.checkpoint import checkpoints_in
+from arcvit.engine.tracking import TRACKER_FOLDERS
 from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.recipe import Recipe
 
@@ -56,7 +57,7 @@ class Run:
 
     @property
     def images(self) -> Path:
-        """Which images it is about; of a finished run those that it was trained on."""
+        """Which images it is about, and the splits they are in."""
         return self.folder / IMAGES_FILE
 
     @property
@@ -77,7 +78,7 @@ class Run:
                 f"{str(folder)!r} already holds a finished run: choose another --out or remove it."
             )
         _check_writable(folder)
-        if not folder.is_dir() or not any(folder.iterdir()):
+        if not folder.is_dir() or all(map(is_leftover, folder.iterdir())):
             return
         if not (folder / RECIPE_FILE).is_file():
             raise UserError(
@@ -112,22 +113,22 @@ class Run:
 
     def clean_up(self) -> None:
         """Make a killed run ready to be resumed; one that finished no epoch leaves nothing."""
-        folder = self.folder
-        for name in (RECIPE_FILE, IMAGES_FILE, METRICS_FILE, CHECKPOINT_FOLDER, ADAPTER_FOLDER):
-            settle(folder / name)
-        if self._has_epochs() or not folder.is_dir():
+        for folder in (self.folder, self.checkpoint):
+            settle(folder)
+        if self._has_epochs():
             return
-        (folder / RECIPE_FILE).unlink(missing_ok=True)
+        for name in (CHECKPOINT_FOLDER, *TRACKER_FOLDERS):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
         self.images.unlink(missing_ok=True)
-        shutil.rmtree(folder / TENSORBOARD_FOLDER, ignore_errors=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        # The last: without it the others would be files that aren't ours.
+        (self.folder / RECIPE_FILE).unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether it can be resumed; a kill may have left the checkpoint set aside."""
-        aside = self.folder.glob(f".{CHECKPOINT_FOLDER}.outdated-*")
-        return self.checkpoint.is_dir() or any(aside)
+        """Whether there is a checkpoint, be it damaged."""
+        return bool(checkpoints_in(self.checkpoint))
 
     def _has_epochs(self) -> bool:
         return (self.folder / METRICS_FILE).is_file() or self.has_checkpoint
