@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from peft import PeftConfig
 
+from arcvit.arc.config_file import check_config
 from arcvit.arc.options import ArcOptions, check_choice
 from arcvit.core.errors import UserError
 
@@ -22,6 +23,8 @@ class PeftTypeName(str):
 
 
 PEFT_TYPE = PeftTypeName("ARC")
+_MOST_CLASSES = 1_000_000
+"""A head is made before it is known what is loaded into it."""
 
 
 @dataclass
@@ -71,10 +74,16 @@ class ArcConfig(ArcOptions, PeftConfig):
                 "layers_to_transform can't be used with target_modules as a regular expression: put"
                 " the blocks into the expression."
             )
-        if self.num_classes is not None and self.num_classes < 1:
-            raise UserError(f"num_classes={self.num_classes}: expected at least 1.")
+        if self.num_classes is not None and not 1 <= self.num_classes <= _MOST_CLASSES:
+            raise UserError(f"num_classes={self.num_classes}: expected 1 to {_MOST_CLASSES:,}.")
         if self.consumers is not None and self.target_modules is None:
             self.target_modules = sorted(self.consumers)
+
+    @classmethod
+    def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
+        """What stands in a file, if it is of the right kinds."""
+        check_config(cls, kwargs)
+        return kwargs
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON-safe dictionary. Target names are sorted: PEFT hands them over as a set."""

@@ -1,6 +1,6 @@
 """Heads of adapters: each may have its own number of classes, also within one batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -52,13 +52,23 @@ def prepare_heads(model: nn.Module, adapter_name: str, classes: int | None) -> N
 
 def fit_heads(model: nn.Module, adapter_name: str, state: Mapping[str, Tensor]) -> None:
     """Give an adapter's heads the sizes they have in a state that is about to be loaded."""
-    for name, wrapper in _wrappers(model).items():
-        path = _path_of_linear(_head_of(wrapper, adapter_name))
-        if path is None:
-            continue
-        key = ".".join(filter(None, (name, "modules_to_save", adapter_name, path, "weight")))
-        if key in state:
-            _resize(wrapper, adapter_name, len(state[key]))
+    for wrapper, layer in _linear_in(model, adapter_name):
+        if f"{layer}.weight" in state:
+            _resize(wrapper, adapter_name, len(state[f"{layer}.weight"]))
+
+
+def fitted_heads(
+    model: nn.Module, adapter_name: str, state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The heads as ``fit_heads`` would make them, by their names and without memory."""
+    fitted: dict[str, Tensor] = {}
+    for _, layer in _linear_in(model, adapter_name):
+        weight = state.get(f"{layer}.weight")
+        if weight is not None and weight.ndim == 2 and len(weight):
+            for kind, own in model.get_submodule(layer).named_parameters():
+                shape = (len(weight), *own.shape[1:])
+                fitted[f"{layer}.{kind}"] = own.new_empty(shape, device="meta")
+    return fitted
 
 
 def tell_classes(model: nn.Module, adapter_name: str) -> None:
@@ -179,6 +189,14 @@ def _path_of_linear(head: nn.Module) -> str | None:
         if isinstance(module, nn.Linear) and name.rpartition(".")[2] in _LAST_OF_HEAD:
             return name
     return None
+
+
+def _linear_in(model: nn.Module, adapter_name: str) -> Iterator[tuple[ModulesToSaveWrapper, str]]:
+    """An adapter's own heads, and in each the name of the linear layer that gives the logits."""
+    for name, wrapper in _wrappers(model).items():
+        path = _path_of_linear(_head_of(wrapper, adapter_name))
+        if path is not None and adapter_name in wrapper.modules_to_save:
+            yield wrapper, ".".join(filter(None, (name, "modules_to_save", adapter_name, path)))
 
 
 def _resize(wrapper: ModulesToSaveWrapper, adapter_name: str, classes: int) -> None:

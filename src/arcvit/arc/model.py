@@ -1,11 +1,10 @@
 """The PEFT tuner: what PEFT asks of one, and nothing more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTuner
 from torch import Tensor, nn
 
 from arcvit.arc.call import MixedCall, carried, check_batch
@@ -19,6 +18,7 @@ from arcvit.arc.heads import (
     check_heads,
     check_mixable,
     fit_heads,
+    fitted_heads,
     prepare_heads,
     split_logits,
     tell_classes,
@@ -27,14 +27,16 @@ from arcvit.arc.layer import ArcLayer, keep_frozen
 from arcvit.arc.plan import Group, plan_adapter, plan_site, wrap
 from arcvit.arc.proof import Call, CantRun, Suspect, declared_calls, objections, one_row
 from arcvit.arc.sites import find_sites
-from arcvit.arc.state import check_state
+from arcvit.arc.state import CheckedTuner
 from arcvit.core.errors import UserError
 
 
-class ArcModel(BaseTuner):
+class ArcModel(CheckedTuner):
     """ARC for any model that PEFT can wrap; made by ``get_peft_model(model, ArcConfig(...))``."""
 
     prefix = "arc_"
+    # They start an adapter from the projections of another.
+    may_come_alone = ("arc_projection", "arc_up")
     tuner_layer_cls = ArcLayer
     target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  sites: by structure
     _example: Call | None = None
@@ -317,10 +319,16 @@ class ArcModel(BaseTuner):
     ) -> dict[str, Tensor]:
         """As PEFT does, if all is there; a head of another size is made to fit the file."""
         usual = super()._remap_adapter_state_dict_for_load
-        remapped: dict[str, Tensor] = usual(model, config, adapter_name, state_dict)
-        check_state(model, adapter_name, remapped)
+        remapped = usual(model, config, adapter_name, state_dict)
         fit_heads(model, adapter_name, remapped)
         tuner = getattr(model, "base_model", None)
         if isinstance(tuner, cls):
             tuner._tell_classes()
         return remapped
+
+    @classmethod
+    def _resized(
+        cls, model: nn.Module, adapter_name: str, state: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Heads get the sizes that they have in the file."""
+        return fitted_heads(model, adapter_name, state)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from arcvit.arc.patterns import check_pattern
 from arcvit.core.errors import UserError, nearest
 
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -76,6 +77,8 @@ class ArcOptions:
                     f"{name}={rank!r} is not a bottleneck width: expected an integer from 1 to the"
                     " width of the layers adapted."
                 )
+        for name in self.rank_pattern:
+            check_pattern("a key of rank_pattern", name)
         if not 0.0 <= self.arc_dropout < 1.0:
             raise UserError(
                 f"arc_dropout={self.arc_dropout} is out of range: expected 0 <= arc_dropout < 1."

@@ -1,89 +1,154 @@
 """An adapter's saved state, checked before it is loaded: whole and in shape, or an error.
 
-PEFT loads what it finds and only warns of the rest. Half an ARC adapter is worse than none: its
-coefficients mean nothing without the projection they were trained with.
+PEFT loads what it finds, be it the backbone's own weights, and only warns of what it doesn't find.
+Half an adapter is worse than none: ARC's coefficients mean nothing without the projection they were
+trained with, and a head that isn't there guesses.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import torch
+from peft import PeftConfig, get_peft_model_state_dict
+from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.tuners_utils import BaseTuner
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
-from arcvit.arc.layer import ArcLayer
 from arcvit.core.errors import UserError
 
-_PROJECTIONS = ("arc_projection", "arc_up")
+_WRAPPED = "base_model.model."
 
 
-def check_state(model: nn.Module, adapter_name: str, state: Mapping[str, Tensor]) -> None:
-    """Refuse a state that isn't the adapter's.
+class CheckedTuner(BaseTuner):
+    """A tuner that loads a state whole or not at all, in plain PEFT too.
 
-    Projections alone are welcome: they start an adapter from those of another.
+    Attributes:
+        may_come_alone: attributes of its layers that a state may hold without the others.
+    """
 
-    Args:
-        model: the model the adapter is on.
-        adapter_name: the adapter.
-        state: its state, by the names of the model's parameters.
+    may_come_alone: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def _remap_adapter_state_dict_for_load(
+        cls,
+        model: nn.Module,
+        config: PeftConfig,
+        adapter_name: str,
+        state_dict: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
+        usual = super()._remap_adapter_state_dict_for_load
+        remapped: dict[str, Tensor] = usual(model, config, adapter_name, state_dict)
+        expected = usual(model, config, adapter_name, _saved(model, adapter_name))
+        given = remapped
+        if not any(key.startswith(_WRAPPED) for key in expected):
+            # The adapter was injected into a plain model, and PEFT does the same.
+            given = {key.removeprefix(_WRAPPED): value for key, value in remapped.items()}
+        expected |= cls._resized(model, adapter_name, given)
+        own = [key.split(".") for key in given if ".modules_to_save." not in key]
+        alone = bool(own) and all(not set(cls.may_come_alone).isdisjoint(parts) for parts in own)
+        check_state(expected, given, adapter_name=adapter_name, partly=alone)
+        return remapped
+
+    @classmethod
+    def _resized(
+        cls, model: nn.Module, adapter_name: str, state: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What would be made to fit a state, as it would be then."""
+        del model, adapter_name, state
+        return {}
+
+
+@contextmanager
+def loads_whole(model: Any, adapter_name: str) -> Iterator[None]:
+    """Check what is loaded into an adapter of any tuner within the context.
 
     Raises:
-        UserError: entries of the adapter are missing, belong to no site of it, have another shape,
-            or aren't finite. Nothing is loaded then.
+        UserError: it isn't all of the adapter, and that alone.
     """
-    expected = _shapes(model, adapter_name)
-    given = {key: value for key, value in state.items() if _is_arc(key)}
-    unexpected = [key for key in given if key not in expected]
-    missing = [key for key in expected if key not in given]
-    if given and all(_attribute(key) in _PROJECTIONS for key in given):
-        missing = []
+
+    def check(module: nn.Module, state: Mapping[str, Tensor], *rest: Any) -> None:
+        del module, rest
+        config = model.peft_config[adapter_name]
+        remap = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]._remap_adapter_state_dict_for_load
+        expected = remap(model, config, adapter_name, _saved(model, adapter_name))
+        check_state(expected, state, adapter_name=adapter_name)
+
+    handle = model.register_load_state_dict_pre_hook(check)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def check_state(
+    expected: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    *,
+    adapter_name: str | None = None,
+    partly: bool = False,
+) -> None:
+    """Refuse a state that isn't what is expected.
+
+    Args:
+        expected: entries of the right names, shapes and kinds.
+        given: the state.
+        adapter_name: the adapter that it is of; None: it is a whole model's.
+        partly: whether entries may be missing.
+
+    Raises:
+        UserError: entries are missing, too many, or have another shape or kind, or values that
+            aren't finite.
+    """
+    both = {key: (expected[key], value) for key, value in given.items() if key in expected}
     misshapen = [
-        f"{key} {tuple(value.shape)}, expected {expected[key]}"
-        for key, value in given.items()
-        if key in expected and tuple(value.shape) != expected[key]
+        f"{key} {tuple(value.shape)}, expected {tuple(own.shape)}"
+        for key, (own, value) in both.items()
+        if value.shape != own.shape
     ]
-    broken = [key for key, value in given.items() if not _is_finite(value)]
-    faults = [
-        f"{what}: {_listed(keys)}"
-        for what, keys in (
-            ("missing", missing),
-            ("not of this adapter", unexpected),
-            ("misshapen", misshapen),
-            ("NaN or infinite", broken),
-        )
-        if keys
+    of_another_kind = [
+        f"{key} {value.dtype}, expected {own.dtype}"
+        for key, (own, value) in both.items()
+        if value.is_floating_point() != own.is_floating_point()
     ]
-    if faults:
-        raise UserError(
-            f"the weights don't fit adapter {adapter_name!r}, and none of them were loaded"
-            f" ({'; '.join(faults)}): load the file with the config it was saved with (r, variant,"
-            " share, up_projection, adapter_bias), onto the backbone it was trained on."
-        )
-
-
-def _shapes(model: nn.Module, adapter_name: str) -> dict[str, tuple[int, ...]]:
-    return {
-        f"{name}.{attribute}.{adapter_name}": tuple(getattr(layer, attribute)[adapter_name].shape)
-        for name, layer in model.named_modules()
-        if isinstance(layer, ArcLayer)
-        for attribute in layer.adapter_layer_names
-        if adapter_name in getattr(layer, attribute)
+    faults = {
+        "missing": [] if partly else [key for key in expected if key not in given],
+        "not of this adapter": [key for key in given if key not in expected],
+        "misshapen": misshapen,
+        "of another kind": of_another_kind,
+        "NaN or infinite": [k for k, (own, value) in both.items() if not _is_finite(value, own)],
     }
+    listed = "; ".join(f"{what}: {_listed(keys)}" for what, keys in faults.items() if keys)
+    if listed:
+        whose = "the model" if adapter_name is None else f"adapter {adapter_name!r}"
+        raise UserError(
+            f"the weights don't fit {whose}, and none of them were loaded ({listed}): load the file"
+            " with the config it was saved with, onto the backbone it was trained on."
+        )
 
 
-def _attribute(key: str) -> str | None:
-    """The part of a name that says what of an adapter it is."""
-    return next((p for p in key.split(".") if p in ArcLayer.adapter_layer_names), None)
+def _saved(model: nn.Module, adapter_name: str) -> dict[str, Tensor]:
+    """What PEFT saves of an adapter, by the names that it gives them when it loads a file."""
+    state: dict[str, Tensor] = get_peft_model_state_dict(
+        model, adapter_name=adapter_name, save_embedding_layers=False
+    )
+    for name, module in model.named_modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            for saved, loaded in module.adapter_state_dict_load_map(adapter_name).items():
+                state[f"{name}.{loaded}"] = state.pop(f"{name}.{saved}")
+    return state
 
 
-def _is_arc(key: str) -> bool:
-    return _attribute(key) is not None
+def _is_finite(value: Tensor, own: Tensor) -> bool:
+    """Whether all values are finite, also as the model holds them."""
+    if value.device.type == "meta" or not own.is_floating_point():
+        return True
+    return bool(torch.isfinite(value.to(own.dtype)).all())
 
 
-def _is_finite(value: Tensor) -> bool:
-    return value.device.type == "meta" or bool(torch.isfinite(value).all())
-
-
-def _listed(keys: Iterable[str], most: int = 4) -> str:
+def _listed(keys: Collection[str], most: int = 4) -> str:
     """Names, the first few of them."""
-    names = list(keys)
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    names = [key if len(key) <= 200 else f"{key[:200]}..." for key in list(keys)[:most]]
+    rest = f" and {len(keys) - most} more" if len(keys) > most else ""
+    return ", ".join(names) + rest

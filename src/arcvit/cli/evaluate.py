@@ -1,12 +1,12 @@
 """``arcvit evaluate``: accuracy of what was trained, on its own data or on others."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arcvit.cli.parser import apart_from_data, command_parser
 from arcvit.core.errors import UserError
+from arcvit.core.files import to_json
 
 if TYPE_CHECKING:
     from arcvit.data.config import DataConfig
@@ -95,7 +95,7 @@ def run(argv: list[str]) -> int:
     groups = accuracy_by_group(outcome, measured.task, images)
     if groups is not None:
         record |= {"group_accuracy": groups[0], "groups": groups[1]}
-    print(json.dumps(record) if options.json else _sentence(record, len(loaded.labels)))
+    print(to_json(record) if options.json else _sentence(record, len(loaded.labels)))
     return 0
 
 

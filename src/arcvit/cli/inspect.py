@@ -10,7 +10,7 @@ from rich.table import Table
 
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
-from arcvit.core.files import read_json
+from arcvit.core.files import read_json, to_json
 from arcvit.core.result import is_finished, read_result
 from arcvit.core.task import has_task, read_task
 from arcvit.methods.table import written_by
@@ -24,7 +24,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     facts = _facts(options.path)
     if options.json:
-        print(json.dumps(facts, indent=2))
+        print(to_json(facts, indent=2))
         return 0
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in facts.items():

@@ -1,7 +1,6 @@
 """``arcvit predict``: class names for images."""
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from arcvit.cli.image_paths import STDIN, arriving_names, images_of, listed_names
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
+from arcvit.core.files import to_json
 
 if TYPE_CHECKING:
     from arcvit.recipe.predict import Prediction
@@ -116,7 +116,7 @@ def _table(stream: TextIO, top: int) -> Show:
 
 def _print_json(prediction: "Prediction") -> None:
     record = [{"class": name, "probability": value} for name, value in prediction.ranked]
-    print(json.dumps({"image": str(prediction.image), "predictions": record}), flush=True)
+    print(to_json({"image": str(prediction.image), "predictions": record}), flush=True)
 
 
 def _print_text(prediction: "Prediction") -> None:

@@ -5,6 +5,7 @@ What was written is on the disk before it gets its name, so a power cut leaves n
 
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,8 @@ import yaml
 from arcvit.core.errors import UserError
 
 _LEFTOVER = re.compile(r"\.(?P<target>.+)\.(?P<kind>partial|outdated)-.+")
+MOST_BYTES = 64 * 2**20
+"""As large may a JSON file be: a million class names have a third of it."""
 
 
 @contextmanager
@@ -80,23 +83,45 @@ def write_text(target: Path, text: str) -> None:
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write a JSON file atomically, keys in the given order; NaN and infinity are refused."""
-    write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write a JSON file atomically, keys in the given order; what isn't finite becomes null."""
+    write_text(target, to_json(value, indent=2) + "\n")
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON, which has no NaN and no infinity: null takes their place."""
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        UserError: the file is damaged or holds something else.
+        UserError: the file is damaged, too large, or holds something else.
     """
+    if file.stat().st_size > MOST_BYTES:
+        raise UserError(f"{file} has more than {MOST_BYTES:,} bytes: expected a small JSON file.")
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: expected JSON ({error}).") from error
     if not isinstance(record, dict):
         raise UserError(f"{file} is damaged: expected a JSON object.")
     return record
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def read_yaml(file: Path) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arcvit.core.files import write_text
+from arcvit.core.files import to_json, write_text
 
 METRICS_FILE = "metrics.jsonl"
 _NO_LOWER = 0.97
@@ -15,7 +15,7 @@ _NO_LOWER = 0.97
 
 def write_metrics(run: Path, epochs: Sequence[dict[str, Any]]) -> None:
     """Write the records of all epochs, whole: a resumed run doesn't hold an epoch twice."""
-    lines = "".join(json.dumps(epoch, allow_nan=False) + "\n" for epoch in epochs)
+    lines = "".join(to_json(epoch) + "\n" for epoch in epochs)
     write_text(run / METRICS_FILE, lines)
 
 
@@ -43,7 +43,10 @@ def learned_nothing(epochs: Sequence[dict[str, Any]], classes: int) -> str | Non
     """
     if len(epochs) < 2 or classes < 2:
         return None
-    first, last = epochs[0]["train_loss"], epochs[-1]["train_loss"]
+    first, last = (
+        math.nan if epoch["train_loss"] is None else epoch["train_loss"]
+        for epoch in (epochs[0], epochs[-1])
+    )
     guessing = math.log(classes)
     if last < _NO_LOWER * min(first, guessing):
         return None

@@ -32,7 +32,7 @@ class Range:
 
     def __contains__(self, value: float) -> bool:
         return (
-            math.isfinite(value)
+            _is_finite(value)
             and self.at_least <= value <= self.at_most
             and self.above < value < self.below
         )
@@ -69,13 +69,10 @@ def check_settings(section: str, config: Any) -> None:
     hints = get_type_hints(type(config))
     annotated = get_type_hints(type(config), include_extras=True)
     for field in dataclasses.fields(config):
-        value, hint = getattr(config, field.name), hints[field.name]
+        value = getattr(config, field.name)
         key = f"{section}.{field.name}" if section else field.name
-        check_value(key, value, hint)
-        limits = range_in(annotated[field.name])
-        if limits is not None and value is not None and value not in limits:
-            kind = described(hint) if math.isfinite(value) else "a finite number"
-            raise UserError(f"{key} is {value!r}: expected {kind} {limits}.")
+        check_value(key, value, hints[field.name])
+        check_range(key, value, annotated[field.name])
 
 
 def check_value(key: str, value: Any, hint: Any) -> Any:
@@ -86,11 +83,24 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
     """
     if not _fits(value, hint):
         raise UserError(
-            f"{key} is {'null' if value is None else repr(value)}: expected"
-            f" {described(hint)}.{nearest_choice(value, hint)}"
+            f"{key} is {shown(value)}: expected {described(hint)}.{nearest_choice(value, hint)}"
         )
     whole = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if whole and float in _choices(hint) else value
+
+
+def check_range(key: str, value: Any, hint: Any) -> None:
+    """Check a value of the right kind against the range in its type; null is in every range.
+
+    Raises:
+        UserError: names the key, its value and what was expected.
+    """
+    limits = range_in(hint)
+    if limits is not None and value is not None and value not in limits:
+        whole = any(getattr(kind, "__origin__", None) is int for kind in _choices(hint))
+        number = "a whole number" if whole else "a number"
+        kind = number if _is_finite(value) else "a finite number"
+        raise UserError(f"{key} is {shown(value)}: expected {kind} {limits}.")
 
 
 def from_text(text: str, hint: Any, *, key: str) -> Any:
@@ -119,6 +129,12 @@ def from_text(text: str, hint: Any, *, key: str) -> Any:
             f"{key} is {text!r}: expected {described(hint)}.{nearest_choice(value, hint)}"
         )
     return check_value(key, value, hint)
+
+
+def shown(value: object, most: int = 200) -> str:
+    """A value for a sentence; the rest of a long one is left out."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def described(hint: Any) -> str:
@@ -154,6 +170,10 @@ def range_in(hint: Any) -> Range | None:
     return next((extra for extra in found if isinstance(extra, Range)), None)
 
 
+def _is_finite(value: float) -> bool:
+    return isinstance(value, int) or math.isfinite(value)
+
+
 def _choices(hint: Any) -> tuple[Any, ...]:
     """The types of which a value may have any."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -175,7 +195,8 @@ def _fits(value: object, hint: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(_fits(value, h) for h in get_args(hint))
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        # JSON spells whole numbers that no float holds.
+        return isinstance(value, float) or (type(value) is int and abs(value) < 2**1023)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, hint)

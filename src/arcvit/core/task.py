@@ -8,17 +8,25 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.files import read_json, write_json
-from arcvit.core.settings import check_value
+from arcvit.core.settings import Range, check_range, check_value
 
 TASK_FILE = "task.json"
 VERSION = 1
 """Raised whenever a reader of the format before would misread the file."""
 
 Kind = Literal["single", "several"]
+
+_RESULTS = {
+    "task": str,
+    "method": str,
+    "val_accuracy": float | None,
+    "test_accuracy": float | None,
+}
+"""What is shown of the results; there may be others."""
 
 Record = TypeVar("Record")
 
@@ -38,8 +46,8 @@ class TaskBackbone:
     name: str
     fingerprint: str | None = None
     weights: str = "pretrained"
-    seed: int = 0
-    image_size: int | None = None
+    seed: Annotated[int, Range(at_least=0, at_most=2**63 - 1)] = 0
+    image_size: Annotated[int, Range(at_least=1, at_most=8192)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,20 +110,35 @@ def read_task(folder: Path) -> AdapterTask:
         task = _record_of(AdapterTask, record)
     except UserError as error:
         raise UserError(f"{file} is damaged: {error}") from error
+    _check_text(file, "labels", task.labels)
     if not task.labels:
         raise UserError(f"{file} is damaged: labels is empty.")
+    for key, hint in _RESULTS.items():
+        if key in task.results:
+            check_value(f"{file}: results.{key}", task.results[key], hint)
     return task
+
+
+def _check_text(file: Path, key: str, texts: list[str]) -> None:
+    """Halves of letters, which JSON can spell, can't be printed or written."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{file} is damaged: {key} has {text!r}, which isn't text.") from error
 
 
 def _record_of(record_type: type[Record], values: Mapping[str, Any]) -> Record:
     """A record of these values: no other keys, none missing, each of its type."""
     hints = get_type_hints(record_type)
+    limits = get_type_hints(record_type, include_extras=True)
     for name, value in values.items():
         if name not in hints:
             raise UserError(
                 f"it has the key {name!r}: expected {', '.join(hints)}.{nearest(name, hints)}"
             )
         check_value(name, value, hints[name])
+        check_range(name, value, limits[name])
     try:
         return record_type(**values)
     except TypeError as error:  # names the missing ones

@@ -11,10 +11,9 @@ from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
 from arcvit.backbones.hub import offline_if_unreachable
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
-from arcvit.core.task import TASK_FILE, read_task
+from arcvit.core.task import TASK_FILE
 from arcvit.export.model_card import CARD_FILE, model_card
-
-_CONFIG_FILE = "adapter_config.json"
+from arcvit.methods.stored import CONFIG_FILE, read_stored
 
 
 def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
@@ -31,8 +30,9 @@ def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
     Raises:
         UserError: the folder isn't an adapter, or the hub can't be reached or refuses.
     """
-    config = folder / _CONFIG_FILE
-    card = model_card(read_task(folder), read_json(config) if config.is_file() else {}, source=repo)
+    stored = read_stored(folder)
+    config = {} if stored.config is None else read_json(folder / CONFIG_FILE)
+    card = model_card(stored.task, config, source=repo)
     files: dict[str, Path | bytes] = {file.name: file for file in sorted(folder.iterdir())}
     files[CARD_FILE] = card.encode()
     api = HfApi()
@@ -63,7 +63,7 @@ def pull_folder(repo: str) -> Path:
     """
     try:
         with offline_if_unreachable():
-            wanted = [TASK_FILE, _CONFIG_FILE, CARD_FILE, "*.safetensors"]
+            wanted = [TASK_FILE, CONFIG_FILE, CARD_FILE, "*.safetensors"]
             return Path(snapshot_download(repo, allow_patterns=wanted))
     except Exception as error:
         raise UserError(

@@ -4,7 +4,6 @@ A folder holds PEFT's files and ``task.json``. Full fine-tuning has no adapter; 
 whole model instead.
 """
 
-import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,29 +13,26 @@ from typing import Any
 import safetensors.torch
 import timm.data
 import torch
-from peft import PeftModel
+from peft import MODEL_TYPE_TO_PEFT_MODEL_MAPPING, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils import SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict
-from safetensors import SafetensorError
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
 
 from arcvit.arc.fingerprint import check_fingerprint, fingerprint
-from arcvit.arc.register import PEFT_TYPE, ArcConfig
+from arcvit.arc.register import ArcConfig
+from arcvit.arc.state import check_state, loads_whole
 from arcvit.backbones.build import build_backbone, head_name
 from arcvit.backbones.labels import name_labels
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_text
-from arcvit.core.task import AdapterTask, TaskBackbone, read_task
+from arcvit.core.task import AdapterTask, TaskBackbone
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.decode import decode_all
 from arcvit.data.pixels.preset import Preprocessing, resolve_preset
 from arcvit.engine.device import choose_device
 from arcvit.export.hub import pull_folder
 from arcvit.export.model_card import CARD_FILE, model_card
-from arcvit.methods.table import register_tuners
-
-CONFIG_FILE = "adapter_config.json"
-_FULL = "model.safetensors"
+from arcvit.methods.stored import CONFIG_FILE, WHOLE_FILE, StoredAdapter, read_stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +134,7 @@ def write_adapter(folder: Path, model: nn.Module, task: AdapterTask) -> None:
             config = read_json(partial / CONFIG_FILE)
         else:
             state = {n: t.contiguous() for n, t in model.state_dict().items()}
-            safetensors.torch.save_file(state, partial / _FULL)
+            safetensors.torch.save_file(state, partial / WHOLE_FILE)
         write_text(partial / CARD_FILE, model_card(task, config))
 
 
@@ -172,9 +168,9 @@ def load_adapter(
     folder = Path(source)
     if not folder.is_dir():
         folder = pull_folder(str(source))
-    task = read_task(folder)
-    # A model that was trained whole brings all weights along.
-    whole = (folder / _FULL).is_file() and not (folder / CONFIG_FILE).is_file()
+    stored = read_stored(folder)
+    task, whole = stored.task, stored.config is None
+    Preprocessing.from_dict(task.preprocessing)  # refused now, not at the first image
     if backbone is None or isinstance(backbone, str):
         name = backbone or task.backbone.name
         model = build_backbone(
@@ -188,12 +184,11 @@ def load_adapter(
         name, model = type(backbone).__name__, backbone
     if not whole and not force:
         _check_backbone(model, name, task)
-    load = _load_whole if whole else _load_peft
     try:
-        model = load(model, folder, force=force)
+        model = _load_whole(model, stored) if whole else _load_peft(model, stored, force=force)
     except UserError:
         raise
-    except (RuntimeError, SafetensorError, ValueError) as error:
+    except Exception as error:  # a config that PEFT lets through may fail anywhere in it
         raise UserError(
             f"the adapter in {folder} doesn't fit {name!r} or is damaged:"
             f" {' '.join(str(error).split())[:300]}."
@@ -216,28 +211,26 @@ def _write_peft(folder: Path, model: PeftModel, task: AdapterTask) -> None:
         (folder / name).rmdir()
 
 
-def _load_whole(model: nn.Module, folder: Path, *, force: bool) -> nn.Module:
-    del force
-    model.load_state_dict(safetensors.torch.load_file(folder / _FULL))
+def _load_whole(model: nn.Module, stored: StoredAdapter) -> nn.Module:
+    check_state(model.state_dict(), stored.state)
+    model.load_state_dict(stored.state)
     return model
 
 
-def _load_peft(model: nn.Module, folder: Path, *, force: bool) -> nn.Module:
-    weights = folder / SAFETENSORS_WEIGHTS_NAME
-    if not weights.is_file():
-        raise UserError(f"{weights} isn't there: the adapter is damaged.")
-    register_tuners()
-    record = read_json(folder / CONFIG_FILE)
-    kwargs: dict[str, Any] = {}
-    if force and record.get("peft_type") == PEFT_TYPE:
-        config = ArcConfig.from_pretrained(str(folder))
-        kwargs["config"] = dataclasses.replace(config, backbone_fingerprint=None)
+def _load_peft(model: nn.Module, stored: StoredAdapter, *, force: bool) -> nn.Module:
+    """As ``PeftModel.from_pretrained``, but for any tuner all of the adapter or an error."""
+    config: Any = stored.config
+    if force and isinstance(config, ArcConfig):
+        config.backbone_fingerprint = None
+    config.inference_mode = True
     with warnings.catch_warnings():
-        # The linear probe and bias tuning have no LoRA layer, which PEFT points out.
-        warnings.filterwarnings("ignore", message=".*missing adapter keys.*")
         # PEFT's own LayerNorm tuning meets LayerNorms, which another part of it doesn't expect.
         warnings.filterwarnings("ignore", message="Unsupported layer type")
-        return PeftModel.from_pretrained(model, str(folder), **kwargs)
+        kind = MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, PeftModel)
+        adapted: PeftModel = kind(model, config)
+        with loads_whole(adapted, "default"):
+            set_peft_model_state_dict(adapted, stored.state)
+    return adapted
 
 
 def _check_backbone(model: nn.Module, name: str, task: AdapterTask) -> None:

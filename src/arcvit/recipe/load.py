@@ -6,7 +6,8 @@ from pathlib import Path
 from arcvit.core.errors import UserError
 from arcvit.core.result import RunResult, read_result
 from arcvit.core.task import has_task
-from arcvit.recipe.adapter import CONFIG_FILE, LoadedAdapter, load_adapter
+from arcvit.methods.stored import CONFIG_FILE
+from arcvit.recipe.adapter import LoadedAdapter, load_adapter
 from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import ADAPTER_FOLDER, RECIPE_FILE

@@ -9,7 +9,7 @@ B  batch, N  tokens, d  width, r  bottleneck
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from arcvit.arc.config import PeftTypeName
 from arcvit.arc.register import register_tuner
 from arcvit.core.errors import UserError
+from arcvit.core.settings import Positive, Range, Share
 from arcvit.methods.tuners.tuner import MethodConfig, MethodLayer, MethodModel
 
 ADAPTFORMER_TYPE = PeftTypeName("ADAPTFORMER")
@@ -28,9 +29,9 @@ class AdaptFormerConfig(MethodConfig):
 
     method_type = ADAPTFORMER_TYPE
 
-    r: int = 64
-    scale: float = 0.1
-    dropout: float = 0.1
+    r: Annotated[int, Range(at_least=1, at_most=100_000)] = 64
+    scale: Positive = 0.1
+    dropout: Share = 0.1
 
 
 class AdaptFormerLayer(MethodLayer):

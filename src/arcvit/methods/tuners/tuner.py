@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import torch
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from arcvit.arc.config_file import check_config
+from arcvit.arc.state import CheckedTuner
 from arcvit.core.errors import UserError
 
 
@@ -31,6 +33,12 @@ class MethodConfig(PeftConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.peft_type = self.method_type
+
+    @classmethod
+    def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
+        """What stands in a file, if it is of the right kinds."""
+        check_config(cls, kwargs)
+        return kwargs
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON-safe dictionary. Target names are sorted: PEFT shortens them to a set."""
@@ -87,7 +95,7 @@ class MethodLayer(nn.Module, BaseTunerLayer):
         return (None, None) if first is None else (first.device, first.dtype)
 
 
-class MethodModel(BaseTuner):
+class MethodModel(CheckedTuner):
     """A tuner that wraps the modules that :meth:`wrapped` names."""
 
     layer_kind: type[MethodLayer]

@@ -9,7 +9,7 @@ B  batch, N  tokens, d  width, p  prompts
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from arcvit.arc.config import PeftTypeName
 from arcvit.arc.register import register_tuner
 from arcvit.core.errors import UserError
+from arcvit.core.settings import Range, Share
 from arcvit.methods.tuners.tuner import MethodConfig, MethodLayer, MethodModel
 
 VPT_TYPE = PeftTypeName("VPT")
@@ -29,9 +30,9 @@ class VptConfig(MethodConfig):
 
     method_type = VPT_TYPE
 
-    prompts: int = 50
+    prompts: Annotated[int, Range(at_least=1, at_most=10_000)] = 50
     deep: bool = True
-    dropout: float = 0.1
+    dropout: Share = 0.1
 
 
 class VptLayer(MethodLayer):
