@@ -1,9 +1,11 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from arcvit.core.lock import locked
 from arcvit.core.result import read_result
 
 Arcvit = Callable[..., object]
@@ -81,6 +83,16 @@ def test_nan_stops_and_names_the_step(
     assert answer.err.count("\n") == 1
     # Nothing good was there to keep: nothing is left.
     assert not run.exists()
+
+
+def test_two_at_once(arcvit: Arcvit, short_run: tuple[str, ...], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with locked(run):
+        answer = arcvit("train", *short_run, f"--out={run}")
+        assert answer.code == 2
+        assert f"arcvit: {run} is in use by process {os.getpid()} on " in answer.err
+        assert answer.err.count("\n") == 1
+        assert [path.name for path in run.iterdir()] == [".lock"]
 
 
 def test_nan_later_keeps_the_last_good_checkpoint(

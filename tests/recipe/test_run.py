@@ -58,7 +58,14 @@ def empty(run: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("make", [Path, empty, unfinished, started_only])
+def killed_at_its_first_file(run: Path) -> Path:
+    run.mkdir()
+    (run / ".recipe.yaml.partial-77.yaml").touch()
+    (run / ".lock").touch()
+    return run
+
+
+@pytest.mark.parametrize("make", [Path, empty, unfinished, started_only, killed_at_its_first_file])
 def test_folders_that_are_free(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     Run(RECIPE, make(tmp_path / "run")).check_free()
 
@@ -101,8 +108,10 @@ def test_flat_keys() -> None:
 def test_clean_up_leaves_nothing_of_a_run_without_an_epoch(tmp_path: Path) -> None:
     run = started_only(tmp_path / "run")
     (run / "tensorboard").mkdir()
+    (run / "checkpoint" / ".epoch-1.partial-shared").mkdir(parents=True)
     Run(RECIPE, run).clean_up()
-    assert not run.exists()
+    assert list(run.iterdir()) == []
+    run.rmdir()
     Run(RECIPE, run).clean_up()
 
 

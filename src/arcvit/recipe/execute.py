@@ -1,8 +1,9 @@
 """Do what a recipe says: train, evaluate, and leave a complete run folder."""
 
 import dataclasses
-import shutil
+import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.metadata import version
 
 from accelerate import Accelerator, DistributedType
@@ -12,6 +13,7 @@ from torch import nn
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
+from arcvit.core.lock import Lock, locked
 from arcvit.core.metrics import learned_nothing, write_metrics
 from arcvit.core.result import RunResult
 from arcvit.engine.by_group import accuracy_by_group
@@ -55,17 +57,25 @@ def execute(run: Run, console: Console, *, quiet: bool = False, looked: bool = F
     Raises:
         UserError: anything wrong with recipe, data, backbone or run folder.
     """
+    if run.is_finished:
+        run.tidy()
     run.check_free()
     check_trackers(run.recipe.engine.track)
-    return _Execution(run, console, quiet=quiet, looked=looked).complete()
+    first = int(os.environ.get("RANK", "0")) == 0  # of several processes, it locks for all
+    with locked(run.folder) if first else nullcontext() as lock:
+        run.check_free()  # another process may just have finished it
+        return _Execution(run, console, quiet=quiet, looked=looked, lock=lock).complete()
 
 
 class _Execution:
     """A run on its way: images, model and device."""
 
-    def __init__(self, run: Run, console: Console, *, quiet: bool, looked: bool) -> None:
+    def __init__(
+        self, run: Run, console: Console, *, quiet: bool, looked: bool, lock: Lock | None
+    ) -> None:
         recipe = run.recipe
         self.run = run
+        self.lock = lock
         self.checkpoints = Checkpoints(run.checkpoint)
         resumed = self.checkpoints.settings.get("precision")
         self.accelerator = make_accelerator(recipe.engine, recipe.seed, resumed=resumed)
@@ -188,6 +198,8 @@ class _Execution:
 
     def _record(self, history: list[Record]) -> None:
         """Leave an epoch's figures in the folder and with the trackers."""
+        if self.lock is not None:
+            self.lock.check()
         if self.writes:
             write_metrics(self.run.folder, history)
         epoch = history[-1]
@@ -242,6 +254,8 @@ class _Execution:
     def _write(self, result: RunResult, test: Evaluation | None) -> None:
         """Everything a finished run holds; the result comes last."""
         run, work = self.run, self.work
+        if self.lock is not None:
+            self.lock.check()
         named = ("task", "method", "val_accuracy", "test_accuracy")
         results = {name: getattr(result, name) for name in named}
         task = dataclasses.replace(work.adapter_task, results=results)
@@ -256,8 +270,7 @@ class _Execution:
                 run.folder / PREDICTIONS_FILE, {name: v.tolist() for name, v in pair.items()}
             )
         result.write(run.folder)
-        if not run.recipe.engine.keep_checkpoint:
-            shutil.rmtree(run.checkpoint, ignore_errors=True)
+        run.tidy()
 
     def _opening(self) -> str:
         recipe, precision = self.run.recipe, self.accelerator.mixed_precision

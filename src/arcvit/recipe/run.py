@@ -9,6 +9,7 @@ from typing import Any
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import is_leftover, settle
+from arcvit.core.lock import LOCK_FILE
 from arcvit.core.metrics import METRICS_FILE
 from arcvit.core.result import is_finished
 from arcvit.engine.checkpoint import checkpoints_in
@@ -78,7 +79,8 @@ class Run:
                 f"{str(folder)!r} already holds a finished run: choose another --out or remove it."
             )
         _check_writable(folder)
-        if not folder.is_dir() or all(map(is_leftover, folder.iterdir())):
+        held = list(folder.iterdir()) if folder.is_dir() else []
+        if all(path.name == LOCK_FILE or is_leftover(path) for path in held):
             return
         if not (folder / RECIPE_FILE).is_file():
             raise UserError(
@@ -122,8 +124,12 @@ class Run:
         self.images.unlink(missing_ok=True)
         # The last: without it the others would be files that aren't ours.
         (self.folder / RECIPE_FILE).unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+
+    def tidy(self) -> None:
+        """Remove what a finished run needs no more; a kill may have come before."""
+        settle(self.folder)
+        if not self.recipe.engine.keep_checkpoint:
+            shutil.rmtree(self.checkpoint, ignore_errors=True)
 
     @property
     def has_checkpoint(self) -> bool:
