@@ -1,6 +1,9 @@
 import errno
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import entry_points, version
 
@@ -68,8 +71,16 @@ def test_debug_shows_a_traceback(arcvit: Arcvit) -> None:
     ("error", "code", "sentence"),
     [
         (KeyboardInterrupt(), 130, "arcvit: interrupted; the same command resumes the run.\n"),
-        (OSError(errno.ENOSPC, "No space left", "runs/a"), 2, "arcvit: No space left at runs/a"),
-        (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "Permission denied at /x"),
+        (
+            OSError(errno.ENOSPC, "No space left", "runs/a"),
+            2,
+            "arcvit: No space left at runs/a: make room; the same command resumes the run.\n",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x"),
+            2,
+            "arcvit: Permission denied at /x: mend that or choose another place;",
+        ),
     ],
 )
 def test_what_ends_a_command(
@@ -88,6 +99,26 @@ def test_what_ends_a_command(
     assert sentence in answer.err
 
 
+def test_sigterm(arcvit: Arcvit, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = []
+
+    def run(argv: list[str]) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            cleaned.append(True)
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(demo_command, "run", run)
+    answer = arcvit("demo")
+    assert (answer.code, cleaned) == (143, [True])
+    assert answer.err == "arcvit: terminated; the same command resumes the run.\n"
+    assert signal.getsignal(signal.SIGTERM) is before is signal.SIG_DFL
+
+
 def test_a_bug_is_not_hidden(arcvit: Arcvit, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(argv: list[str]) -> int:
         raise FileNotFoundError(errno.ENOENT, "No such file", "x")
@@ -104,6 +135,7 @@ def test_the_entry_point() -> None:
 
 WITHOUT_TORCH = """
 import sys
+import time
 import arcvit
 from arcvit.cli.main import main
 for arguments in (["--help"], ["--version"], ["nonsense"], ["train", "--method=nonsense"],

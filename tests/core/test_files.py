@@ -1,7 +1,13 @@
+import errno
 import math
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.numpy import save_file
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, put_in_place, read_json, settle, write_json, write_text
@@ -85,12 +91,38 @@ def test_json_goes_and_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_json_has_no_nan(tmp_path: Path, value: float) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "a.json", {"a": value})
-    assert names(tmp_path) == []
+    write_json(tmp_path / "a.json", {"a": [value, 1.0]})
+    assert read_json(tmp_path / "a.json") == {"a": [None, 1.0]}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\x00"])
+def write_plain(file: Path) -> None:
+    file.write_bytes(bytes(40_000))
+
+
+def write_safetensors(file: Path) -> None:
+    save_file({"a": np.zeros(10_000, dtype=np.float32)}, file)
+
+
+def write_torch(file: Path) -> None:
+    torch.save(torch.zeros(10_000), file)
+
+
+@pytest.mark.parametrize("write", [write_plain, write_safetensors, write_torch])
+def test_a_disk_that_takes_no_more(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    write_text(tmp_path / "target", "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(OSError) as caught, atomic_path(tmp_path / "target") as partial:
+            write(partial)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno in (errno.EFBIG, errno.ENOSPC)
+    assert names(tmp_path) == ["target"]
+    assert (tmp_path / "target").read_text() == "old"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": NaN}', "[1]", "null", "\x00"])
 def test_damaged_json_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "a.json"
     file.write_text(text)

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from arcvit.cli.sigterm import Terminated, sigterm_interrupts
 from arcvit.core.allocator import keep_freed_memory
 from arcvit.core.errors import UserError, nearest
 
@@ -26,11 +27,14 @@ COMMANDS = {
 }
 _MODULES = {"import": "import_official"}  # a module can't be called import
 _USAGE_ERROR = 2
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DISK = (
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG),
-    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EIO, errno.ESTALE),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, *_FULL),
 )
+_RESUMED = ("train", "demo", "bench")
 _INTERRUPTED = 130
+_TERMINATED = 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"arcvit {version('arcvit')}")
         return 0
     name, rest = argv[0], argv[1:]
+    resumed = "; the same command resumes the run" if name in _RESUMED else ""
     try:
         if name not in COMMANDS:
             raise UserError(
@@ -70,17 +75,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keep_freed_memory()
         # What is wrong with an image is said in our own words, or doesn't matter.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        command = importlib.import_module(f"arcvit.cli.{_MODULES.get(name, name)}")
-        return int(command.run(rest) or 0)
+        with sigterm_interrupts():
+            command = importlib.import_module(f"arcvit.cli.{_MODULES.get(name, name)}")
+            return int(command.run(rest) or 0)
     except UserError as error:
         if debug:
             raise
         print(f"arcvit: {error}", file=sys.stderr)
         return _USAGE_ERROR
-    except KeyboardInterrupt:
-        hint = "; the same command resumes the run" if name in ("train", "demo", "bench") else ""
-        print(f"arcvit: interrupted{hint}.", file=sys.stderr)
-        return _INTERRUPTED
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, Terminated)
+        if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+            said = "terminated" if terminated else "interrupted"
+            print(f"arcvit: {said}{resumed}.", file=sys.stderr)
+        return _TERMINATED if terminated else _INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug or error.errno not in _DISK:
             raise
         where = f" at {error.filename}" if error.filename else ""
-        print(f"arcvit: {error.strerror}{where}: choose another place.", file=sys.stderr)
+        remedy = "make room" if error.errno in _FULL else "mend that or choose another place"
+        print(f"arcvit: {error.strerror}{where}: {remedy}{resumed}.", file=sys.stderr)
         return _USAGE_ERROR
 
 

@@ -4,6 +4,7 @@ What was written is on the disk before it gets its name, so a power cut leaves n
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -33,10 +34,30 @@ def atomic_path(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}{target.suffix}")
     try:
-        yield partial
+        with disk_errors(target):
+            yield partial
         put_in_place(partial, target)
     finally:
         _remove(partial)
+
+
+@contextmanager
+def disk_errors(target: Path) -> Iterator[None]:
+    """Raise OSError where the libraries that write tensors call a full disk something else."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(target)) from error
+    except RuntimeError as error:
+        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+            raise
+        # torch doesn't tell why; on most disks there is one reason.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
 
 
 def put_in_place(partial: Path, target: Path) -> None:
@@ -103,14 +124,14 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+def read_json(file: Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
+    """The object in a JSON file of so many bytes at most.
 
     Raises:
         UserError: the file is damaged, too large, or holds something else.
     """
-    if file.stat().st_size > MOST_BYTES:
-        raise UserError(f"{file} has more than {MOST_BYTES:,} bytes: expected a small JSON file.")
+    if file.stat().st_size > most:
+        raise UserError(f"{file} has more than {most:,} bytes: expected a small JSON file.")
     try:
         record = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

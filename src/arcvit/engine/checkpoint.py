@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from arcvit.core.errors import UserError
-from arcvit.core.files import put_in_place, read_json, write_json
+from arcvit.core.files import disk_errors, put_in_place, read_json, write_json
 
 _TRAINED = "trained.safetensors"
 _EPOCH = "epoch.json"
@@ -80,7 +79,7 @@ class Checkpoints:
         Every process saves its random state into one folder, which the main one puts in place.
 
         Raises:
-            UserError: the disk doesn't take it; the checkpoints before it stay.
+            OSError: the disk doesn't take it; the checkpoints before it stay.
         """
         target = self.folder / f"epoch-{len(history)}"
         partial = target.with_name(f".{target.name}.partial-shared")
@@ -89,16 +88,8 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self._accelerator.wait_for_everyone()
-        try:
+        with disk_errors(target):
             self._accelerator.save_state(str(partial))
-        except (RuntimeError, SafetensorError) as error:
-            # torch and safetensors don't say OSError where the disk is full.
-            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
-                raise
-            raise UserError(
-                f"{target} can't be written ({' '.join(str(error).split())[:80]}): make room on the"
-                " disk, then the same command goes on from the checkpoint before."
-            ) from error
         self._accelerator.wait_for_everyone()
         if main:
             write_json(partial / _EPOCH, {"history": history, "settings": self.settings})

@@ -1,6 +1,7 @@
 """Whether an unfinished run can go on: only on the images, labels and splits it was begun with."""
 
 import json
+import sys
 from collections.abc import Callable
 
 from arcvit.core.errors import UserError
@@ -29,7 +30,7 @@ def known_task(
         return task, now, False
     if not run.images.is_file():
         raise UserError(f"{run.images} isn't there: the unfinished run is damaged, remove it.")
-    earlier = Contents.from_dict(read_json(run.images))
+    earlier = _read_images(run)
     new = [repr(name) for name in now.classes if name not in earlier.classes]
     if new:
         raise UserError(
@@ -61,9 +62,14 @@ def write_images(run: Run, contents: Contents) -> None:
 
 def trained_on(run: Run) -> frozenset[str]:
     """The contents of the images that a finished run was trained on."""
-    images = Contents.from_dict(read_json(run.images)).images
+    images = _read_images(run).images
     fitted = {"train"}
     if run.recipe.data.fit_on == "trainval":
         own_list = any("trainval" in image.splits for image in images)
         fitted = {"trainval"} if own_list else {"train", "val"}
     return frozenset(image.content for image in images if fitted.intersection(image.splits))
+
+
+def _read_images(run: Run) -> Contents:
+    # Our own, and as long as there are images.
+    return Contents.from_dict(read_json(run.images, most=sys.maxsize))
