@@ -35,7 +35,10 @@ from torch.profiler import ProfilerActivity, profile
 
 from arcvit.arc.functional import Factors
 from arcvit.arc.fused import norm_adapter
-from arcvit.engine.compile import CapturedStep, Step, compiled_blocks, frozen_weights_in
+from arcvit.engine.captured import CapturedStep
+from arcvit.engine.compile import compiled_blocks
+from arcvit.engine.frozen import FrozenWeights
+from arcvit.engine.step import Step
 
 MODES = ("eager", "captured", "blocks", "graph")
 ALL = ("floor", "arc", "lora_qkv", "lora_qkv_fc1", "arc_att", "bias", "full", "vera")
@@ -136,7 +139,7 @@ class Bench:
         pixels, labels = self.batch(batch, model)
         with ExitStack() as changed:
             if mode != "eager":
-                changed.enter_context(frozen_weights_in(model, torch.bfloat16))
+                changed.enter_context(FrozenWeights(model, torch.bfloat16).cast())
             if mode in ("blocks", "graph"):
                 backend = "inductor" if self.cuda else "aot_eager"
                 compiled = changed.enter_context(compiled_blocks(model, backend=backend))

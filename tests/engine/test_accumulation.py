@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from arcvit.engine.accumulation import batch_sizes, batch_weights
+from arcvit.engine.accumulation import batch_shares, batch_sizes
 from arcvit.engine.loop import Record
 
 SIZES = [
@@ -22,19 +22,19 @@ def test_batch_sizes(
     assert batch_sizes(images, size, batches=batches, processes=processes) == expected
 
 
-WEIGHTS = [
+SHARES = [
     ([4, 4, 4], 1, [1, 1, 1]),
     ([4, 4, 2], 1, [1, 1, 1]),
-    ([4, 4], 2, [1, 1]),
-    ([4, 4, 4], 2, [1, 1, 2]),
-    ([4, 2], 2, [2 * 4 / 6, 2 * 2 / 6]),
-    ([4, 4, 4, 3], 8, [8 * 4 / 15, 8 * 4 / 15, 8 * 4 / 15, 8 * 3 / 15]),
+    ([4, 4], 2, [1 / 2, 1 / 2]),
+    ([4, 4, 4], 2, [1 / 2, 1 / 2, 1]),
+    ([4, 2], 2, [4 / 6, 2 / 6]),
+    ([4, 4, 4, 3], 8, [4 / 15, 4 / 15, 4 / 15, 3 / 15]),
 ]
 
 
-@pytest.mark.parametrize(("sizes", "accumulate", "weights"), WEIGHTS)
-def test_batch_weights(sizes: list[int], accumulate: int, weights: list[float]) -> None:
-    assert batch_weights(sizes, accumulate) == pytest.approx(weights)
+@pytest.mark.parametrize(("sizes", "accumulate", "shares"), SHARES)
+def test_batch_shares(sizes: list[int], accumulate: int, shares: list[float]) -> None:
+    assert batch_shares(sizes, accumulate) == pytest.approx(shares)
 
 
 @pytest.mark.parametrize("images", [96, 90, 50, 33, 7])

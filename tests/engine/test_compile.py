@@ -9,7 +9,9 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from arcvit import ArcConfig
-from arcvit.engine.compile import Step, compiled_blocks, frozen_weights_in, repeated_blocks
+from arcvit.engine.compile import compiled_blocks, repeated_blocks
+from arcvit.engine.frozen import FrozenWeights
+from arcvit.engine.step import Step
 
 # Dynamo looks at the gradient of tensors that are no leaves, and hides the warning itself.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
@@ -124,7 +126,7 @@ def test_frozen_weights_in_bf16_change_no_bit_under_autocast_and_come_back():
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     with AUTOCAST():
         expected = model(images)
-    with pytest.raises(KeyError), frozen_weights_in(model, torch.bfloat16):
+    with pytest.raises(KeyError), FrozenWeights(model, torch.bfloat16).cast():
         dtypes = {n: p.dtype for n, p in model.named_parameters()}
         with AUTOCAST():
             found = model(images)

@@ -127,6 +127,7 @@ def test_folded_for_the_pass_and_exactly_restored(
     arc.train(training)
     before = {name: tensor.clone() for name, tensor in arc.state_dict().items()}
     flags = {name: p.requires_grad for name, p in arc.named_parameters()}
+    addresses = {name: p.data_ptr() for name, p in arc.named_parameters()}
     seen: list[bool] = []
 
     def watch(stored: Tensor) -> Tensor:
@@ -143,6 +144,8 @@ def test_folded_for_the_pass_and_exactly_restored(
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert {name: p.requires_grad for name, p in arc.named_parameters()} == flags
+    # A captured training step goes on reading where they lay.
+    assert {name: p.data_ptr() for name, p in arc.named_parameters()} == addresses
     assert arc.training is training
     # What comes back can be trained through.
     arc.train()(bank.features).sum().backward()

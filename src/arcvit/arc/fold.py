@@ -149,19 +149,20 @@ class Consumer:
         return _Weights(self.weight.detach(), None if bias is None else bias.detach())
 
     def _write(self, weights: _Weights) -> None:
+        """In place: a captured training step goes on reading where the weights lay."""
         layer = self.layer
-        self.weight.data = weights.weight
+        self.weight.detach().copy_(weights.weight)
         parts = self._split_biases()
         if parts is not None:
             assert weights.bias is not None
             for part, values in zip(parts, weights.bias.chunk(3), strict=True):
-                part.data = values.clone()
+                part.detach().copy_(values)
         elif weights.bias is None:
             layer.register_parameter("bias", None)
         elif getattr(layer, "bias", None) is None:
             layer.bias = nn.Parameter(weights.bias, requires_grad=False)
         else:
-            layer.bias.data = weights.bias
+            layer.bias.detach().copy_(weights.bias)
 
 
 def fold_all(

@@ -12,14 +12,14 @@ def batch_sizes(images: int, batch_size: int, *, batches: int, processes: int = 
     return [batch_size] * (batches - 1) + [last]
 
 
-def batch_weights(sizes: Sequence[int], accumulate: int) -> list[float]:
-    """Factors for the mean losses of an epoch's batches.
+def batch_shares(sizes: Sequence[int], accumulate: int) -> list[float]:
+    """Each batch's share of the images of its step: the factor of its mean loss.
 
-    accelerate divides each loss by ``accumulate``. That is the mean over the images of a step only
-    where the step has that many batches of one size, which the last one of an epoch often hasn't.
+    Divided by ``accumulate`` alone, a step would weigh its images unequally where its batches are
+    fewer or smaller, as they often are at the end of an epoch.
     """
-    weights: list[float] = []
+    shares: list[float] = []
     for start in range(0, len(sizes), accumulate):
         step = sizes[start : start + accumulate]
-        weights += [accumulate * size / sum(step) for size in step]
-    return weights
+        shares += [size / sum(step) for size in step]
+    return shares

@@ -1,6 +1,7 @@
 """What the loop learns from: a dataset that hands out whole batches, and what prepares them."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -59,6 +60,42 @@ def on_device(batches: Batches, batch_size: int, accelerator: Accelerator) -> Da
         put_on_device=True,
         non_blocking=cuda,
     )
+
+
+def inputs(
+    batches: Iterable[tuple[Tensor, Tensor]], prepare: Prepare, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The model's inputs and their labels, batch by batch.
+
+    On CUDA they are copied and prepared on a stream of its own, while the device computes the step
+    before. The host waits only where it is further ahead than that, as batches would pile up.
+
+    Args:
+        batches: stored batches; put on the device as they are asked for.
+        prepare: turns a stored batch on the device into the model's input.
+        device: where they are.
+    """
+    if device.type != "cuda":
+        yield from ((prepare(stored), labels) for stored, labels in batches)
+        return
+    beside = torch.cuda.Stream(device)
+    beside.wait_stream(torch.cuda.current_stream(device))
+    steps: deque[torch.cuda.Event] = deque()
+    source = iter(batches)
+    while True:
+        if len(steps) > 1:
+            steps.popleft().synchronize()
+        with torch.cuda.stream(beside):
+            batch = next(source, None)
+            if batch is None:
+                return
+            pixels, labels = prepare(batch[0]), batch[1]
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(beside)
+        for tensor in (pixels, labels):
+            tensor.record_stream(computing)
+        yield pixels, labels
+        steps.append(computing.record_event())
 
 
 def widest_that_fits(

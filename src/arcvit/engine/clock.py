@@ -6,7 +6,9 @@ from typing import Literal
 
 import torch
 
-Part = Literal["data", "features", "forward", "backward", "optimizer", "evaluation", "checkpoint"]
+Part = Literal[
+    "data", "features", "forward", "backward", "optimizer", "step", "evaluation", "checkpoint"
+]
 Work = Literal["features", "train", "evaluation", "checkpoint"]
 
 PARTS: Mapping[Part, Work] = {
@@ -15,11 +17,13 @@ PARTS: Mapping[Part, Work] = {
     "forward": "train",
     "backward": "train",
     "optimizer": "train",
+    "step": "train",
     "evaluation": "evaluation",
     "checkpoint": "checkpoint",
 }
-"""The parts of a run, and the work each belongs to."""
-LEARNING: tuple[Part, ...] = ("features", "forward", "backward", "optimizer")
+"""The parts of a run, and the work each belongs to. A captured ``step`` is one: what of its time is
+forward, backward or optimizer can't be told."""
+LEARNING: tuple[Part, ...] = ("features", "forward", "backward", "optimizer", "step")
 """The parts that learning can't do without."""
 FORWARD_SHARE = 1 / 3
 """A forward pass as a share of a training step, which goes forward once and back about twice."""
@@ -94,7 +98,7 @@ class Clock:
     def profile(self) -> dict[str, float]:
         """Seconds of each part until now: ``wall``, the parts, ``other``; ``startup`` beside.
 
-        ``learning`` is the share of features, forward, backward and optimizer in the wall time.
+        ``learning`` is the share of the parts in LEARNING in the wall time.
         """
         wall = self._now() - self._started
         return {
@@ -123,6 +127,7 @@ def describe(profile: Mapping[str, float]) -> str:
     lines += [
         f"  {part:<11}{profile[part]:8.2f} s {profile[part] / wall:7.1%}"
         for part in (*PARTS, "other")
+        if profile[part] or part == "other"
     ]
-    lines.append(f"  learning (features, forward, backward, optimizer) {profile['learning']:.1%}")
+    lines.append(f"  learning ({', '.join(LEARNING)}) {profile['learning']:.1%}")
     return "\n".join(lines)

@@ -8,6 +8,8 @@ from arcvit.core.settings import Count, NotNegative, Positive, Range, Share, che
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 MemoryMode = Literal["fast", "lean", "min"]
 Memory = Literal["auto", "fast", "lean", "min"]
+CompileMode = Literal["off", "capture", "blocks", "graph"]
+Compile = Literal["auto", "off", "capture", "blocks", "graph"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,11 @@ class EngineConfig:
         memory: what the backward pass computes again instead of keeping: nothing of size (fast),
             the MLPs' hidden activations (lean) or whole blocks (min); all train the same. auto
             takes the fastest that fits a GPU, and fast elsewhere.
+        compile: compile each kind of block once (blocks), capture the training step in a CUDA graph
+            (capture), or both (graph); auto captures on a GPU, and compiles too where a run is long
+            enough to pay for the seconds that it takes.
+        frozen: dtype in which frozen weights are held while training; auto takes bf16 on a GPU
+            under bf16, where they would be cast in every step.
         profile: print where the wall time went, and write it to profile.json; on a GPU this makes
             the host wait for the device at every part of a step.
     """
@@ -73,6 +80,8 @@ class EngineConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     track: list[Tracker] = field(default_factory=list)
     memory: Memory = "auto"
+    compile: Compile = "auto"
+    frozen: Literal["auto", "fp32", "bf16"] = "auto"
     profile: bool = False
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from arcvit.engine.batches import Batches, Prepare, on_device, widest_that_fits
 from arcvit.engine.device import evaluation_batch
+from arcvit.engine.runtime import Runtime
 
 FOLD_FROM = 256
 """Images of a split from which folding and unfolding costs less than it gains."""
@@ -60,6 +61,7 @@ def evaluate(
     batch_size: int | None = None,
     fold_from: int = FOLD_FROM,
     keep_probabilities: bool = False,
+    runtime: Runtime | None = None,
 ) -> Evaluation:
     """One pass over a split in inference mode.
 
@@ -73,20 +75,26 @@ def evaluate(
         batch_size: images in a forward pass; None: the widest that is of use and fits.
         fold_from: images of a split from which adapters are folded in for the pass.
         keep_probabilities: whether they are wanted of each image.
+        runtime: how the model is executed; None: as PyTorch does.
     """
     inner = accelerator.unwrap_model(model)
     fold = len(batches) >= fold_from and accelerator.distributed_type in _WHOLE_WEIGHTS
     was_training = model.training
     model.eval()
+
+    def run(one_size: bool) -> Evaluation:
+        return widest_that_fits(
+            lambda size: _one_pass(
+                model, batches, prepare, accelerator, size, keep_probabilities, one_size
+            ),
+            batch_size or evaluation_batch(accelerator.device),
+            processes=accelerator.num_processes,
+        )
+
     try:
-        with folded(inner, enabled=fold):
-            return widest_that_fits(
-                lambda size: _one_pass(
-                    model, batches, prepare, accelerator, size, keep_probabilities
-                ),
-                batch_size or evaluation_batch(accelerator.device),
-                processes=accelerator.num_processes,
-            )
+        return (runtime or Runtime(inner)).evaluated(
+            run, folded(inner, enabled=fold), images=len(batches)
+        )
     finally:
         model.train(was_training)
 
@@ -135,11 +143,13 @@ def _one_pass(
     accelerator: Accelerator,
     batch_size: int,
     keep_probabilities: bool,
+    one_size: bool,
 ) -> Evaluation:
     parts: list[list[Tensor]] = []
     for stored, labels in on_device(batches, batch_size, accelerator):
         with accelerator.autocast():
-            logits = model(prepare(stored))
+            logits = model(prepare(_filled_up(stored, batch_size) if one_size else stored))
+        logits = logits[: len(labels)]
         loss = F.cross_entropy(logits.float(), labels, reduction="none")
         part = [logits.argmax(dim=-1), labels, loss]
         if keep_probabilities:
@@ -155,3 +165,9 @@ def _one_pass(
         labels=truth.cpu(),
         probabilities=probabilities[0].cpu() if probabilities else None,
     )
+
+
+def _filled_up(stored: Tensor, rows: int) -> Tensor:
+    """A batch with its last row again and again, (rows, ...)."""
+    missing = rows - len(stored)
+    return torch.cat([stored, stored[-1:].expand(missing, *stored.shape[1:])])

@@ -6,22 +6,23 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from arcvit.arc.prepared import fused_sites, prepared
 from arcvit.core.errors import UserError
-from arcvit.engine.accumulation import batch_sizes, batch_weights
-from arcvit.engine.batches import loader
+from arcvit.engine.accumulation import batch_shares, batch_sizes
+from arcvit.engine.batches import inputs, loader
+from arcvit.engine.captured import CapturedStep
 from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.clock import FORWARD_SHARE, Clock
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.engine.evaluate import evaluate
 from arcvit.engine.groups import optimizer_groups
 from arcvit.engine.learner import Learner
+from arcvit.engine.runtime import Runtime
 from arcvit.engine.schedule import share_of_peak
+from arcvit.engine.step import AcceleratedStep
 from arcvit.methods.spec import Part
 
 VALIDATIONS = 10
@@ -46,6 +47,7 @@ class Trainer:
         parts: the method's parts, which have learning rates of their own.
         checkpoints: where to save to and to resume from; None: neither.
         clock: the run's clock; None: a new one.
+        runtime: executes the steps, within its context; None: as PyTorch runs them.
 
     Attributes:
         history: the record of each epoch done.
@@ -64,6 +66,7 @@ class Trainer:
         parts: Sequence[Part] = (),
         checkpoints: Checkpoints | None = None,
         clock: Clock | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.history: list[Record] = []
         self.on_step: list[Callable[[int, float], None]] = []
@@ -73,6 +76,8 @@ class Trainer:
         self._optim = optim
         self._engine = engine
         self.clock = clock or Clock()
+        self._runtime = runtime or Runtime(learner.model)
+        self._run: AcceleratedStep | CapturedStep | None = None
         cuda = accelerator.device.type == "cuda"
         data = loader(learner.train, engine.batch_size, shuffle=True, pin=cuda)
         optimizer = torch.optim.AdamW(
@@ -92,7 +97,7 @@ class Trainer:
             batches=len(self._data),
             processes=accelerator.num_processes,
         )
-        self._weights = batch_weights(self._sizes, engine.accumulate)
+        self._shares = batch_shares(self._sizes, engine.accumulate)
         every = engine.validate_every
         self._validate_every = max(1, engine.epochs // VALIDATIONS) if every is None else every
         self._plan()
@@ -120,6 +125,7 @@ class Trainer:
             if self._checkpoints is not None and self._is_due(
                 len(self.history), self._engine.checkpoint_every
             ):
+                self._checkpoints.settings["compile"] = self._runtime.mode
                 self._checkpoints.save(self.history)
                 self.clock.lap("checkpoint", 1)
             self._tell()
@@ -134,13 +140,13 @@ class Trainer:
         images = len(self._learner.train)
         # Reading them waits for the device: only then is the time of the epoch known.
         loss, hits = self._mean(losses, number), self._total(correct)
-        self.clock.lap("optimizer")
+        self.clock.lap("optimizer" if self._run is None else self._run.part)
         seconds = self.clock.seconds("train") - before
         record: Record = {
             "epoch": number,
             "train_loss": loss,
             "train_accuracy": hits / images,
-            "lr": self._schedule.get_last_lr()[0],
+            "lr": float(self._schedule.get_last_lr()[0]),
             "images": images,
             "seconds": seconds,
             "images_per_second": images / seconds,
@@ -157,42 +163,52 @@ class Trainer:
 
     def _pass(self, number: int) -> tuple[list[Tensor], list[Tensor]]:
         """Losses and hits of each batch, on the device: to read one would make the host wait."""
-        clock, accelerator, optimizer = self.clock, self._accelerator, self._optimizer
         self._data.set_epoch(number)
         self._model.train()
-        sites = fused_sites(self._learner.model)
         losses, correct = [], []
-        for batch, (stored, labels) in enumerate(self._data):
-            with accelerator.accumulate(self._model):
-                pixels = self._learner.training_input(stored)
-                clock.lap("data")
-                with prepared(sites, pixels, autocast=accelerator.autocast):
-                    with accelerator.autocast():
-                        logits = self._model(pixels)
-                    loss = F.cross_entropy(
-                        logits.float(), labels, label_smoothing=self._engine.label_smoothing
-                    )
-                    losses.append(loss.detach())
-                    correct.append((logits.detach().argmax(-1) == labels).sum())
-                    clock.lap("forward")
-                    accelerator.backward(loss * self._weights[batch])
-                    clock.lap("backward")
-                if accelerator.sync_gradients and self._optim.clip_grad:
-                    accelerator.clip_grad_norm_(self._model.parameters(), self._optim.clip_grad)
-                optimizer.step()
-                if accelerator.sync_gradients:
-                    self._schedule.step()
-                optimizer.zero_grad()
-                clock.lap("optimizer", 1)
+        batches = inputs(self._data, self._learner.training_input, self._accelerator.device)
+        for batch, (pixels, labels) in enumerate(batches):
+            self.clock.lap("data")
+            run = self._run if batch else self._begin(pixels, labels)
+            assert run is not None
+            done = batch + 1
+            last = done % self._engine.accumulate == 0 or done == len(self._data)
+            loss, hits = run(pixels, labels, self._shares[batch], last=last)
+            losses.append(loss)
+            correct.append(hits)
+            if last:
+                self._schedule.step()
+            self.clock.lap(run.part, 1)
             for tell in self.on_step:
-                tell((number - 1) * len(self._data) + batch + 1, clock.left())
+                tell((number - 1) * len(self._data) + done, self.clock.left())
         return losses, correct
+
+    def _begin(self, pixels: Tensor, labels: Tensor) -> AcceleratedStep | CapturedStep:
+        """The step that an epoch takes: a new one where the model isn't what it was made for."""
+        if self._run is None or not self._run.is_current():
+            step = AcceleratedStep(
+                model=self._model,
+                optimizer=self._optimizer,
+                clip_grad=self._optim.clip_grad,
+                label_smoothing=self._engine.label_smoothing,
+                autocast=self._accelerator.autocast,
+                lap=self.clock.lap,
+                accelerator=self._accelerator,
+            )
+            self._run = self._runtime.begin(
+                step, pixels, labels, accumulate=self._engine.accumulate
+            )
+        return self._run
 
     def _validate(self) -> Record:
         assert self._learner.val is not None
         before = self.clock.seconds("evaluation")
         outcome = evaluate(
-            self._model, self._learner.val, self._learner.evaluation_input, self._accelerator
+            self._model,
+            self._learner.val,
+            self._learner.evaluation_input,
+            self._accelerator,
+            runtime=self._runtime,
         )
         self.clock.lap("evaluation", 1)
         return {

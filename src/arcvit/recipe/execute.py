@@ -29,7 +29,9 @@ from arcvit.engine.learner import Learner
 from arcvit.engine.loop import Record, Trainer
 from arcvit.engine.memory import recomputing
 from arcvit.engine.memory_choice import fastest_that_fits
+from arcvit.engine.mode import check_modes, choose_plan
 from arcvit.engine.progress import TrainingDisplay
+from arcvit.engine.runtime import Runtime
 from arcvit.engine.tracking import check_trackers, tracking
 from arcvit.recipe.adapter import adapter_size, write_adapter
 from arcvit.recipe.look import look_through
@@ -79,6 +81,7 @@ class _Execution:
         self.checkpoints = Checkpoints(run.checkpoint)
         resumed = self.checkpoints.settings.get("precision")
         self.accelerator = make_accelerator(recipe.engine, recipe.seed, resumed=resumed)
+        check_modes(recipe.engine, self.accelerator)
         _refuse_sharded_parameters(recipe, self.accelerator)
         self.console = console
         self.writes = self.accelerator.is_main_process
@@ -159,7 +162,9 @@ class _Execution:
         if not (work.training_prep.random_crop or work.training_prep.flip):
             learner = on_features(learner, self.accelerator)
             self.clock.lap("features")
-        with recomputing(work.model, self._memory_mode(learner)):
+        memory = self._memory_mode(learner)
+        runtime = self._runtime(learner, memory)
+        with recomputing(work.model, memory), runtime.running():
             trainer = Trainer(
                 learner,
                 self.accelerator,
@@ -168,6 +173,7 @@ class _Execution:
                 parts=recipe.spec.parts,
                 checkpoints=self.checkpoints if recipe.engine.checkpoint_every else None,
                 clock=self.clock,
+                runtime=runtime,
             )
             display = TrainingDisplay(
                 self.console,
@@ -180,20 +186,21 @@ class _Execution:
             trainer.on_epoch += [display.epoch, self._record]
             with display:
                 trainer.fit()
-        complaint = learned_nothing(trainer.history, len(work.task.classes))
-        if complaint is not None:
-            self.say(f"warning: {recipe.method} {complaint}")
-        test = None
-        if work.images.test is not None:
-            self.clock.start()
-            test = evaluate(
-                work.model,
-                work.images.test,
-                work.to_input,
-                self.accelerator,
-                keep_probabilities=bool(work.task.groups),
-            )
-            self.clock.lap("evaluation", 1)
+            complaint = learned_nothing(trainer.history, len(work.task.classes))
+            if complaint is not None:
+                self.say(f"warning: {recipe.method} {complaint}")
+            test = None
+            if work.images.test is not None:
+                self.clock.start()
+                test = evaluate(
+                    work.model,
+                    work.images.test,
+                    work.to_input,
+                    self.accelerator,
+                    keep_probabilities=bool(work.task.groups),
+                    runtime=runtime,
+                )
+                self.clock.lap("evaluation", 1)
         return self._result(trainer.history, test), test
 
     def _record(self, history: list[Record]) -> None:
@@ -216,6 +223,23 @@ class _Execution:
         found = fastest_that_fits(learner, self.accelerator, batch_size=engine.batch_size)
         self.say(f"memory mode {found}: the fastest that fits {self.accelerator.device}")
         return found
+
+    def _runtime(self, learner: Learner, memory: MemoryMode) -> Runtime:
+        """How steps are executed, and a word about it where it isn't as PyTorch runs them."""
+        plan, lowered = choose_plan(
+            self.run.recipe.engine,
+            self.accelerator,
+            learner.model,
+            images=len(learner.train),
+            memory=memory,
+            resumed=self.checkpoints.settings.get("compile"),
+            head_alone=learner.model is learner.head,
+        )
+        if lowered:
+            self.say(lowered)
+        if plan.mode != "off":
+            self.say(plan.describe())
+        return Runtime(learner.model, plan, say=self.say)
 
     def _result(self, history: list[Record], test: Evaluation | None) -> RunResult:
         recipe, work = self.run.recipe, self.work

@@ -101,13 +101,14 @@ class SsfLayer(MethodLayer):
 
     def _write(self, weight: Tensor, bias: Tensor | None) -> None:
         layer = self._layer()
-        layer.weight.data = weight
+        # In place: a captured training step goes on reading where the weights lay.
+        layer.weight.detach().copy_(weight)
         if bias is None:
             layer.bias = None
         elif layer.bias is None:
             layer.bias = nn.Parameter(bias, requires_grad=False)
         else:
-            layer.bias.data = bias
+            layer.bias.detach().copy_(bias)
 
     def _width(self) -> int:
         weight: Tensor = self._layer().weight
