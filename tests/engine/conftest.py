@@ -13,6 +13,7 @@ from arcvit.engine.device import make_accelerator
 from arcvit.engine.features import FeatureBank
 from arcvit.engine.learner import Learner
 from arcvit.engine.loop import Record, Trainer
+from arcvit.engine.runtime import Runtime
 
 WIDTH, CLASSES = 6, 3
 
@@ -69,6 +70,7 @@ def trainer(toy: Callable[..., Toy]) -> Callable[..., Trainer]:
         val: FeatureBank | None = None,
         checkpoint: Path | None = None,
         prepare: Callable[[Tensor], Tensor] = lambda stored: stored,
+        runtime: Runtime | None = None,
         **engine: object,
     ) -> Trainer:
         config = EngineConfig(**{"precision": "fp32", "device": "cpu", **engine})  # type: ignore[arg-type]
@@ -88,6 +90,7 @@ def trainer(toy: Callable[..., Toy]) -> Callable[..., Trainer]:
             optim=optim or OptimConfig(lr=0.01),
             engine=config,
             checkpoints=None if checkpoint is None else Checkpoints(checkpoint),
+            runtime=runtime,
         )
 
     return make

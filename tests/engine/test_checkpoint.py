@@ -95,7 +95,7 @@ def test_what_was_settled_is_found_again(
     made = trainer(toy(), features(16), epochs=1, batch_size=8, checkpoint=tmp_path / "c")
     made._checkpoints.settings["precision"] = "bf16"
     made.fit()
-    assert Checkpoints(tmp_path / "c").settings == {"precision": "bf16"}
+    assert Checkpoints(tmp_path / "c").settings == {"precision": "bf16", "compile": "off"}
     assert Checkpoints(tmp_path / "nothing").settings == {}
 
 

@@ -90,7 +90,7 @@ class Trainer:
         )
         steps = math.ceil(len(self._data) / engine.accumulate) * engine.epochs
         share = partial(share_of_peak, warmup=round(optim.warmup * steps), steps=steps)
-        self._schedule = accelerator.prepare(LambdaLR(self._optimizer, share))
+        self._schedule = accelerator.prepare(LambdaLR(optimizer, share))
         self._sizes = batch_sizes(
             len(learner.train),
             engine.batch_size,
