@@ -246,7 +246,7 @@ def test_the_profile(
         if part not in ("features", "step")
     )
     assert 0 < record["learning"] < 1
-    assert f"optimizer) {record['learning']:.1%}" in text.getvalue()
+    assert f"optimizer, step) {record['learning']:.1%}" in text.getvalue()
 
 
 @pytest.mark.parametrize(("lr", "told"), [("1e-9", True), ("1e-2", False)])
