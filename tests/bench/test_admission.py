@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from arcvit.bench import admission
 from arcvit.bench.suite import SuiteTask
@@ -39,7 +38,7 @@ def task(tmp_path: Path) -> Path:
 def admit(path: Path, folder: Path, **data: object) -> None:
     named = SuiteTask(name="mine", group="g", path=str(path))
     recipe = Recipe(data=DataConfig(path=str(path), **data))  # type: ignore[arg-type]
-    admission.admit(named, recipe, folder, Console(width=200))
+    admission.admit(named, recipe, folder, print)
 
 
 def images(root: Path, split: str) -> list[Path]:

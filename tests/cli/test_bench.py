@@ -128,13 +128,13 @@ def test_a_failing_task_does_not_stop_the_rest(
 def test_an_error_of_any_kind_is_told_and_the_rest_goes_on(
     arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from arcvit.bench import run
+    from arcvit.bench import work
 
     def out_of_memory(*args: object, **kwargs: object) -> None:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "execute", out_of_memory)
+        patch.setattr(work, "execute", out_of_memory)
         given = [*command(root, tiny, tmp_path / "runs"), "--search=none", "--methods=linear"]
         answer = arcvit("bench", *given, "--seeds=0")
     assert answer.code == 1

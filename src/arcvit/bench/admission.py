@@ -4,9 +4,8 @@ What was found is left in ``data.json``: the counts, the warnings that the repor
 fingerprint, so that runs on other images or labels never stand in the same row.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-
-from rich.console import Console
 
 from arcvit.bench.run_files import DATA_FILE
 from arcvit.bench.suite import SuiteTask
@@ -19,7 +18,7 @@ from arcvit.recipe.prepare import open_recipe_task
 from arcvit.recipe.recipe import Recipe
 
 
-def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> None:
+def admit(task: SuiteTask, recipe: Recipe, folder: Path, say: Callable[[str], None]) -> None:
     """Refuse a task whose result would be wrong, and say loudly what may spoil a comparison.
 
     Every image is decoded once, before the first run of the task, and not again.
@@ -28,7 +27,7 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
         task: the task.
         recipe: a recipe of it: where it lies and how it is opened.
         folder: of its runs.
-        console: where warnings are shown.
+        say: told what was looked at, and warnings.
 
     Raises:
         UserError: something ``arcvit data check`` says would spoil a result, or the data have
@@ -46,16 +45,12 @@ def admit(task: SuiteTask, recipe: Recipe, folder: Path, console: Console) -> No
                 " choose another --out, or bring the images and lists of then back."
             )
     counts = {name: len(split) for name, split in opened.splits.items()}
-    _say(console, f"{task.name}: looking through {sum(counts.values()):,} images")
+    say(f"{task.name}: {sum(counts.values()):,} images looked through")
     warnings = look_through(
         recipe.data,
-        lambda line: _say(console, f"{task.name}: {line}"),
+        lambda line: say(f"{task.name}: {line}"),
         benchmark=task.record,
         needs_splits=True,
     )
     record = {"counts": counts, "warnings": warnings, "fingerprint": fingerprint}
     write_json(file, record)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from arcvit.backbones.build import build_backbone
-from arcvit.bench.suite import SuiteTask
+from arcvit.bench.progress import span
+from arcvit.bench.sizes import Sizes, sizes_of
 from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
-from arcvit.data.readers.layouts import open_task
 from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.device import choose_device, choose_precision
 from arcvit.engine.groups import count, parameters_by_part
@@ -60,7 +60,7 @@ def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
     runs, seconds, unknown = 0, 0.0, 0
     for task in bench.suite.tasks:
         try:
-            sizes = _sizes(task, root)
+            sizes = sizes_of(task, root)
         except UserError as error:
             table.add_row(task.name, "", "", str(error))
             continue
@@ -78,17 +78,16 @@ def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
             if sizes is None:
                 unknown += 1
             else:
-                classes, train, trainval, test = sizes
                 cells[2:5] = [
-                    f"{classes:,}",
+                    f"{sizes.classes:,}",
                     f"{cost.adapter:,}",
-                    f"{cost.adapter + (cost.width + 1) * classes:,}",
+                    f"{cost.adapter + (cost.width + 1) * sizes.classes:,}",
                 ]
-                took = _operations(
-                    cost, recipe, trials, len(bench.seeds), (train, trainval, test)
-                ) / (speed * efficiency)
+                took = _operations(cost, recipe, trials, len(bench.seeds), sizes) / (
+                    speed * efficiency
+                )
                 seconds += took
-                spent = _span(took)
+                spent = span(took)
             table.add_row(
                 *cells, f"{trials}+{len(bench.seeds)}", spent, f"{cost.memory / 1e9:.1f} GB"
             )
@@ -96,7 +95,7 @@ def print_plan(bench: Bench, root: Path | None, console: Console) -> None:
     left = f"; {unknown} rows without data aren't counted" if unknown else ""
     _say(
         console,
-        f"{runs} runs, {_span(seconds)} in all{left}. Estimated with large matrix products at"
+        f"{runs} runs, {span(seconds)} in all{left}. Estimated with large matrix products at"
         f" {speed / 1e9:,.0f} GFLOP/s here in the precision of the runs and"
         f" {efficiency:.0%} of it reached; decoding of images isn't counted."
         " Memory is that of a training step in fp32.",
@@ -178,29 +177,13 @@ def _step(model: nn.Module, images: Tensor) -> tuple[float, float, float]:
     return forward, step, float(sum(size for key, size in kept.items() if key not in weights))
 
 
-def _operations(
-    cost: Cost, recipe: Recipe, trials: int, seeds: int, sizes: tuple[int, int, int]
-) -> float:
-    train, trainval, test = sizes
+def _operations(cost: Cost, recipe: Recipe, trials: int, seeds: int, sizes: Sizes) -> float:
     epochs = recipe.engine.epochs
     fixed = cost.adapter == 0 and recipe.data.augment == "none"
     # Features of a linear probe on images that don't change are computed once.
     per_image = cost.forward if fixed else cost.step * epochs
-    search = trials * (train * per_image + (trainval - train) * cost.forward)
-    return search + seeds * (trainval * per_image + test * cost.forward)
-
-
-def _sizes(task: SuiteTask, root: Path | None) -> tuple[int, int, int, int] | None:
-    """Classes, training, training and validation, and test images; None where not known."""
-    if task.record is not None:
-        record = task.record
-        return record.classes, record.train, record.trainval, record.test
-    path = Path(task.path) if root is None else root / task.path
-    if not path.exists():
-        return None
-    opened = open_task(path)
-    test = len(opened.split("test")) if opened.has("test") else 0
-    return len(opened.classes), len(opened.split("train")), len(opened.trainval()), test
+    search = trials * (sizes.train * per_image + (sizes.trainval - sizes.train) * cost.forward)
+    return search + seeds * (sizes.trainval * per_image + sizes.test * cost.forward)
 
 
 def _speed(recipe: Recipe) -> float:
@@ -217,16 +200,6 @@ def _speed(recipe: Recipe) -> float:
         float((a @ a)[0, 0])
         best = max(best, 2 * side**3 / (time.perf_counter() - start))
     return best
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
 
 
 def _say(console: Console, line: str) -> None:

@@ -1,25 +1,23 @@
-"""Run a suite: search, then the final runs with each seed, one after another in one process."""
+"""Run a suite: search, then the final runs with each seed, on whatever workers there are."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch
 from rich.console import Console
 
-from arcvit.bench.admission import admit
-from arcvit.bench.rows import BenchRow
+from arcvit.bench.course import Course
+from arcvit.bench.progress import Progress
 from arcvit.bench.run_files import FAILURES_FILE, SUITE_FILE
+from arcvit.bench.sizes import Sizes, sizes_of
 from arcvit.bench.suite import SuiteTask, locate
 from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
-from arcvit.core.metrics import learned_nothing, read_metrics
-from arcvit.core.result import read_result
-from arcvit.recipe.execute import execute
-from arcvit.recipe.run import Run
-from arcvit.sweep.choose import CHOICE_FILE, choose_settings
-from arcvit.sweep.space import label
+from arcvit.engine.config import Precision
+from arcvit.executors.job import Call, Job, Outcome
+from arcvit.executors.schedule import Executor, run_jobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,94 +35,88 @@ class Failure:
     reason: str
 
 
-def run_bench(bench: Bench, root: Path | None, out: Path, console: Console) -> list[Failure]:
+def run_bench(
+    bench: Bench, root: Path | None, out: Path, executor: Executor, console: Console
+) -> list[Failure]:
     """Run what isn't finished yet, below ``out/TASK/ROW``; what failed.
 
     A finished run is never run again; an unfinished one is resumed. Whatever goes wrong with a task
     or a method is left in its ``failures.json``, and the rest goes on.
+
+    Args:
+        bench: the tasks and rows.
+        root: folder of the tasks.
+        out: folder of the runs.
+        executor: the workers. It is left open.
+        console: where progress is shown.
 
     Raises:
         UserError: tasks aren't there.
     """
     places = locate(bench.suite, root)
     _write_suite(bench, out)
-    failures = []
-    for task in bench.suite.tasks:
-        found = _run_task(bench, task, places[task.name], out / task.name, console)
-        _record_failures(found, bench, out / task.name)
-        failures += [Failure(task=task.name, row=row, reason=why) for row, why in found.items()]
+    sizes = {task.name: _sizes(task, root) for task in bench.suite.tasks}
+    course = Course(bench, places, sizes, out, _precision(bench, out, executor))
+    costs: defaultdict[str, float] = defaultdict(float)
+    for entry in course.entries:
+        costs[str(entry.row.name)] += entry.cost
+    runs = sum(entry.trials_left + entry.finals_left for entry in course.entries)
+    progress = Progress(console, costs, runs, executor.size)
+    try:
+        run_jobs(course.jobs(progress), executor, progress.say)
+    finally:
+        failures = [
+            Failure(task=entry.task.name, row=str(entry.row.name), reason=entry.failure)
+            for entry in course.entries
+            if entry.failure is not None
+        ]
+        _record_failures(failures, bench, out)
     return failures
 
 
-def _run_task(
-    bench: Bench, task: SuiteTask, path: Path, folder: Path, console: Console
-) -> dict[str, str]:
-    """Run each row; the reason by row of what failed."""
+def _sizes(task: SuiteTask, root: Path | None) -> Sizes | None:
+    """For the time left; what is wrong with a task is said when it is looked at."""
     try:
-        admit(task, bench.recipe_for(task, path, bench.rows[0], bench.seeds[0]), folder, console)
-    except Exception as error:  # whatever it is, the other tasks go on
-        reason = _reason(error)
-        _say(console, f"{task.name} failed: {reason}")
-        return {str(row.name): reason for row in bench.rows}
-    failed = {}
-    for row in bench.rows:
-        try:
-            _run_row(bench, task, path, row, folder / row.name.folder, console)
-        except Exception as error:  # whatever it is, the other rows go on
-            failed[str(row.name)] = _reason(error)
-            _say(console, f"{task.name} {row.name} failed: {_reason(error)}")
-    return failed
+        return sizes_of(task, root)
+    except UserError:
+        return None
 
 
-def _reason(error: Exception) -> str:
-    """The sentence for the user; of an error that is none of his, its class too."""
-    if isinstance(error, UserError):
-        return str(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def _precision(bench: Bench, out: Path, executor: Executor) -> Precision:
+    """What ``auto`` stands for in all runs: the choice of a worker, kept for later starts.
+
+    Workers that chose for themselves might not agree, nor one with itself the day after.
+    """
+    suite = read_json(out / SUITE_FILE)
+    if "precision" in suite:
+        return cast(Precision, suite["precision"])
+    recipe = bench.recipe_for(bench.suite.tasks[0], "-", bench.rows[0], bench.seeds[0])
+    chosen: list[Precision] = []
+
+    def keep(outcome: Outcome) -> list[Job]:
+        if outcome.failure is not None:
+            raise UserError(outcome.failure)
+        chosen.append(outcome.value)
+        return []
+
+    call = Call(
+        function="arcvit.bench.work:settle_precision", arguments={"device": recipe.engine.device}
+    )
+    run_jobs([Job(name="the choice of a precision", call=call, then=keep)], executor, print)
+    write_json(out / SUITE_FILE, suite | {"precision": chosen[0]})
+    return chosen[0]
 
 
-def _run_row(
-    bench: Bench, task: SuiteTask, path: Path, row: BenchRow, folder: Path, console: Console
-) -> None:
-    first = bench.seeds[0]
-    settings = bench.chosen(task, row)
-    if bench.settings is not None:
-        write_json(folder / "search" / CHOICE_FILE, {"settings": dict(settings), "trials": []})
-    if bench.trials(row):
-        trials = ((s, bench.recipe_for(task, path, row, first, s)) for s in bench.trials(row))
-        settings = choose_settings(trials, folder / "search", console)
-    chosen = label(settings)
-    for seed in bench.seeds:
-        recipe = bench.recipe_for(task, path, row, seed, settings)
-        run = Run(recipe, folder / f"seed-{recipe.seed}", keep_predictions=True)
-        if run.is_finished:
-            run.check_same()
-            state = "finished before"
-        else:
-            if torch.cuda.is_available():
-                torch.cuda.reset_peak_memory_stats()
-            execute(run, console, quiet=True, looked=True)
-            state = "done"
-        result = read_result(run.folder)
-        shown = "-" if result.test_accuracy is None else f"{result.test_accuracy:.1%}"
-        _say(
-            console,
-            f"{task.name} {row.name} seed {seed} {chosen or f'lr {recipe.optim.lr:g}'}:"
-            f" test {shown}, {state} ({sum(result.seconds.values()):.0f} s)",
-        )
-        complaint = learned_nothing(read_metrics(run.folder), result.classes)
-        if complaint is not None:
-            _say(console, f"warning: {task.name} {row.name} seed {seed} {complaint}")
-
-
-def _record_failures(failed: dict[str, str], bench: Bench, folder: Path) -> None:
+def _record_failures(failures: list[Failure], bench: Bench, out: Path) -> None:
     """Leave the reasons for the report; those of rows that weren't run now stay."""
-    file = folder / FAILURES_FILE
-    earlier: dict[str, str] = read_json(file) if file.is_file() else {}
     now = {str(row.name) for row in bench.rows}
-    kept = {row: reason for row, reason in earlier.items() if row not in now} | failed
-    if kept != earlier:
-        write_json(file, kept)
+    for task in bench.suite.tasks:
+        file = out / task.name / FAILURES_FILE
+        earlier: dict[str, str] = read_json(file) if file.is_file() else {}
+        kept = {row: reason for row, reason in earlier.items() if row not in now}
+        kept |= {failure.row: failure.reason for failure in failures if failure.task == task.name}
+        if kept != earlier:
+            write_json(file, kept)
 
 
 def _write_suite(bench: Bench, out: Path) -> None:
@@ -143,8 +135,4 @@ def _write_suite(bench: Bench, out: Path) -> None:
     rows = earlier.get("rows", [])
     rows += [row.name.to_dict() for row in bench.rows if row.name.to_dict() not in rows]
     groups = {name: groups[name] for name in order}
-    write_json(file, {**named, "groups": groups, "rows": rows})
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    write_json(file, {**earlier, **named, "groups": groups, "rows": rows})

@@ -1,10 +1,12 @@
 """``arcvit bench``: run a suite of tasks with several methods, searched and seeded alike."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
+from arcvit.executors.choose import EXECUTORS
 from arcvit.methods.table import methods
 
 if TYPE_CHECKING:
@@ -45,6 +47,18 @@ def run(argv: list[str]) -> int:
     )
     parser.add_argument("--recipe", help="A recipe in place of the suite's own, as vtab/swin_b.")
     parser.add_argument("--out", type=Path, help="Folder of the runs (default: runs/SUITE).")
+    parser.add_argument(
+        "--executor",
+        choices=EXECUTORS,
+        default="local",
+        help="Where runs are done: on this machine (default), on a Ray cluster, under Slurm.",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        help="Runs at once (default: one for each GPU, one on a CPU). On this machine they share"
+        " the cores, and the GPUs in turn.",
+    )
     parser.add_argument("--dry_run", action="store_true", help="Print the plan; run nothing.")
     options, overrides = parser.parse_known_args(argv)
     if options.settings is not None and options.search not in (None, "none"):
@@ -86,9 +100,11 @@ def run(argv: list[str]) -> int:
         raise UserError("--data.root is missing: expected the folder that holds the tasks.")
 
     from arcvit.bench.run import run_bench
+    from arcvit.executors.choose import make_executor
 
     out = options.out or Path("runs") / suite.name
-    failures = run_bench(bench, options.root, out, console)
+    with closing(make_executor(options.executor, options.jobs)) as executor:
+        failures = run_bench(bench, options.root, out, executor, console)
     for failure in failures:
         print(f"failed: {failure.task} {failure.row}: {failure.reason}")
     print(f"the runs are in {out}; arcvit report {out} makes the tables and the page")

@@ -7,6 +7,7 @@ from arcvit.core.settings import Count, NotNegative, Positive, Range, Share, che
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 MemoryMode = Literal["fast", "lean", "min"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Memory = Literal["auto", "fast", "lean", "min"]
 CompileMode = Literal["off", "capture", "blocks", "graph"]
 Compile = Literal["auto", "off", "capture", "blocks", "graph"]
@@ -72,7 +73,7 @@ class EngineConfig:
     epochs: Count = 30
     batch_size: Count = 32
     accumulate: Count = 1
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     label_smoothing: Share = 0.0
     validate_every: Annotated[int, Range(at_least=0)] | None = None
     checkpoint_every: Annotated[int, Range(at_least=0)] = 1

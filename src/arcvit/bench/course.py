@@ -1,0 +1,231 @@
+"""What a bench has to do as jobs: a task's look, the trials of each row, then its final runs."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from arcvit.bench.entry import Entry
+from arcvit.bench.progress import Progress
+from arcvit.bench.rows import BenchRow
+from arcvit.bench.sizes import Sizes
+from arcvit.bench.suite import SuiteTask
+from arcvit.bench.trials import Bench
+from arcvit.bench.work import came_of
+from arcvit.core.errors import UserError
+from arcvit.core.files import write_json
+from arcvit.engine.config import Precision
+from arcvit.executors.job import Call, Job, Outcome
+from arcvit.recipe.recipe import Recipe
+from arcvit.recipe.run import Run
+from arcvit.sweep.choose import CHOICE_FILE, choose_settings, trial_folder, trial_recipe
+from arcvit.sweep.space import Settings, label
+
+_WORK = "arcvit.bench.work"
+_FORWARD = 1 / 3
+"""What measuring an image costs of training on it."""
+_UNKNOWN = Sizes(classes=2, train=1000, trainval=1000, test=1000)
+
+
+class Course:
+    """The jobs of a bench. What has finished before is none; what fails takes its row along.
+
+    Args:
+        bench: what to run.
+        places: where each task lies.
+        sizes: of the tasks, where they are known.
+        out: folder of the runs.
+        precision: what ``auto`` stands for, here and on every worker.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        places: Mapping[str, Path],
+        sizes: Mapping[str, Sizes | None],
+        out: Path,
+        precision: Precision,
+    ) -> None:
+        self._bench = bench
+        self._places = places
+        self._out = out
+        self._precision = precision
+        self.entries = [
+            self._entry(task, row, sizes[task.name] or _UNKNOWN)
+            for task in bench.suite.tasks
+            for row in bench.rows
+        ]
+        self._progress: Progress
+
+    def jobs(self, progress: Progress) -> list[Job]:
+        """What can be begun with: a look at each task's images."""
+        self._progress = progress
+        return [job for task in self._bench.suite.tasks for job in self._look(task)]
+
+    def _entry(self, task: SuiteTask, row: BenchRow, sizes: Sizes) -> Entry:
+        epochs = self._bench.recipe_for(
+            task, self._places[task.name], row, self._bench.seeds[0]
+        ).engine.epochs
+        trials = list(self._bench.trials(row))
+        return Entry(
+            task=task,
+            row=row,
+            folder=self._out / task.name / row.name.folder,
+            trials=trials,
+            trial_cost=epochs * sizes.train + (sizes.trainval - sizes.train) * _FORWARD,
+            final_cost=epochs * sizes.trainval + sizes.test * _FORWARD,
+            trials_left=len(trials),
+            finals_left=len(self._bench.seeds),
+        )
+
+    def _of(self, task: SuiteTask) -> list[Entry]:
+        return [entry for entry in self.entries if entry.task is task]
+
+    def _look(self, task: SuiteTask) -> list[Job]:
+        entries = self._of(task)
+        recipe = self._recipe(entries[0], self._bench.seeds[0], {})
+        folder = str(self._out / task.name)
+        arguments = {"task": task, "recipe": recipe.to_dict(), "folder": folder}
+        return [
+            Job(
+                name=f"the look at {task.name}",
+                call=Call(function=f"{_WORK}:look", arguments=arguments),
+                then=partial(self._looked, task),
+                place=task.name,
+                path=max(entry.path for entry in entries),
+            )
+        ]
+
+    def _looked(self, task: SuiteTask, outcome: Outcome) -> list[Job]:
+        if outcome.failure is not None:
+            self._progress.say(f"{task.name} failed: {outcome.failure}")
+            for entry in self._of(task):
+                self._fail(entry, outcome.failure, said=True)
+            return []
+        for line in outcome.value:
+            self._progress.say(line)
+        return [job for entry in self._of(task) for job in self._begin(entry)]
+
+    def _begin(self, entry: Entry) -> list[Job]:
+        settings = self._bench.chosen(entry.task, entry.row)
+        if self._bench.settings is not None:
+            choice = {"settings": dict(settings), "trials": []}
+            write_json(entry.folder / "search" / CHOICE_FILE, choice)
+        if not entry.trials:
+            return self._finals(entry, settings)
+        jobs = []
+        for index, tried in enumerate(entry.trials):
+            recipe = trial_recipe(self._recipe(entry, self._bench.seeds[0], tried))
+            run = Run(recipe, entry.folder / "search" / trial_folder(tried), read_test=False)
+            jobs += self._run(entry, run, partial(self._tried, entry, index), path=entry.path)
+        return jobs
+
+    def _finals(self, entry: Entry, settings: Settings) -> list[Job]:
+        jobs = []
+        for seed in self._bench.seeds:
+            recipe = self._recipe(entry, seed, settings)
+            run = Run(recipe, entry.folder / f"seed-{seed}", keep_predictions=True)
+            chosen = label(settings) or f"lr {recipe.optim.lr:g}"
+            then = partial(self._measured, entry, f"{entry.name} seed {seed} {chosen}")
+            jobs += self._run(entry, run, then, path=entry.final_cost)
+        return jobs
+
+    def _run(self, entry: Entry, run: Run, then: "partial[list[Job]]", *, path: float) -> list[Job]:
+        """A run as a job, unless it has finished before."""
+        if entry.failure is not None:
+            return []
+        if run.is_finished:
+            try:
+                run.check_same()
+                return then(Outcome(value=came_of(run.folder)))
+            except UserError as error:
+                self._fail(entry, str(error))
+                return []
+        arguments = {
+            "recipe": run.recipe.to_dict(),
+            "folder": str(run.folder),
+            "final": run.read_test,
+        }
+        return [
+            Job(
+                name=str(run.folder.relative_to(self._out)),
+                call=Call(function=f"{_WORK}:train", arguments=arguments),
+                then=then,
+                place=entry.task.name,
+                path=path,
+                wanted=lambda: entry.failure is None,
+            )
+        ]
+
+    def _tried(self, entry: Entry, index: int, outcome: Outcome) -> list[Job]:
+        """A trial is done; after the last one the final runs can begin."""
+        if entry.failure is not None:
+            return []
+        if outcome.failure is not None:
+            return self._fail(entry, outcome.failure)
+        settings, value = entry.trials[index], outcome.value
+        name = f"{entry.name} search {label(settings)}"
+        if "diverged" in value:
+            line = f"{name}: {value['diverged']}"
+            entry.tried[index] = None
+        elif value["val"] is None:
+            return self._fail(
+                entry,
+                f"{self._places[entry.task.name]} has no validation split to choose on: give"
+                " --search none, or let --data.val_fraction hold one out.",
+            )
+        else:
+            line = f"{name}: val {value['val']:.1%}, done ({value['seconds']:.0f} s)"
+            entry.tried[index] = value["val"]
+        entry.trials_left -= 1
+        before = not outcome.seconds
+        self._progress.finished(
+            str(entry.row.name), entry.trial_cost, outcome.seconds, None if before else line
+        )
+        if entry.trials_left:
+            return []
+        found = [(entry.trials[i], accuracy) for i, accuracy in sorted(entry.tried.items())]
+        finite = [(settings, accuracy) for settings, accuracy in found if accuracy is not None]
+        if not finite:
+            return self._fail(entry, f"no settings of the search gave a finite loss: {line}")
+        return self._finals(entry, choose_settings(finite, entry.folder / "search"))
+
+    def _measured(self, entry: Entry, name: str, outcome: Outcome) -> list[Job]:
+        """A final run is done."""
+        if entry.failure is not None:
+            return []
+        if outcome.failure is not None:
+            return self._fail(entry, outcome.failure)
+        value = outcome.value
+        test = "-" if value["test"] is None else f"{value['test']:.1%}"
+        state = "done" if outcome.seconds else "finished before"
+        entry.finals_left -= 1
+        self._progress.finished(
+            str(entry.row.name),
+            entry.final_cost,
+            outcome.seconds,
+            f"{name}: test {test}, {state} ({value['seconds']:.0f} s)",
+        )
+        if value["complaint"] is not None:
+            self._progress.say(f"warning: {name} {value['complaint']}")
+        return []
+
+    def _fail(self, entry: Entry, reason: str, *, said: bool = False) -> list[Job]:
+        """Nothing more is done of a row."""
+        entry.failure = reason
+        if not said:
+            self._progress.say(f"{entry.name} failed: {reason}")
+        self._progress.dropped(
+            str(entry.row.name), entry.cost, entry.trials_left + entry.finals_left
+        )
+        return []
+
+    def _recipe(self, entry: Entry, seed: int, settings: Settings) -> Recipe:
+        """A recipe with the precision that all workers share."""
+        recipe = self._bench.recipe_for(
+            entry.task, self._places[entry.task.name], entry.row, seed, settings
+        )
+        if recipe.engine.precision != "auto":
+            return recipe
+        engine = dataclasses.replace(recipe.engine, precision=self._precision)
+        return dataclasses.replace(recipe, engine=engine)

@@ -1,0 +1,88 @@
+"""What a bench has its workers do: choose the precision, look at a task's images, train."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from arcvit.bench.admission import admit
+from arcvit.bench.suite import SuiteTask
+from arcvit.core.metrics import learned_nothing, read_metrics
+from arcvit.core.result import read_result
+from arcvit.engine.device import choose_device, choose_precision
+from arcvit.engine.loop import NonFiniteLoss
+from arcvit.methods.table import plug_in
+from arcvit.recipe.execute import execute
+from arcvit.recipe.keys import METHOD_FROM
+from arcvit.recipe.parser import parse_recipe
+from arcvit.recipe.recipe import Recipe
+from arcvit.recipe.run import Run
+
+_PLUGIN = "--plugin "
+
+
+def settle_precision(device: str) -> str:
+    """The precision that ``auto`` stands for on this worker, for the runs on all of them."""
+    return choose_precision(choose_device(device))
+
+
+def look(task: SuiteTask, recipe: Mapping[str, Any], folder: str) -> list[str]:
+    """Look through the images of a task; what is to be said of them.
+
+    Raises:
+        UserError: they would give a wrong result.
+    """
+    said: list[str] = []
+    admit(task, _recipe(recipe), Path(folder), said.append)
+    return said
+
+
+def train(recipe: Mapping[str, Any], folder: str, *, final: bool) -> dict[str, Any]:
+    """Do a run, or what is left of it; see :func:`came_of`.
+
+    A trial of a search whose loss isn't finite is no failure: its settings aren't chosen.
+
+    Args:
+        recipe: as the keys of its YAML file.
+        folder: of the run.
+        final: read the test split and keep the predictions.
+
+    Raises:
+        UserError: anything wrong with it.
+    """
+    run = Run(_recipe(recipe), Path(folder), read_test=final, keep_predictions=final)
+    if run.is_finished:  # by a worker that died before it could say so
+        return came_of(run.folder)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        execute(run, Console(), quiet=True, looked=True)
+    except NonFiniteLoss as error:
+        if final:
+            raise
+        return {"diverged": str(error)}
+    return came_of(run.folder)
+
+
+def came_of(folder: Path) -> dict[str, Any]:
+    """What a bench wants to know of a finished run.
+
+    Returns:
+        ``val`` and ``test`` accuracy, ``seconds``, and ``complaint``, None where it has learned.
+    """
+    result = read_result(folder)
+    return {
+        "val": result.val_accuracy,
+        "test": result.test_accuracy,
+        "seconds": sum(result.seconds.values()),
+        "complaint": learned_nothing(read_metrics(folder), result.classes),
+    }
+
+
+def _recipe(values: Mapping[str, Any]) -> Recipe:
+    origin = str(values.get(METHOD_FROM, ""))
+    if origin.startswith(_PLUGIN):  # the command line of a worker names no plug-ins
+        plug_in(origin.removeprefix(_PLUGIN))
+    return parse_recipe((), values)
