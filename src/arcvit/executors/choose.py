@@ -4,7 +4,7 @@ from arcvit.core.errors import UserError
 from arcvit.executors.here import HereExecutor
 from arcvit.executors.schedule import Executor
 
-EXECUTORS = ("local", "ray", "slurm")
+EXECUTORS = ("local",)
 
 
 def make_executor(kind: str, jobs: int | None) -> Executor:
