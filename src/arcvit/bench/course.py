@@ -14,6 +14,7 @@ from arcvit.bench.trials import Bench
 from arcvit.bench.work import came_of
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
+from arcvit.core.lock import break_lock
 from arcvit.engine.config import Precision
 from arcvit.executors.job import Call, Job, Outcome
 from arcvit.recipe.recipe import Recipe
@@ -153,6 +154,7 @@ class Course:
                 then=then,
                 place=entry.task.name,
                 path=path,
+                lost=partial(break_lock, run.folder),
                 wanted=lambda: entry.failure is None,
             )
         ]
@@ -215,9 +217,7 @@ class Course:
         entry.failure = reason
         if not said:
             self._progress.say(f"{entry.name} failed: {reason}")
-        self._progress.dropped(
-            str(entry.row.name), entry.cost, entry.trials_left + entry.finals_left
-        )
+        self._progress.dropped(str(entry.row.name), entry.cost, entry.runs)
         return []
 
     def _recipe(self, entry: Entry, seed: int, settings: Settings) -> Recipe:

@@ -47,6 +47,11 @@ class Entry:
         return self.final_cost + (self.trial_cost if self.trials else 0.0)
 
     @property
+    def runs(self) -> int:
+        """Those that aren't done yet."""
+        return self.trials_left + self.finals_left
+
+    @property
     def cost(self) -> float:
         """Of what isn't done yet."""
         return self.trials_left * self.trial_cost + self.finals_left * self.final_cost

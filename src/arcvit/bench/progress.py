@@ -1,9 +1,11 @@
 """What a person sees of a bench: a line for every run that has finished, and the time left."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from rich.console import Console
+
+from arcvit.bench.entry import Entry
 
 
 class Progress:
@@ -11,19 +13,18 @@ class Progress:
 
     Args:
         console: where to show it.
-        costs: of all runs, by row: images passed through the model, in some common unit.
-        runs: their number.
+        entries: tasks and rows, with all that is to be done of them.
         workers: runs that are done at once.
     """
 
-    def __init__(
-        self, console: Console, costs: Mapping[str, float], runs: int, workers: int
-    ) -> None:
+    def __init__(self, console: Console, entries: Sequence[Entry], workers: int) -> None:
         self._console = console
-        self._runs = runs
         self._workers = workers
+        self._runs = sum(entry.runs for entry in entries)
         self._done = 0
-        self._left = dict(costs)
+        self._left: defaultdict[str, float] = defaultdict(float)
+        for entry in entries:
+            self._left[str(entry.row.name)] += entry.cost
         self._paid: defaultdict[str, float] = defaultdict(float)
         self._spent: defaultdict[str, float] = defaultdict(float)
 

@@ -1,6 +1,5 @@
 """Run a suite: search, then the final runs with each seed, on whatever workers there are."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +14,7 @@ from arcvit.bench.suite import SuiteTask, locate
 from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
+from arcvit.core.lock import locked
 from arcvit.engine.config import Precision
 from arcvit.executors.job import Call, Job, Outcome
 from arcvit.executors.schedule import Executor, run_jobs
@@ -51,26 +51,23 @@ def run_bench(
         console: where progress is shown.
 
     Raises:
-        UserError: tasks aren't there.
+        UserError: tasks aren't there, or another process works in ``out``.
     """
     places = locate(bench.suite, root)
-    _write_suite(bench, out)
-    sizes = {task.name: _sizes(task, root) for task in bench.suite.tasks}
-    course = Course(bench, places, sizes, out, _precision(bench, out, executor))
-    costs: defaultdict[str, float] = defaultdict(float)
-    for entry in course.entries:
-        costs[str(entry.row.name)] += entry.cost
-    runs = sum(entry.trials_left + entry.finals_left for entry in course.entries)
-    progress = Progress(console, costs, runs, executor.size)
-    try:
-        run_jobs(course.jobs(progress), executor, progress.say)
-    finally:
-        failures = [
-            Failure(task=entry.task.name, row=str(entry.row.name), reason=entry.failure)
-            for entry in course.entries
-            if entry.failure is not None
-        ]
-        _record_failures(failures, bench, out)
+    with locked(out):
+        _write_suite(bench, out)
+        sizes = {task.name: _sizes(task, root) for task in bench.suite.tasks}
+        course = Course(bench, places, sizes, out, _precision(bench, out, executor))
+        progress = Progress(console, course.entries, executor.size)
+        try:
+            run_jobs(course.jobs(progress), executor, progress.say)
+        finally:
+            failures = [
+                Failure(task=entry.task.name, row=str(entry.row.name), reason=entry.failure)
+                for entry in course.entries
+                if entry.failure is not None
+            ]
+            _record_failures(failures, bench, out)
     return failures
 
 

@@ -49,6 +49,7 @@ class Job:
         then: what follows from the outcome, as further jobs. It runs where the schedule does.
         place: what a worker keeps in memory for jobs alike, as a task's images: it gets them.
         path: relative time of the job and the longest of what waits for it; the longest go first.
+        lost: told that its worker has died, before another one gets it.
         wanted: asked before it is given to a worker; what isn't wanted any more is left out.
     """
 
@@ -57,6 +58,7 @@ class Job:
     then: Callable[[Outcome], Iterable["Job"]]
     place: str = ""
     path: float = 0.0
+    lost: Callable[[], None] = lambda: None
     wanted: Callable[[], bool] = lambda: True
 
 

@@ -58,7 +58,7 @@ class LocalExecutor:
             name = by_pipe[pipe]
             self._busy.remove(name)
             try:
-                outcome = pipe.recv()
+                outcome: Outcome = pipe.recv()
             except (EOFError, ConnectionError):
                 outcome = Outcome(lost=True, failure=_why(self._workers.pop(name)))
             outcomes.append((name, outcome))
@@ -66,17 +66,17 @@ class LocalExecutor:
 
     def close(self) -> None:
         """End all processes: those at work get some seconds to tidy up."""
-        workers = list(self._workers.values())
-        self._workers.clear()
-        self._busy.clear()
-        for worker in workers:
-            worker.pipe.close()
-            worker.process.terminate()
-        for worker in workers:
+        for name, worker in self._workers.items():
+            worker.pipe.close()  # which ends those that wait for a call
+            if name in self._busy:
+                worker.process.terminate()
+        for worker in self._workers.values():
             worker.process.join(_GRACE)
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
+        self._workers.clear()
+        self._busy.clear()
 
     def _spawn(self, number: int) -> _Worker:
         cores = _share(number, self.size)

@@ -57,13 +57,15 @@ def run_jobs(jobs: Iterable[Job], executor: Executor, say: Callable[[str], None]
             executor.start(worker, job.call)
         for worker, outcome in executor.wait() if running or waiting else ():
             job = running.pop(worker)
+            if outcome.lost:
+                places.pop(worker)
+                job.lost()
             if outcome.lost and job.name not in lost_before:
                 lost_before.add(job.name)
-                waiting.append(job)
                 say(f"{job.name}: {outcome.failure}; another worker takes it")
-                places.pop(worker, None)
-                continue
-            waiting += job.then(outcome)
+                waiting.append(job)
+            else:
+                waiting += job.then(outcome)
 
 
 def _next(waiting: list[Job], place: str | None) -> Job:

@@ -31,12 +31,12 @@ def become_worker() -> None:
 
 
 def end_with_owner() -> None:
-    """End when told to or when the owner is gone, whichever way: a half-done job is left tidy.
+    """Tidy up and end when told to; end at once when the owner is gone, whichever way.
 
     An interruption from the keyboard reaches all processes of a terminal; the owner decides.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _end)
     owner = multiprocessing.parent_process()
     if owner is not None:
         threading.Thread(target=_watch, args=(owner.sentinel,), daemon=True).start()
@@ -44,9 +44,10 @@ def end_with_owner() -> None:
 
 def _watch(sentinel: int) -> None:
     connection.wait([sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
+    # Whoever starts the work again must find nobody in it.
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _end(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once: what it interrupts tidies up
     sys.exit(_TERMINATED)
