@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from arcvit.bench.collect import collect
 from arcvit.core.files import write_json
 from arcvit.core.metrics import write_metrics
 from arcvit.core.result import RunResult
@@ -207,6 +208,19 @@ def test_damage_beside_the_results_leaves_the_table(arcvit: Arcvit, vtab_bench: 
     answer = arcvit("report", vtab_bench)
     assert answer.code == 2
     assert "suite.json is damaged: expected 'suite' in it" in answer.err
+
+
+@pytest.mark.parametrize("content", ["", '{"task": "cif', "[]", "{}", None])
+def test_a_damaged_result_is_left_out(vtab_bench: Path, content: str | None) -> None:
+    file = vtab_bench / "cifar" / "arc" / "seed-1" / "result.json"
+    if content is None:
+        content = file.read_text().replace('"seed": 1', '"seed": "one"')
+    file.write_text(content)
+    found = collect(vtab_bench)
+    assert [run.result.seed for run in found.runs["cifar", "arc"]] == [0]
+    assert len(found.runs["dtd", "arc"]) == 2
+    (left_out,) = [text for text in found.warnings["cifar"] if "left out" in text]
+    assert left_out.startswith(f"arc seed 1 is left out: {file}")
 
 
 def test_a_folder_without_a_bench(arcvit: Arcvit, tmp_path: Path) -> None:

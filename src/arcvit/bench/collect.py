@@ -84,10 +84,13 @@ def collect(folder: Path) -> Collected:
         of_task: list[tuple[RowName, FinishedRun]] = []
         for row in rows:
             place = folder / task / row.folder
-            finished = [
-                FinishedRun(folder=file.parent, result=read_result(file.parent))
-                for file in place.glob(f"seed-*/{RESULT_FILE}")
-            ]
+            finished = []
+            for seed in sorted(file.parent for file in place.glob(f"seed-*/{RESULT_FILE}")):
+                try:
+                    finished.append(FinishedRun(folder=seed, result=read_result(seed)))
+                except UserError as error:
+                    said = f"{row} {seed.name.replace('-', ' ')} is left out: {error}"
+                    warnings[task].append(said)
             if finished:
                 finished.sort(key=lambda run: run.result.seed)
                 runs[task, str(row)] = tuple(finished)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
+from arcvit.core.settings import check_settings
 
 RESULT_FILE = "result.json"
 
@@ -85,14 +86,18 @@ def read_result(run: Path) -> RunResult:
     """The record of a finished run.
 
     Raises:
-        UserError: the folder holds no finished run, or its record was written by another version.
+        UserError: the folder holds no finished run, or its record is damaged or was written by
+            another version.
     """
     if not is_finished(run):
         raise UserError(
             f"{str(run)!r} is not a finished run: expected {RESULT_FILE} in it; arcvit train makes"
             " one, and the same command resumes an unfinished one."
         )
-    record = read_json(run / RESULT_FILE)
+    try:
+        record = read_json(run / RESULT_FILE)
+    except UserError as error:
+        raise UserError(f"{error} Remove it: the same command trains the run again.") from error
     known = {f.name for f in dataclasses.fields(RunResult)}
     if set(record) != known:
         raise UserError(
@@ -100,4 +105,6 @@ def read_result(run: Path) -> RunResult:
             f" ({record.get('arcvit_version', 'unknown')}): its fields differ by"
             f" {', '.join(sorted(set(record) ^ known))}."
         )
-    return RunResult(**record)
+    result = RunResult(**record)
+    check_settings(str(run / RESULT_FILE), result)
+    return result
