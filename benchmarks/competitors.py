@@ -3,12 +3,12 @@
 import argparse
 import platform
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import interleaved
-import timm
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, VeraConfig, get_peft_model
@@ -16,7 +16,9 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import Tensor, nn
 
 from arcvit import ArcConfig
+from arcvit.backbones.build import build_backbone
 from arcvit.engine.class_token import class_token_alone
+from arcvit.engine.compile import Step, compiled_blocks
 from arcvit.engine.config import MemoryMode
 from arcvit.engine.memory import recomputing
 
@@ -89,22 +91,14 @@ class Competitor:
 
     name: str
     model: nn.Module
-    run: nn.Module
     changed: ExitStack
-    autocast: Callable[[], AbstractContextManager[object]]
-    optimizer: torch.optim.Optimizer
+    step: Step
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Forward pass and loss."""
-        with self.autocast():
-            logits = self.run(images)
+        with self.step.autocast():
+            logits = self.model(images)
         return F.cross_entropy(logits.float(), labels)
-
-    def step(self, images: Tensor, labels: Tensor) -> None:
-        """Forward, backward, optimizer."""
-        self.loss(images, labels).backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
 
 
 def parse(description: str, *, repeats: int) -> argparse.Namespace:
@@ -112,8 +106,9 @@ def parse(description: str, *, repeats: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--backbone", default="vit_base_patch16_224")
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--image_size", type=int, help="edge in pixels (the backbone's own)")
     parser.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32")
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="compile the repeated blocks")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--competitors", nargs="+", choices=COMPETITORS, default=[*_WHOLE])
     interleaved.add_options(parser, repeats=repeats)
@@ -131,31 +126,34 @@ def make(name: str, options: argparse.Namespace) -> Competitor:
 def ready(name: str, entry: Entry, options: argparse.Namespace) -> Competitor:
     """A new backbone made into a competitor."""
     torch.manual_seed(0)
-    backbone = timm.create_model(options.backbone, num_classes=CLASSES)
-    model = entry.adapt(backbone).to(options.device).train()
+    model = entry.adapt(_backbone(options)).to(options.device).train()
     changed = ExitStack()  # for as long as the process lives
     if entry.class_token:
         changed.enter_context(class_token_alone(model))
     changed.enter_context(recomputing(model, entry.memory))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    step = Step(model=model, optimizer=torch.optim.AdamW(trained, lr=1e-4, fused=True))
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
-    return Competitor(
-        name=name,
-        model=model,
-        run=torch.compile(model) if options.compile else model,
-        changed=changed,
-        autocast=nullcontext
-        if dtype is None
-        else (lambda: torch.autocast(options.device, dtype=dtype)),
-        optimizer=torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True
-        ),
-    )
+    if dtype is not None:
+        step.autocast = partial(torch.autocast, options.device, dtype=dtype)
+    if options.compile:
+        step.make = changed.enter_context(compiled_blocks(model))(step.make)
+    return Competitor(name=name, model=model, changed=changed, step=step)
+
+
+def _backbone(options: argparse.Namespace) -> nn.Module:
+    """With random weights, but for the bundled one."""
+    weights = "pretrained" if options.backbone == "demo" else "random"
+    size = getattr(options, "image_size", None)
+    built = build_backbone(options.backbone, num_classes=CLASSES, weights=weights, image_size=size)
+    nn.init.normal_(built.model.get_submodule(built.head).weight, std=0.02)
+    return built.model
 
 
 def batch_for(options: argparse.Namespace) -> tuple[Tensor, Tensor]:
     """Made images and labels."""
-    size = timm.get_pretrained_cfg(options.backbone).input_size
-    images = torch.randn(options.batch, *size, device=options.device)
+    size = _backbone(options).patch_embed.img_size
+    images = torch.randn(options.batch, 3, *size, device=options.device)
     return images, torch.randint(CLASSES, (options.batch,), device=options.device)
 
 

@@ -24,7 +24,7 @@ def main() -> None:
         name: _step_of(make(name, options), images, labels, options.device)
         for name in options.competitors
     }
-    seconds = measure(steps, options.repeats)
+    seconds = measure(steps, options.repeats, clock=options.clock)
     over = {name: ratios(values, seconds["floor"]) for name, values in seconds.items()}
     print(machine(options))
     report("seconds a step", seconds)

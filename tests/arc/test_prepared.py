@@ -82,7 +82,10 @@ def test_adapters_that_changed_are_told():
 class _Counted(TorchDispatchMode):
     """Counts the operations that run, views and empty tensors left out."""
 
-    free = ("view", "_unsafe_view", "t", "transpose", "detach", "select", "empty", "alias")
+    free = (
+        *("view", "_unsafe_view", "t", "transpose", "detach", "select", "slice", "as_strided"),
+        *("empty", "alias"),
+    )
 
     def __init__(self):
         super().__init__()
@@ -106,5 +109,6 @@ def test_a_site_is_few_operations():
         ones = torch.ones_like(y)
         with _Counted() as backward:
             torch.autograd.grad(y, [x, *site.prepared[:2]], ones)
+    print(f"operations of a site: {len(forward.ran)} forward, {len(backward.ran)} backward")
     assert len(forward.ran) <= 12, forward.ran
     assert len(backward.ran) <= 16, backward.ran

@@ -242,7 +242,7 @@ def test_the_profile(
     assert (record["features"] > 0) == (method == "linear")
     assert all(
         record[part] > 0
-        for part in (*PARTS, "other", "startup")
+        for part in (*PARTS, "other", "startup", "decoding")
         if part not in ("features", "step")
     )
     assert 0 < record["learning"] < 1

@@ -6,7 +6,9 @@ M  rows (B·N), d  width, r  bottleneck rank, w  columns of the bottleneck, at l
 
 The bias rides in the products as a row that a column of ones selects, so that neither it nor its
 gradient costs a pass over memory. Zeros fill the bottleneck up to a multiple of 16 columns where
-that decides which kernels run: everywhere but on the CPU.
+that decides which kernels run: everywhere but on the CPU. There the bottleneck lies transposed in
+memory in fp32: BLAS fills its vectors along the last dimension, and M leaves less of them empty
+than r + 1 does.
 
 Two ways lead to y. Compiled (and under function transforms) plain operations do, which a compiler
 fuses better than kernels of one's own were measured to be. Eager, an autograd function does: plain
@@ -35,7 +37,7 @@ class Projections(NamedTuple):
 
     Attributes:
         into: ``(D C)^T`` and rows of zeros, (w, d), in the dtype of the products; C holds the
-            factor of dropout. CPUs multiply with (w, d) a third faster than with (d, w).
+            factor of dropout.
         out_of: ``[U; b; 0]``, (w, d), in the same dtype.
         ones: the column of the bottleneck that is one, for b; None: there is no b.
     """
@@ -213,7 +215,7 @@ def _forward(
         n, mean, rstd = _normalize(rows, weight, norm_bias, how)
         if how.out == into.dtype:
             n = n.to(how.out)
-        bottleneck = n.to(into.dtype) @ into.mT
+        bottleneck = _thin(n.to(into.dtype), into.mT)
         kept = _kept(bottleneck, how.dropout) if how.dropout > 0.0 else None
         if kept is not None:
             bottleneck.mul_(kept)
@@ -234,7 +236,7 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     if needs_out_of:
         grad_out_of = bottleneck.mT @ grad.to(work)
     if any(needs_of_norm) or needs_into:
-        inner = grad.to(work) @ out_of.mT
+        inner = _thin(grad.to(work), out_of.mT)
         if kept is not None:
             inner.mul_(kept)
     if needs_into:
@@ -281,6 +283,13 @@ def _normalize(
     return torch.native_layer_norm(x.to(how.normed), x.shape[-1:], *cast, how.eps)
 
 
+def _thin(rows: Tensor, columns: Tensor) -> Tensor:
+    """``rows @ columns`` for few columns; on CPUs transposed in memory, see above."""
+    if rows.device.type == "cpu" and rows.dtype in _EXACT:
+        return (columns.mT @ rows.mT).mT
+    return rows @ columns
+
+
 def _add_update(n: Tensor, bottleneck: Tensor, out_of: Tensor, out: torch.dtype) -> Tensor:
     """``n + [u 1 0] [U; b; 0]`` in the dtype ``out``, (M, d); n is overwritten where it can be."""
     work = bottleneck.dtype
@@ -306,7 +315,8 @@ def _transposed_times_normed(
 
 
 def _kept(bottleneck: Tensor, dropout: float) -> Tensor:
-    """Which elements dropout keeps, (M, w) of 0 and 1, in int8: CPUs multiply slowly by bool.
+    """Which elements dropout keeps, (M, w) of 0 and 1, in the bottleneck's layout; in int8, as
+    CPUs multiply slowly by bool.
 
     A CPU draws 16 bits an element, four elements a number: a quarter of the time of ``bernoulli_``,
     with the probability rounded to 1 / 65,536.
@@ -315,8 +325,9 @@ def _kept(bottleneck: Tensor, dropout: float) -> Tensor:
         return torch.empty_like(bottleneck, dtype=torch.int8).bernoulli_(1.0 - dropout)
     size = bottleneck.numel()
     words = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None)
-    draws = words.view(torch.int16)[:size].view(bottleneck.shape)
-    return (draws >= min(round(dropout * 2**16), 2**16 - 1) - 2**15).view(torch.int8)
+    draws = words.view(torch.int16)[:size].as_strided(bottleneck.shape, bottleneck.stride())
+    # In place, as a comparison that changes the dtype takes twice the time.
+    return draws.ge_(min(round(dropout * 2**16), 2**16 - 1) - 2**15).to(torch.int8)
 
 
 def _norm_dtype(x: Tensor, norm: nn.LayerNorm) -> torch.dtype:

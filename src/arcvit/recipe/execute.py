@@ -285,7 +285,7 @@ class _Execution:
         task = dataclasses.replace(work.adapter_task, results=results)
         write_adapter(run.adapter, work.model, task)
         if run.recipe.engine.profile:
-            record = self.clock.profile()
+            record = {**self.clock.profile(), "decoding": work.decoding}
             write_json(run.folder / PROFILE_FILE, record)
             self.say(describe(record))
         if run.keep_predictions and test is not None and work.images.test is not None:

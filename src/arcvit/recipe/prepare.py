@@ -1,5 +1,6 @@
 """Everything a run needs before it learns: images, backbone, adapters."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ class Workplace:
     Attributes:
         task: class names and splits.
         images: decoded images.
+        decoding: seconds that decoding them took.
         backbone: the pretrained model with its head.
         model: the same model with what the method adds, trainable where it learns.
         prep: how images are prepared, and remain so at prediction.
@@ -41,6 +43,7 @@ class Workplace:
 
     task: ImageTask
     images: RunImages
+    decoding: float
     backbone: Backbone
     model: nn.Module
     prep: Preprocessing
@@ -113,12 +116,15 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
     training_prep = training_preprocessing(
         prep, preset=recipe.data.preset, augment=recipe.data.augment
     )
+    start = time.perf_counter()
     images = decode_run(task, prep, training_prep, recipe.data, read_test=read_test)
+    decoding = time.perf_counter() - start
     if images.skipped:
         say(f"{images.skipped} unreadable images are left out")
     return Workplace(
         task=task,
         images=images,
+        decoding=decoding,
         backbone=backbone,
         model=model,
         prep=prep,
