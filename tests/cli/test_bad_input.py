@@ -37,6 +37,8 @@ FLAGS = [
     ("--arc.r=33", "r=33 is larger than the width 32"),
     ("--weights=nowhere.pth", "weights file 'nowhere.pth' isn't there"),
     ("--engine.precision=fp16", "--engine.precision fp16 needs a GPU"),
+    ("--engine.compile=graph", "captures steps in CUDA graphs, and this runs on cpu"),
+    ("--engine.frozen=bf16", "--engine.frozen bf16 needs --engine.precision bf16"),
     ("--engine.device=mps", "there is no mps device here"),
     ("--epochs=3", "Did you mean 'engine.epochs'?"),
 ]
@@ -44,7 +46,7 @@ FLAGS = [
 
 @pytest.mark.parametrize(("flag", "sentence"), FLAGS)
 def test_flags(refused: Callable[..., str], flag: str, sentence: str) -> None:
-    flags = [flag, "--engine.device=cpu"] if "fp16" in flag else [flag]
+    flags = [flag, "--engine.device=cpu"] if "engine.device" not in flag else [flag]
     assert sentence in refused(*flags)
 
 
