@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from arcvit import ArcConfig
 from arcvit.backbones.build import build_backbone
 from arcvit.engine.class_token import class_token_alone
-from arcvit.engine.compile import Step, compiled_blocks
+from arcvit.engine.compile import compiled_blocks
 from arcvit.engine.config import MemoryMode
 from arcvit.engine.memory import recomputing
+from arcvit.engine.step import Step
 
 CLASSES = 100
 
