@@ -9,7 +9,7 @@ LOWEST := .lowest
 DOCS := .docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-quantized test-extras test-lowest lint docs check clean
+.PHONY: help demo test test-slow test-quantized test-extras test-lowest torture lint docs check clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,10 +55,10 @@ demo: $(READY) ## Train ARC on bundled photos and write runs/demo/index.html
 
 # One thread a worker: on two cores, more would wait for one another.
 test: $(READY) ## Run the tests, slow ones left out
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not torture"
 
 test-slow: $(READY) ## Run the slow tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow and not gpu and not torture"
 
 test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
@@ -69,10 +69,14 @@ test-extras: $(EXTRAS)/.ready ## Run the tests that need the readers' libraries
 # What touches the libraries in lowest.txt; torch is the environment's. The two files that are left
 # out hold equations of torch alone.
 test-lowest: $(LOWEST)/.ready ## Run the tests of adapters and backbones on the lowest versions
-	PYTHONPATH=$(LOWEST) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu" \
+	PYTHONPATH=$(LOWEST) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not torture" \
 	  tests/test_lowest.py tests/test_private_names.py tests/arc tests/backbones tests/engine \
 	  tests/export tests/methods \
 	  --ignore tests/arc/test_fused.py --ignore tests/arc/test_functional.py
+
+# By itself, as it takes long; ARCVIT_SEED=1 make torture draws others.
+torture: $(READY) ## Run what spoils and kills at random, a thousand times over
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m torture
 
 lint: $(READY) ## Style, types, import contract
 	$(BIN)/ruff check .

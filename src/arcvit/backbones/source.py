@@ -96,7 +96,7 @@ def _source_of_config(config: Path, file: Path) -> Source:
         architecture = record["architecture"]
         arguments = dict(record.get("model_args", {}))
         pretrained_cfg = dict(record.get("pretrained_cfg", {}))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{config.name} beside {file.name} is not a timm config: expected JSON with"
             " 'architecture'."

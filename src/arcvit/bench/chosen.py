@@ -12,7 +12,8 @@ import yaml
 
 from arcvit.bench.rows import BenchRow
 from arcvit.core.errors import UserError
-from arcvit.core.files import read_json, read_yaml
+from arcvit.core.files import read_json
+from arcvit.core.yaml_files import read_yaml
 from arcvit.sweep.choose import CHOICE_FILE
 from arcvit.sweep.space import Settings
 

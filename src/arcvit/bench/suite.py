@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.core.files import read_yaml
+from arcvit.core.yaml_files import read_yaml
 from arcvit.data.catalogue import SUITES, BenchmarkTask, find_task, suite_tasks
 from arcvit.data.pixels.preset import PRESETS
 from arcvit.data.readers.hub import is_hub_name

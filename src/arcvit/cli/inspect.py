@@ -93,7 +93,7 @@ def _shapes(file: Path) -> dict[str, list[int]]:
                 raise ValueError("its header is cut off")
             header = json.loads(stream.read(length))
         return {key: value["shape"] for key, value in header.items() if key != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} is damaged: expected a safetensors file ({error}).") from error
 
 

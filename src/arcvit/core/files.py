@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from arcvit.core.errors import UserError
 
 _LEFTOVER = re.compile(r"\.(?P<target>.+)\.(?P<kind>partial|outdated)-.+")
@@ -143,18 +141,6 @@ def read_json(file: Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
-
-
-def read_yaml(file: Path) -> Any:
-    """What a YAML file holds; JSON is YAML too.
-
-    Raises:
-        UserError: it isn't YAML.
-    """
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} isn't YAML ({' '.join(str(error).split())[:200]}).") from error
 
 
 def _sync(path: Path) -> None:

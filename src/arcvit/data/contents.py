@@ -8,6 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,11 +115,11 @@ def content_hashes(paths: Iterable[Path]) -> list[str]:
     """A hash of each file; one that can't be read is like no other."""
 
     def content(path: Path) -> str:
-        try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()[:32]
-        except OSError:
-            return f"unreadable {path}"
+        with suppress(OSError):
+            if path.is_file():  # a pipe would be waited for
+                with path.open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+        return f"unreadable {path}"
 
     with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(content, paths))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.core.files import read_yaml
+from arcvit.core.yaml_files import read_yaml
 from arcvit.methods.spec import MethodSpec
 
 _NAMES_CODE = ("megatron_config", "megatron_core", "auto_mapping", "tokenizer_kwargs")

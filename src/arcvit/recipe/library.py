@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.core.files import read_yaml
+from arcvit.core.yaml_files import read_yaml
 
 EXTENDS = "extends"
 _ROOT = Path(str(resources.files("arcvit") / "recipe" / "recipes"))

@@ -9,6 +9,9 @@ import torch
 from arcvit.data.pixels.decode import blank_rows, decode_into
 from arcvit.recipe.adapter import LoadedAdapter
 
+_BATCH_BYTES = 2**28
+"""As much may a batch of decoded images take: an adapter can say that its images are huge."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
@@ -32,6 +35,7 @@ def predict_each(
 ) -> Iterator[Prediction]:
     """The ``top`` labels of each image, batch by batch, in the order of the images."""
     prep = loaded.preprocessing
+    batch_size = max(1, min(batch_size, _BATCH_BYTES // (3 * prep.stored[0] * prep.stored[1])))
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         pixels = torch.zeros((len(batch), 3, *prep.stored), dtype=torch.uint8)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.core.files import read_yaml
+from arcvit.core.yaml_files import read_yaml
 from arcvit.methods.row import MethodRow
 from arcvit.methods.table import method_named
 

@@ -100,6 +100,9 @@ class Preprocessing:
         for name in ("random_crop", "flip"):
             value = getattr(self, name)
             _check(type(value) is bool, name, value, "true or false")
+        for name, (height, width) in {"size": self.size, "resize_size": self.resized}.items():
+            most = f"at most {MAX_PIXELS:,} pixels in all"
+            _check(height * width <= MAX_PIXELS, name, getattr(self, name), most)
         if self.random_crop:
             kept = "'shortest' or 'squash-crop' with random_crop"
             _check(self.resize != "squash", "resize", self.resize, kept)

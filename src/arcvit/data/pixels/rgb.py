@@ -5,7 +5,7 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "AVI
 """What is read, whatever a file is called: Pillow would start other programs for some formats."""
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _ORIENTATION = 0x0112
+_PAGES = 32
+"""As many pages of a TIFF are looked at."""
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -40,7 +42,7 @@ def read_rgb(path: str | Path | BinaryIO, how: Decoding | None = None) -> Image.
     and not blended, and of an animation the first frame counts. Deviations: grey images of 16 bits
     are scaled to 8 bits, where Pillow would turn every value above 255 white; the EXIF orientation
     is applied where it is asked for (to TIFFs Pillow always applies it); and of a TIFF of several
-    pages the largest counts, as the first may be a thumbnail.
+    pages the largest of the first 32 counts, as the first may be a thumbnail.
 
     Raises:
         OSError: the file is missing, truncated or not an image. Pillow raises others too, such as
@@ -60,8 +62,10 @@ def opened(path: str | Path | BinaryIO, how: Decoding) -> Iterator[Image.Image]:
         OSError: the file is missing or not an image.
         ValueError: it has more pixels than allowed.
     """
+    if isinstance(path, (str, Path)) and _is_endless(Path(path)):
+        raise OSError("a pipe or a device: expected a file")
     with _own_limit, Image.open(path, formats=_known_formats()) as image:
-        if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        if image.format == "TIFF":
             image.seek(_largest_page(image))
         if image.width * image.height > how.max_pixels:
             raise ValueError(
@@ -166,11 +170,18 @@ def _known_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
+def _is_endless(path: Path) -> bool:
+    """Whether a path is a pipe, for whose content one would wait, or a device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def _largest_page(image: Image.Image) -> int:
-    areas = []
-    for page in range(image.n_frames):  # type: ignore[attr-defined]
-        image.seek(page)
-        areas.append(image.width * image.height)
+    """The largest of the first pages: to count them all takes seconds where there are thousands."""
+    areas = [image.width * image.height]
+    with suppress(EOFError):
+        for page in range(1, _PAGES):
+            image.seek(page)
+            areas.append(image.width * image.height)
     return areas.index(max(areas))
 
 

@@ -84,7 +84,7 @@ def _read_list(path: Path) -> tuple[dict[str, int], list[Finding]]:
     listed: object = None
     try:
         listed = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         mistakes = [f"can't be read as JSON: {error}"]
     else:
         mistakes = ['has no images: expected one object {"path.jpg": class_id}']

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from arcvit.data.findings import Finding, examples, printable, spoils, warning
 from arcvit.data.readers.holdout import hold_out
+from arcvit.data.readers.lists import refuse_many_classes
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.task import IMAGE_SUFFIXES, SPLITS, ImageTask, Split, class_name
 
@@ -49,7 +50,11 @@ def finish(
         findings: what is wrong with the lists themselves.
         covers_classes: whether train has to have an image of every class.
         groups: what each image shows, where the layout tells it; else the path may.
+
+    Raises:
+        UserError: there are more classes than a head can learn.
     """
+    refuse_many_classes(len(classes), source)
     classes = tuple(map(class_name, classes))
     found = list(findings)
     for split, file in (lists or {}).items():

@@ -155,10 +155,13 @@ def image_files(folder: Path, root: Path, opening: Opening) -> list[Path]:
     """The files below a folder that are taken for images, in order; root is where globs start."""
     found: list[Path] = []
     visited: set[str] = set()
-    # A class folder may be a link to one elsewhere. A link to a folder above it would never end.
+    # A class folder may be a link to one elsewhere, and several may lead to the same.
     for here, inner, files in os.walk(folder, followlinks=True, onerror=_refuse_unlisted):
         real = os.path.realpath(here)
-        if real in visited:
+        ignored = opening.leaves_out(Path(here), root)
+        if os.path.islink(here) and Path(here) != root and not ignored:
+            _refuse_loop(Path(here), folder)
+        if real in visited or ignored:
             inner.clear()
             continue
         visited.add(real)
@@ -166,6 +169,17 @@ def image_files(folder: Path, root: Path, opening: Opening) -> list[Path]:
         found += [Path(here, name) for name in files if not _is_junk_file(name)]
     kept = [path for path in found if not opening.leaves_out(path, root)]
     return sorted(kept, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _refuse_loop(link: Path, folder: Path) -> None:
+    """Refuse a link out of a class folder to one around it: all images would be of this class."""
+    target = Path(os.path.realpath(link))
+    around = Path(os.path.realpath(folder.parent))
+    if around.is_relative_to(target):
+        raise UserError(
+            f"{link} is a link to {target}, a folder that it is in: remove the link, or leave it"
+            " out with --data.ignore."
+        )
 
 
 def _loose_images(folder: Path) -> list[Path]:

@@ -161,7 +161,8 @@ def _has_metadata(folder: Path) -> bool:
 
 
 def _parquet_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
+    found = sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
+    return [file for file in found if file.is_file()]
 
 
 def _files_of_split(folder: Path) -> dict[str, list[str]]:

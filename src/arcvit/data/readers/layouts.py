@@ -69,7 +69,7 @@ def read_task(path: Path, opening: Opening) -> Reading:
     """
     require_path(path)
     layout = layout_of(path)
-    if layout is None and path.is_file():
+    if layout is None and not path.is_dir():
         known = ", ".join((*table.DELIMITER_OF_SUFFIX, *hub.BUILDER_OF_SUFFIX))
         raise UserError(
             f"{path} is in an unknown layout: expected a folder, or a table that ends in one of"

@@ -8,6 +8,8 @@ from arcvit.data.findings import Finding, spoils
 
 LONGEST_LABEL = 9
 """Digits that a class index has at most."""
+MOST_CLASSES = 100_000
+"""More are a mistake, such as a column of paths for that of labels."""
 _SHOWN = 3
 
 
@@ -29,8 +31,27 @@ def read_text(path: Path) -> str:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """The lines of a file, such as ``classes.txt``, without empty ones."""
-    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    """The lines of a file, such as ``classes.txt``, without empty ones.
+
+    Raises:
+        UserError: there are more than classes can be.
+    """
+    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    refuse_many_classes(len(names), path)
+    return names
+
+
+def refuse_many_classes(count: int, source: Path) -> None:
+    """Refuse more classes than a head can learn.
+
+    Raises:
+        UserError: names the file or folder.
+    """
+    if count > MOST_CLASSES:
+        raise UserError(
+            f"{source} has more than {MOST_CLASSES:,} classes: expected names that many images"
+            " share, is that the right column or list?"
+        )
 
 
 def list_findings(

@@ -54,7 +54,7 @@ def read(path: Path, opening: Opening) -> Reading:
 def _shards(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file in sorted(folder.glob("*.tar")):
-        match = _SHARD.fullmatch(file.name)
+        match = _SHARD.fullmatch(file.name) if file.is_file() else None
         split = split_named(match[1]) if match else None
         if split is not None:
             found.setdefault(split, []).append(file)

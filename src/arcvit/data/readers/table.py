@@ -9,12 +9,15 @@ from pathlib import Path
 from arcvit.core.errors import UserError
 from arcvit.data.readers.columns import check_columns, column_named, split_column, unread_splits
 from arcvit.data.readers.finish import finish
-from arcvit.data.readers.lists import list_findings, read_text
+from arcvit.data.readers.lists import list_findings, read_text, refuse_many_classes
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.task import Split, class_name, split_named
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
 _DELIMITERS = ",;\t|"
+_MOST_COLUMNS = 10_000
+_LOOKED_AT = 100_000
+"""Characters of the first line that the delimiter is told from."""
 
 Line = tuple[int, list[str]]
 """Its number in the file, from 1, and its values."""
@@ -92,9 +95,20 @@ def _lines(file: Path, opening: Opening) -> tuple[list[str], list[Line]]:
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=_delimiter(file, text, opening), strict=True
     )
+    lines: list[Line] = []
+    labels: set[str] = set()
     try:
         columns = [name.strip() for name in next(reader, [])]
-        lines = [(reader.line_num, [value.strip() for value in values]) for values in reader]
+        if len(columns) > _MOST_COLUMNS:
+            raise UserError(
+                f"{file} has {len(columns):,} columns: expected one of paths and one of labels."
+            )
+        label = column_named(opening.label_column, columns)
+        place = columns.index(label) if label in columns else len(columns)
+        for values in reader:
+            lines.append((reader.line_num, [value.strip() for value in values]))
+            labels.update(values[place : place + 1])
+            refuse_many_classes(len(labels), file)
     except csv.Error as error:
         raise UserError(f"{file} line {reader.line_num} can't be read: {error}.") from error
     return columns, [(line, values) for line, values in lines if any(values)]
@@ -127,7 +141,7 @@ def _rows(
 def _delimiter(file: Path, text: str, opening: Opening) -> str:
     """What stands between the columns: what gives a column of paths, else the most frequent."""
     own = DELIMITER_OF_SUFFIX[file.suffix.lower()]
-    header = text.lstrip().split("\n", 1)[0]
+    header = text.lstrip().split("\n", 1)[0][:_LOOKED_AT]
     for sign in (own, *_DELIMITERS):
         names = [name.strip(' "\r').casefold() for name in header.split(sign)]
         if opening.path_column.casefold() in names:
