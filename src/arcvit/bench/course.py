@@ -138,6 +138,7 @@ class Course:
         if run.is_finished:
             try:
                 run.check_same()
+                run.tidy()
                 return then(Outcome(value=came_of(run.folder)))
             except UserError as error:
                 self._fail(entry, str(error))

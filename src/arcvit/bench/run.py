@@ -13,7 +13,7 @@ from arcvit.bench.sizes import Sizes, sizes_of
 from arcvit.bench.suite import SuiteTask, locate
 from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
-from arcvit.core.files import read_json, write_json
+from arcvit.core.files import read_json, settle, write_json
 from arcvit.core.lock import locked
 from arcvit.engine.config import Precision
 from arcvit.executors.job import Call, Job, Outcome
@@ -55,6 +55,8 @@ def run_bench(
     """
     places = locate(bench.suite, root)
     with locked(out):
+        for folder in (out, *out.glob("*"), *out.glob("*/*/search")):
+            settle(folder)
         _write_suite(bench, out)
         sizes = {task.name: _sizes(task, root) for task in bench.suite.tasks}
         course = Course(bench, places, sizes, out, _precision(bench, out, executor))

@@ -17,6 +17,7 @@ from typing import Any
 
 from arcvit.core.errors import UserError
 
+_TORCH_WRITES = ("PytorchStreamWriter", "inline_container", "iostream error")
 _LEFTOVER = re.compile(r"\.(?P<target>.+)\.(?P<kind>partial|outdated)-.+")
 MOST_BYTES = 64 * 2**20
 """As large may a JSON file be: a million class names have a third of it."""
@@ -52,7 +53,7 @@ def disk_errors(target: Path) -> Iterator[None]:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(target)) from error
     except RuntimeError as error:
-        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+        if not any(word in str(error) for word in _TORCH_WRITES):
             raise
         # torch doesn't tell why; on most disks there is one reason.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
