@@ -42,7 +42,7 @@ $(QUANTIZED)/.ready: $(READY)
 	$(call beside,$(QUANTIZED),--no-deps --constraint constraints.txt torchao)
 
 $(EXTRAS)/.ready: $(READY)
-	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy)
+	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy ray submitit)
 
 $(LOWEST)/.ready: $(READY) lowest.txt
 	$(call beside,$(LOWEST),--no-deps --requirement lowest.txt)
@@ -63,8 +63,9 @@ test-slow: $(READY) ## Run the slow tests
 test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
 
-test-extras: $(EXTRAS)/.ready ## Run the tests that need the readers' libraries
-	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/readers/test_containers.py tests/data/readers/test_dogs.py
+test-extras: $(EXTRAS)/.ready ## Run the tests that need the libraries of readers and clusters
+	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/readers/test_containers.py \
+	  tests/data/readers/test_dogs.py tests/executors/test_clusters.py
 
 # What touches the libraries in lowest.txt; torch is the environment's. The two files that are left
 # out hold equations of torch alone.

@@ -46,7 +46,7 @@ def test_workers_share_the_machine_live_on_and_die_alone(
     assert {outcome.value for outcome in ask(two, pid, pid)} <= first
     # A death is told with its reason; the next call finds a new worker.
     (died,) = ask(two, Call(function="os:_exit", arguments={"status": 3}))
-    assert (died.lost, died.failure) == (True, "its worker ended with exit code 3")
+    assert (died.lost, died.failure) == ("worker", "its worker ended with exit code 3")
     os.kill(two._workers["worker 2"].process.pid or 0, signal.SIGKILL)
     assert all(outcome.failure is None for outcome in ask(two, pid, pid))
     processes = [worker.process for worker in two._workers.values()]

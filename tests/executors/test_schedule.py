@@ -29,7 +29,7 @@ class Scripted:
         name = self.busy.pop(worker)
         if self.deadly.get(name, 0):
             self.deadly[name] -= 1
-            return [(worker, Outcome(lost=True, failure="its worker was ended by SIGKILL"))]
+            return [(worker, Outcome(lost="worker", failure="its worker was ended by SIGKILL"))]
         return [(worker, Outcome(value=name, seconds=1.0))]
 
     def close(self) -> None:

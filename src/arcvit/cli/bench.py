@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
-from arcvit.executors.choose import EXECUTORS
+from arcvit.executors.choose import EXECUTORS, executor_flags, make_executor
 from arcvit.methods.table import methods
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ def run(argv: list[str]) -> int:
         "--executor",
         choices=EXECUTORS,
         default="local",
-        help="Where runs are done: on this machine (default), on a Ray cluster, under Slurm.",
+        help="Where runs are done: on this machine (default), on a Ray cluster (--ray.address,"
+        " --ray.num_cpus and --ray.num_gpus of a worker), or under Slurm (--slurm.partition,"
+        " --slurm.gpus_per_node, --slurm.timeout_min and whatever else submitit takes).",
     )
     parser.add_argument(
         "--jobs",
@@ -60,6 +62,7 @@ def run(argv: list[str]) -> int:
         " the cores, and the GPUs in turn.",
     )
     parser.add_argument("--dry_run", action="store_true", help="Print the plan; run nothing.")
+    argv, executor_settings = executor_flags(argv)
     options, overrides = parser.parse_known_args(argv)
     if options.settings is not None and options.search not in (None, "none"):
         raise UserError("--settings takes the place of a search: leave --search out.")
@@ -100,10 +103,10 @@ def run(argv: list[str]) -> int:
         raise UserError("--data.root is missing: expected the folder that holds the tasks.")
 
     from arcvit.bench.run import run_bench
-    from arcvit.executors.choose import make_executor
 
     out = options.out or Path("runs") / suite.name
-    with closing(make_executor(options.executor, options.jobs)) as executor:
+    workers = make_executor(options.executor, options.jobs, executor_settings, out)
+    with closing(workers) as executor:
         failures = run_bench(bench, options.root, out, executor, console)
     for failure in failures:
         print(f"failed: {failure.task} {failure.row}: {failure.reason}")

@@ -15,6 +15,8 @@ EXTRAS = {
     "webdataset": ("webdataset",),
     "matlab": ("scipy",),
     "heic": ("pillow_heif",),
+    "cluster": ("ray",),
+    "slurm": ("submitit",),
 }
 """The modules behind each extra of pyproject.toml."""
 

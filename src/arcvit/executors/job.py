@@ -4,7 +4,7 @@ import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from arcvit.core.errors import UserError
 
@@ -29,13 +29,13 @@ class Outcome:
     Attributes:
         value: what the function returned, plain values.
         failure: the sentence that says why it returned nothing; None: it did.
-        lost: the worker ended before it could say anything; another one may do better.
+        lost: what died before it could answer: the worker, or its machine; None: it answered.
         seconds: how long it took.
     """
 
     value: Any = None
     failure: str | None = None
-    lost: bool = False
+    lost: Literal["worker", "machine"] | None = None
     seconds: float = 0.0
 
 

@@ -10,7 +10,7 @@ from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 
 from arcvit.executors.job import Call, Outcome, answer
-from arcvit.executors.worker import become_worker, end_with_owner, thread_settings
+from arcvit.executors.worker import become_worker, end_when_told, end_with_owner, thread_settings
 
 _GRACE = 10.0
 """Seconds that a worker has to tidy up."""
@@ -60,7 +60,7 @@ class LocalExecutor:
             try:
                 outcome: Outcome = pipe.recv()
             except (EOFError, ConnectionError):
-                outcome = Outcome(lost=True, failure=_why(self._workers.pop(name)))
+                outcome = Outcome(lost="worker", failure=_why(self._workers.pop(name)))
             outcomes.append((name, outcome))
         return outcomes
 
@@ -94,6 +94,7 @@ class LocalExecutor:
 
 def _work(pipe: "connection.Connection[Outcome, Call]", cores: Sequence[int]) -> None:
     """What a process does all its life."""
+    end_when_told()
     end_with_owner()
     become_worker()
     if cores:

@@ -1,5 +1,6 @@
 """Give jobs to workers until nothing is left, and those of a dead worker to another."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -8,6 +9,8 @@ from arcvit.executors.job import Call, Job, Outcome
 _KEEPS_PLACE = 0.5
 """A worker stays with the place of its last job while that has a path of this share of the
 longest one: what it keeps in memory saves less than a long path that starts too late costs."""
+_MOST_LOSSES = {"worker": 2, "machine": 5}
+"""Deaths after which a job counts as their cause. Machines die, or are taken away, without one."""
 
 
 class Executor(Protocol):
@@ -35,7 +38,8 @@ class Executor(Protocol):
 def run_jobs(jobs: Iterable[Job], executor: Executor, say: Callable[[str], None]) -> None:
     """Run jobs and what follows from them.
 
-    A job whose worker dies is given to another one; if that dies too, the job has failed.
+    A job whose worker dies is given to another one; if that dies too, the job has failed. The death
+    of a whole machine is held against it after more.
 
     Args:
         jobs: to begin with; each says what follows from its outcome.
@@ -45,7 +49,7 @@ def run_jobs(jobs: Iterable[Job], executor: Executor, say: Callable[[str], None]
     waiting = list(jobs)
     running: dict[str, Job] = {}
     places: dict[str, str] = {}
-    lost_before: set[str] = set()
+    losses: Counter[tuple[str, str]] = Counter()
     while waiting or running:
         waiting = [job for job in waiting if job.wanted()]
         for worker in executor.free():
@@ -57,11 +61,13 @@ def run_jobs(jobs: Iterable[Job], executor: Executor, say: Callable[[str], None]
             executor.start(worker, job.call)
         for worker, outcome in executor.wait() if running or waiting else ():
             job = running.pop(worker)
-            if outcome.lost:
-                places.pop(worker)
-                job.lost()
-            if outcome.lost and job.name not in lost_before:
-                lost_before.add(job.name)
+            if outcome.lost is None:
+                waiting += job.then(outcome)
+                continue
+            places.pop(worker)
+            job.lost()
+            losses[job.name, outcome.lost] += 1
+            if losses[job.name, outcome.lost] < _MOST_LOSSES[outcome.lost]:
                 say(f"{job.name}: {outcome.failure}; another worker takes it")
                 waiting.append(job)
             else:

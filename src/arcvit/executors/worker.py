@@ -11,6 +11,8 @@ from types import FrameType
 
 from arcvit.core.allocator import keep_freed_memory
 
+MOST_FAILED_STARTS = 5
+"""Workers in a row that die before they are ready: the next one would too."""
 _TERMINATED = 128 + signal.SIGTERM
 
 
@@ -30,13 +32,17 @@ def become_worker() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def end_with_owner() -> None:
-    """Tidy up and end when told to; end at once when the owner is gone, whichever way.
+def end_when_told() -> None:
+    """Tidy up and end on SIGTERM alone.
 
     An interruption from the keyboard reaches all processes of a terminal; the owner decides.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+
+
+def end_with_owner() -> None:
+    """End at once when the process that started this one is gone, whichever way."""
     owner = multiprocessing.parent_process()
     if owner is not None:
         threading.Thread(target=_watch, args=(owner.sentinel,), daemon=True).start()

@@ -1,0 +1,144 @@
+"""One bench of 18 runs, four ways: one after another, two processes, Ray, submitit.
+
+A node of the Ray cluster and a worker of submitit are killed in the middle. All runs use one
+thread, as sums over another number of threads differ in their last bits. Needs ray and submitit.
+
+    python benchmarks/many_runs.py [--epochs 20]
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = {"blue": (0, 0, 255), "green": (0, 160, 0), "red": (255, 0, 0), "white": (255, 255, 255)}
+SPLITS = {"train": 60, "val": 20, "test": 40}
+TASKS = ("one", "two", "three")
+RUNS = 18
+KILL_AFTER = 5
+"""Finished runs before a node or worker is killed."""
+
+
+def make_suite(folder: Path) -> Path:
+    """Three tasks of noise with a tint, four classes each."""
+    for seed, task in enumerate(TASKS):
+        draws = np.random.default_rng(seed)
+        for split, count in SPLITS.items():
+            for name, colour in COLOURS.items():
+                place = folder / task / split / name
+                place.mkdir(parents=True)
+                for index in range(count):
+                    tint = 0.12 * np.array(colour) + draws.normal(110, 14, 3)
+                    pixels = np.clip(tint + draws.normal(0, 40, (48, 48, 3)), 0, 255)
+                    Image.fromarray(pixels.astype(np.uint8)).save(place / f"{index}.png")
+    suite = folder / "suite.yaml"
+    suite.write_text(
+        "tasks:\n" + "".join(f"  - {{name: {t}, path: {t}, group: made}}\n" for t in TASKS)
+    )
+    return suite
+
+
+def bench(
+    suite: Path, out: Path, epochs: int, *flags: str, kill: Callable[[], None] | None = None
+) -> tuple[float, list[str]]:
+    """Seconds of a whole bench and its lines."""
+    command = [
+        *(sys.executable, "-m", "arcvit.cli.main", "bench", str(suite)),
+        *(f"--data.root={suite.parent}", f"--out={out}", "--methods=linear,arc", "--search=none"),
+        *("--backbone=test_vit", "--weights=random", "--image_size=64", "--data.augment=flip"),
+        *(f"--engine.epochs={epochs}", *flags),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    start, lines = time.perf_counter(), []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        for line in process.stdout or ():
+            lines.append(line.rstrip())
+            print(f"  {line}", end="", flush=True)
+            if kill is not None and line.startswith(f"[{KILL_AFTER}/"):
+                print("  -- killed", flush=True)
+                kill()
+    assert process.returncode == 0, process.returncode
+    return time.perf_counter() - start, lines
+
+
+def curves(out: Path) -> dict[str, list[dict[str, float]]]:
+    """What each run learned: everything in its curve but times, and its test accuracy."""
+    found = {}
+    for result in sorted(out.rglob("result.json")):
+        epochs = [json.loads(line) for line in (result.parent / "metrics.jsonl").open()]
+        kept = [{k: v for k, v in e.items() if "second" not in k} for e in epochs]
+        test = json.loads(result.read_text())["test_accuracy"]
+        found[str(result.parent.relative_to(out))] = [*kept, {"test": test}]
+    return found
+
+
+def kill_one_worker(out: Path) -> None:
+    """Kill -9 the first process that works for a Slurm worker of this bench."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().decode()
+            except OSError:
+                continue
+            if "submitit" in command and str(out) in command:
+                os.kill(int(entry.name), signal.SIGKILL)
+                return
+
+
+def main() -> None:
+    """Run all four and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=20)
+    epochs = parser.parse_args().epochs
+    from ray.cluster_utils import Cluster
+
+    with tempfile.TemporaryDirectory() as made:
+        suite = make_suite(Path(made))
+        rows = []
+        reference: dict[str, list[dict[str, float]]] = {}
+
+        def measure(name: str, *flags: str, kill: Callable[[], None] | None = None) -> None:
+            print(name)
+            out = Path(made) / name.split()[0]
+            seconds, lines = bench(suite, out, epochs, *flags, kill=kill)
+            done = [re.sub(r"^\[\d+/\d+\] (\w+ \w+ seed \d).*", r"\1", i) for i in lines]
+            done = [line for line in done if re.fullmatch(r"\w+ \w+ seed \d", line)]
+            found = curves(out)
+            reference.update(found if not reference else {})
+            complete = len(found) == RUNS
+            rows.append((name, seconds, complete, len(done) == len(set(done)), found == reference))
+
+        measure("serial", "--jobs=1")
+        measure("local --jobs 2", "--jobs=2")
+        cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        try:
+            measure(
+                "ray, a node killed",
+                *("--executor=ray", f"--ray.address={cluster.address}"),
+                kill=lambda: cluster.remove_node(nodes[0], allow_graceful=False),
+            )
+        finally:
+            cluster.shutdown()
+        measure(
+            "submitit, a worker killed",
+            *("--executor=slurm", "--slurm.cluster=local", "--slurm.timeout_min=60", "--jobs=2"),
+            kill=lambda: kill_one_worker(Path(made)),
+        )
+        print("| how | seconds | all results | none twice | same curves |\n|---|---:|---|---|---|")
+        for name, seconds, *facts in rows:
+            print(f"| {name} | {seconds:.0f} | " + " | ".join(map(str, facts)) + " |")
+
+
+if __name__ == "__main__":
+    main()
