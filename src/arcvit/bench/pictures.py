@@ -13,6 +13,7 @@ from arcvit.bench.adapter_views import SiteView
 from arcvit.bench.collect import Collected
 from arcvit.bench.table import Row
 from arcvit.core.metrics import read_metrics
+from arcvit.core.shown import plain
 
 
 def accuracy_against_size(rows: Iterable[Row]) -> bytes | None:
@@ -34,7 +35,7 @@ def accuracy_against_size(rows: Iterable[Row]) -> bytes | None:
             markersize=8,
             markerfacecolor="none" if row.published else None,
             color="gray" if row.published else colours[row.label],
-            label=row.label,
+            label=_name(row.label),
         )
     axes.set_xscale("log")
     axes.margins(x=0.1, y=0.15)
@@ -64,8 +65,8 @@ def difference_to_linear(rows: Sequence[Row]) -> bytes | None:
             colour = "white" if abs(value) > 0.6 * limit else "black"
             text = axes.text(column, line, f"{value:+.1f}", color=colour, fontsize="small")
             text.set(ha="center", va="center")
-    axes.set_xticks(range(len(tasks)), tasks, rotation=35, ha="right")
-    axes.set_yticks(range(len(others)), [row.label for row in others])
+    axes.set_xticks(range(len(tasks)), list(map(_name, tasks)), rotation=35, ha="right")
+    axes.set_yticks(range(len(others)), [_name(row.label) for row in others])
     figure.colorbar(shown, ax=axes, label="points")
     return _png(figure)
 
@@ -90,10 +91,10 @@ def learning_curves(collected: Collected) -> bytes:
                 [epoch["epoch"] for epoch in epochs],
                 [100 * epoch["train_accuracy"] for epoch in epochs],
                 color=colours[name],
-                label=name,
+                label=_name(name),
                 marker="." if len(epochs) < 6 else None,
             )
-        axes.set_title(task, fontsize="small")
+        axes.set_title(_name(task), fontsize="small")
         axes.set_xlabel("epoch", fontsize="small")
         axes.grid(visible=True, alpha=0.3)
     for axes in list(panels):
@@ -144,13 +145,19 @@ def confusion(counts: np.ndarray, names: Sequence[str], title: str) -> bytes:
     figure, axes = _figure(5.6, 5.0)
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(names) <= 30:
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize="x-small")
-        axes.set_yticks(range(len(names)), names, fontsize="x-small")
+        shown_names = list(map(_name, names))
+        axes.set_xticks(range(len(names)), shown_names, rotation=90, fontsize="x-small")
+        axes.set_yticks(range(len(names)), shown_names, fontsize="x-small")
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(title, fontsize="small")
+    axes.set_title(_name(title), fontsize="small")
     figure.colorbar(shown, ax=axes, shrink=0.8)
     return _png(figure)
+
+
+def _name(text: str) -> str:
+    """A name as it stands: matplotlib takes what is between dollars for a formula."""
+    return plain(text).replace("$", r"\$")
 
 
 def _colours(names: Sequence[str]) -> dict[str, tuple[float, ...]]:

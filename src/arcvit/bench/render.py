@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from arcvit.bench.table import Cell, Row
+from arcvit.core import shown
 
 _TEXT = 3
 """Columns of text before those of numbers."""
@@ -47,9 +48,11 @@ def cells(row: Row, plus_minus: str = "±") -> list[str]:
 def markdown(rows: Sequence[Row], warnings: Sequence[str]) -> str:
     """A Markdown table, with the warnings below it."""
     titles = header(rows)
-    lines = [titles, ["---"] * _TEXT + ["---:"] * (len(titles) - _TEXT), *map(cells, rows)]
+    lines = [list(map(shown.markdown, titles)), ["---"] * _TEXT]
+    lines[1] += ["---:"] * (len(titles) - _TEXT)
+    lines += [_with_text(shown.markdown, cells(row)) for row in rows]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    notes = "".join(f"\n- **Warning:** {warning}" for warning in warnings)
+    notes = "".join(f"\n- **Warning:** {shown.markdown(warning)}" for warning in warnings)
     return f"{table}\n{notes and notes + chr(10)}"
 
 
@@ -60,7 +63,8 @@ def csv_text(rows: Sequence[Row], warnings: Sequence[str]) -> str:
     titles = header(rows)
     measured = titles[_TEXT:-4]
     both = [title for name in measured for title in (name, f"{name} std")]
-    writer.writerow([*titles[:_TEXT], *both, "adapter", "with head", *titles[-2:], "warnings"])
+    line = [*titles[:_TEXT], *both, "adapter", "with head", *titles[-2:], "warnings"]
+    writer.writerow(map(shown.csv_cell, line))
     for row in rows:
         found = [*row.tasks.values(), *row.groups.values(), row.mean, row.group_mean]
         values: list[object] = []
@@ -68,7 +72,7 @@ def csv_text(rows: Sequence[Row], warnings: Sequence[str]) -> str:
             values += ["", ""] if cell is None else [round(cell.mean, 3), _plain(cell.std)]
         sizes = [_plain(v) for v in (row.adapter, row.total, row.seconds, row.memory)]
         told = "" if row.published else "; ".join(warnings)
-        writer.writerow([*cells(row)[:_TEXT], *values, *sizes, told])
+        writer.writerow(map(shown.csv_cell, [*cells(row)[:_TEXT], *values, *sizes, told]))
     return stream.getvalue()
 
 
@@ -76,20 +80,19 @@ def latex(rows: Sequence[Row], warnings: Sequence[str]) -> str:
     """A LaTeX table (booktabs), with the warnings below it."""
     titles = header(rows)
     lines = [r"\begin{tabular}{" + "l" * _TEXT + "r" * (len(titles) - _TEXT) + "}", r"\toprule"]
-    lines += [" & ".join(map(_escaped, titles)) + r" \\", r"\midrule"]
+    lines += [" & ".join(map(shown.latex, titles)) + r" \\", r"\midrule"]
     for before, row in zip([None, *rows], rows, strict=False):
         if before is not None and before.published and not row.published:
             lines.append(r"\midrule")
-        lines.append(" & ".join(_escaped(c) for c in cells(row, "+-")) + r" \\")
+        lines.append(" & ".join(_with_text(shown.latex, cells(row, r"$\pm$"))) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\footnotesize Warning: {_escaped(warning)}" for warning in warnings]
+    lines += [rf"\par\footnotesize Warning: {shown.latex(warning)}" for warning in warnings]
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
-    for character in r"_%&#$":
-        text = text.replace(character, "\\" + character)
-    return text.replace("+-", r"$\pm$")
+def _with_text(escape: Callable[[object], str], line: list[str]) -> list[str]:
+    """A row whose columns of text are escaped; those of numbers stay."""
+    return [*map(escape, line[:_TEXT]), *line[_TEXT:]]
 
 
 def _text(cell: Cell | None, plus_minus: str) -> str:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from arcvit.bench.admission import admit
 from arcvit.bench.suite import SuiteTask
+from arcvit.core.console import PlainConsole
 from arcvit.core.metrics import learned_nothing, read_metrics
 from arcvit.core.result import read_result
 from arcvit.engine.device import choose_device, choose_precision
@@ -58,7 +58,7 @@ def train(recipe: Mapping[str, Any], folder: str, *, final: bool) -> dict[str, A
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     try:
-        execute(run, Console(), quiet=True, looked=True)
+        execute(run, PlainConsole(), quiet=True, looked=True)
     except NonFiniteLoss as error:
         if final:
             raise

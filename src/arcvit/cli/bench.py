@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arcvit.cli.parser import command_parser
+from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
+from arcvit.core.shown import plain
 from arcvit.executors.choose import EXECUTORS, executor_flags, make_executor
 from arcvit.methods.table import methods
 
@@ -67,8 +69,6 @@ def run(argv: list[str]) -> int:
     if options.settings is not None and options.search not in (None, "none"):
         raise UserError("--settings takes the place of a search: leave --search out.")
 
-    from rich.console import Console
-
     from arcvit.bench.chosen import read_settings
     from arcvit.bench.rows import bench_rows, split_list
     from arcvit.bench.suite import load_suite
@@ -91,9 +91,9 @@ def run(argv: list[str]) -> int:
         overrides=tuple(overrides),
     )
     _try_recipes(bench)
-    console = Console()
+    console = PlainConsole()
     if not console.is_terminal:
-        console = Console(width=120)  # a file or a pipe has no width of its own
+        console = PlainConsole(width=120)  # a file or a pipe has no width of its own
     if options.dry_run:
         from arcvit.bench.plan import print_plan
 
@@ -109,7 +109,7 @@ def run(argv: list[str]) -> int:
     with closing(workers) as executor:
         failures = run_bench(bench, options.root, out, executor, console)
     for failure in failures:
-        print(f"failed: {failure.task} {failure.row}: {failure.reason}")
+        print(plain(f"failed: {failure.task} {failure.row}: {failure.reason}"))
     print(f"the runs are in {out}; arcvit report {out} makes the tables and the page")
     return 1 if failures else 0
 

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from arcvit.cli.parser import apart_from_data, command_parser
+from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.shown import plain
 
 if TYPE_CHECKING:
     from arcvit.data.catalogue import BenchmarkTask
@@ -53,15 +56,15 @@ def run(argv: list[str]) -> int:
     data = data_flags(flags)
     if "path" in data:
         raise UserError("--data.path isn't expected here: PATH alone says what is checked.")
-    console = Console()
+    console = PlainConsole()
     reports = []
-    screen = Console(stderr=True)
+    screen = PlainConsole(stderr=True)
     # Where no terminal is, a bar would leave an empty line.
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
 
         def start(name: str) -> Callable[[int], Callable[[int], None]]:
             def begin(total: int) -> Callable[[int], None]:
-                bar = progress.add_task(name, total=total)
+                bar = progress.add_task(escape(plain(name)), total=total)
                 return lambda done: progress.update(bar, completed=done)
 
             return begin
@@ -76,7 +79,7 @@ def run(argv: list[str]) -> int:
         for report in reports:
             _show(report, console)
         for sentence in lacking:
-            console.print(sentence, highlight=False, soft_wrap=True)
+            console.print(sentence, soft_wrap=True)
     return _SPOILT if twice or any(report.spoilt for report in reports) else 0
 
 
@@ -134,7 +137,7 @@ def _lacking(path: Path, tasks: list[Path], reports: "list[TaskReport]") -> tupl
 
 
 def _show(report: "TaskReport", console: Console) -> None:
-    console.print(Text(str(report.path), style="bold"))
+    console.print(Text(plain(report.path), style="bold"))
     named = {"benchmark": report.benchmark or "none known by this name", "layout": report.layout}
     named |= {"classes": f"{report.classes:,}", "images in": str(report.images)}
     named["formats"] = ", ".join(f"{count:,} {name}" for name, count in report.formats.items())
@@ -142,7 +145,7 @@ def _show(report: "TaskReport", console: Console) -> None:
     named["preset"] = f"{report.preset} (arcvit train: --data.preset {report.preset})"
     facts = Table(box=None, show_header=False, pad_edge=False)
     for name, value in named.items():
-        facts.add_row(Text(f"  {name}"), Text(value or "-"))
+        facts.add_row(f"  {name}", value or "-")
     console.print(facts)
     splits = Table(box=None, header_style="bold")
     splits.add_column("split")
@@ -152,7 +155,7 @@ def _show(report: "TaskReport", console: Console) -> None:
     for name, split in report.splits.items():
         splits.add_row(name, *_cells(split))
     if report.splits:
-        console.print(splits, highlight=False)
+        console.print(splits)
     for finding in report.findings:
         console.print(_line(finding), soft_wrap=True)
     console.print(Text(f"  {_verdict(report)}", style="bold"))
@@ -171,7 +174,9 @@ def _cells(split: "SplitReport") -> tuple[str, str, str, str, Text]:
 
 def _line(finding: "Finding") -> Text:
     return Text.assemble(
-        "  ", (f"{finding.severity}", _STYLE[finding.severity]), f" [{finding.kind}] {finding.text}"
+        "  ",
+        (f"{finding.severity}", _STYLE[finding.severity]),
+        f" [{finding.kind}] {plain(finding.text)}",
     )
 
 

@@ -4,11 +4,11 @@ import dataclasses
 import itertools
 import json
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from arcvit.cli.parser import command_parser
+from arcvit.core.console import PlainConsole
 from arcvit.data.catalogue import SUITES, TASKS, suite_tasks
 
 
@@ -33,5 +33,5 @@ def run(argv: list[str]) -> int:
             numbers = (task.classes, task.train, task.val, task.test)
             shown = (f"{number:,}" for number in numbers)
             table.add_row(f"  {task.name}", *shown, ", ".join(task.aliases))
-    Console().print(table, highlight=False)
+    PlainConsole().print(table)
     return 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from arcvit.cli.parser import command_parser
+from arcvit.core.console import PlainConsole
 from arcvit.core.extras import require
 
 
@@ -22,10 +23,9 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     require("bench", "arcvit demo")
-    from rich.console import Console
 
     from arcvit.bench.demo import EPOCHS, run_demo
 
     epochs = EPOCHS if options.epochs is None else options.epochs
-    run_demo(options.out, Console(), seed=options.seed, epochs=epochs, quiet=options.quiet)
+    run_demo(options.out, PlainConsole(), seed=options.seed, epochs=epochs, quiet=options.quiet)
     return 0

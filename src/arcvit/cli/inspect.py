@@ -5,10 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from arcvit.cli.parser import command_parser
+from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, to_json
 from arcvit.core.result import is_finished, read_result
@@ -29,7 +29,7 @@ def run(argv: list[str]) -> int:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), _shown(value))
-    Console().print(table, highlight=False)
+    PlainConsole().print(table)
     return 0
 
 

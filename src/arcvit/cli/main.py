@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from arcvit.cli.sigterm import Terminated, sigterm_interrupts
 from arcvit.core.allocator import keep_freed_memory
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.shown import plain
 
 COMMANDS = {
     "demo": "train on bundled photos with the bundled backbone and show what came out",
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             raise
-        print(f"arcvit: {error}", file=sys.stderr)
+        print(f"arcvit: {plain(error)}", file=sys.stderr)
         return _USAGE_ERROR
     except KeyboardInterrupt as error:
         terminated = isinstance(error, Terminated)
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if debug or error.errno not in _DISK:
             raise
-        where = f" at {error.filename}" if error.filename else ""
+        where = f" at {plain(error.filename)}" if error.filename else ""
         remedy = "make room" if error.errno in _FULL else "mend that or choose another place"
         print(f"arcvit: {error.strerror}{where}: {remedy}{resumed}.", file=sys.stderr)
         return _USAGE_ERROR

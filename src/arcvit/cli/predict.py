@@ -11,6 +11,7 @@ from arcvit.cli.image_paths import STDIN, arriving_names, images_of, listed_name
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
 from arcvit.core.files import to_json
+from arcvit.core.shown import csv_cell, plain
 
 if TYPE_CHECKING:
     from arcvit.recipe.predict import Prediction
@@ -108,7 +109,7 @@ def _table(stream: TextIO, top: int) -> Show:
 
     def show(prediction: "Prediction") -> None:
         cells = [cell for name, value in prediction.ranked for cell in (name, f"{value:.6g}")]
-        writer.writerow([prediction.image, *cells])
+        writer.writerow(map(csv_cell, [str(prediction.image), *cells]))
         stream.flush()
 
     return show
@@ -120,9 +121,9 @@ def _print_json(prediction: "Prediction") -> None:
 
 
 def _print_text(prediction: "Prediction") -> None:
-    shown = "  ".join(f"{name} {value:.1%}" for name, value in prediction.ranked)
-    print(f"{prediction.image}  {shown}", flush=True)
+    shown = "  ".join(f"{plain(name)} {value:.1%}" for name, value in prediction.ranked)
+    print(f"{plain(prediction.image)}  {shown}", flush=True)
 
 
 def _say(line: str) -> None:
-    print(f"arcvit: {line}", file=sys.stderr, flush=True)
+    print(f"arcvit: {plain(line)}", file=sys.stderr, flush=True)

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from arcvit.cli.parser import command_parser
+from arcvit.core.console import PlainConsole
 from arcvit.recipe.parser import parse_recipe
 
 if TYPE_CHECKING:
@@ -42,13 +41,13 @@ def run(argv: list[str]) -> int:
     from arcvit.recipe.execute import execute
     from arcvit.recipe.run import Run
 
-    console = Console()
+    console = PlainConsole()
     result = execute(
         Run(recipe, out, resume_anyway=options.resume_anyway), console, quiet=options.quiet
     )
     summary = f"{_summary(result)}; the run is in {out}"
     if PartialState().is_main_process:
-        console.print(summary, highlight=False, soft_wrap=True)
+        console.print(summary, soft_wrap=True)
     return 0
 
 

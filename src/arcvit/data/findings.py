@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from arcvit.core.shown import plain
+
 Severity = Literal["spoils", "warning", "note"]
 """``spoils``: a result would be wrong. ``warning``: it may not compare with published ones."""
 
@@ -42,5 +44,5 @@ def printable(text: object) -> str:
 
 def examples(items: Sequence[object], *, most: int = 3) -> str:
     """The first few items, comma-separated, then how many more."""
-    shown = ", ".join(map(printable, items[:most]))
+    shown = ", ".join(map(plain, items[:most]))
     return f"{shown} and {len(items) - most:,} more" if len(items) > most else shown

@@ -36,7 +36,7 @@ class TrainingDisplay:
         if console.is_terminal and not quiet:
             # What matters least comes last: a narrow terminal cuts it off.
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=8),
                 TextColumn("{task.fields[left]}"),
                 TextColumn("{task.fields[status]}"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from arcvit.core.shown import markdown
 from arcvit.core.task import AdapterTask
 
 CARD_FILE = "README.md"
@@ -84,13 +85,15 @@ def _metrics(task: AdapterTask) -> dict[str, Any]:
 
 def _text(task: AdapterTask, config: Mapping[str, Any], source: str) -> str:
     title = _title(task)
-    shown = ", ".join(task.labels[:_SHOWN_LABELS])
+    shown = ", ".join(map(markdown, task.labels[:_SHOWN_LABELS]))
     more = len(task.labels) - _SHOWN_LABELS
     arc = config.get("peft_type") == "ARC"
-    lines = [f"# {title[0].upper()}{title[1:]}", ""]
+    lines = [f"# {markdown(title[0].upper() + title[1:])}", ""]
     if arc:
         lines += [_ARC, ""]
-    lines.append(f"- Base model: {task.backbone.name} (fingerprint {task.backbone.fingerprint})")
+    lines.append(
+        f"- Base model: {markdown(task.backbone.name)} (fingerprint {task.backbone.fingerprint})"
+    )
     if arc:
         bias = "a" if config["adapter_bias"] else "no"
         lines.append(f"- Adapter: {config['variant']}, r={config['r']}, {bias} bias")
