@@ -1,5 +1,4 @@
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -7,9 +6,7 @@ import torch
 from arcvit.core.errors import UserError
 from arcvit.engine.config import EngineConfig
 from arcvit.engine.device import (
-    bf16_pays_on_cpu,
     choose_device,
-    choose_precision,
     make_accelerator,
     peak_memory_mb,
 )
@@ -34,48 +31,11 @@ def test_a_device_that_isnt_there(monkeypatch: pytest.MonkeyPatch, asked: str) -
         choose_device(asked)
 
 
-@pytest.fixture
-def measured_anew() -> Iterator[None]:
-    bf16_pays_on_cpu.cache_clear()
-    yield
-    bf16_pays_on_cpu.cache_clear()
-
-
-@pytest.mark.usefixtures("measured_anew")
-@pytest.mark.parametrize(
-    ("capability", "slower", "expected"),
-    [
-        ("avx512_bf16", torch.float32, "bf16"),
-        ("amx_bf16", torch.float32, "bf16"),
-        ("avx512_bf16", torch.bfloat16, "fp32"),
-        ("avx2", torch.float32, "fp32"),
-    ],
-)
-def test_bf16_where_a_cpu_is_faster_in_it(
-    monkeypatch: pytest.MonkeyPatch, capability: str, slower: torch.dtype, expected: str
-) -> None:
-    clock = [0.0]
-
-    def linear(x: torch.Tensor, weight: torch.Tensor) -> None:
-        clock[0] += 2.0 if x.dtype == weight.dtype == slower else 1.0
-
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
-    monkeypatch.setattr("torch.nn.functional.linear", linear)
-    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-    assert choose_precision("cpu") == expected
-
-
-def test_several_cpu_processes_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("arcvit.engine.device.bf16_pays_on_cpu", lambda: True)
-    assert choose_precision("cpu") == "fp32"
-
-
 @pytest.mark.parametrize(("resumed", "mixed"), [("bf16", "bf16"), ("no", "no"), (None, "no")])
 def test_a_resumed_run_keeps_its_precision(
     monkeypatch: pytest.MonkeyPatch, resumed: str | None, mixed: str
 ) -> None:
-    monkeypatch.setattr("arcvit.engine.device.bf16_pays_on_cpu", lambda: False)
+    monkeypatch.setattr("arcvit.engine.device.choose_precision", lambda *_, **__: "fp32")
     accelerator = make_accelerator(EngineConfig(device="cpu"), 0, resumed=resumed)
     assert accelerator.mixed_precision == mixed
 

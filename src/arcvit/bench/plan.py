@@ -18,9 +18,10 @@ from arcvit.backbones.build import build_backbone
 from arcvit.bench.progress import span
 from arcvit.bench.sizes import Sizes, sizes_of
 from arcvit.bench.trials import Bench
+from arcvit.bench.work import precision_for
 from arcvit.core.errors import UserError
 from arcvit.engine.class_token import class_token_alone
-from arcvit.engine.device import choose_device, choose_precision
+from arcvit.engine.device import choose_device
 from arcvit.engine.groups import count, parameters_by_part
 from arcvit.recipe.methods import adapt
 from arcvit.recipe.recipe import Recipe
@@ -191,7 +192,7 @@ def _speed(recipe: Recipe) -> float:
     device = choose_device(recipe.engine.device)
     side = 4096 if device == "cuda" else 1024
     asked = recipe.engine.precision
-    precision = choose_precision(device) if asked == "auto" else asked
+    precision = precision_for(recipe) if asked == "auto" else asked
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
     a = torch.randn(side, side, device=device).to(dtypes.get(precision, torch.float32))
     best = 0.0

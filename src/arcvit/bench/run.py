@@ -99,7 +99,7 @@ def _precision(bench: Bench, out: Path, executor: Executor) -> Precision:
         return []
 
     call = Call(
-        function="arcvit.bench.work:settle_precision", arguments={"device": recipe.engine.device}
+        function="arcvit.bench.work:settle_precision", arguments={"recipe": recipe.to_dict()}
     )
     run_jobs([Job(name="the choice of a precision", call=call, then=keep)], executor, print)
     write_json(out / SUITE_FILE, suite | {"precision": chosen[0]})

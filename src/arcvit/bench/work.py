@@ -11,8 +11,9 @@ from arcvit.bench.suite import SuiteTask
 from arcvit.core.console import PlainConsole
 from arcvit.core.metrics import learned_nothing, read_metrics
 from arcvit.core.result import read_result
-from arcvit.engine.device import choose_device, choose_precision
+from arcvit.engine.device import choose_device
 from arcvit.engine.loop import NonFiniteLoss
+from arcvit.engine.precision import choose_precision
 from arcvit.methods.table import plug_in
 from arcvit.recipe.execute import execute
 from arcvit.recipe.keys import METHOD_FROM
@@ -23,9 +24,19 @@ from arcvit.recipe.run import Run
 _PLUGIN = "--plugin "
 
 
-def settle_precision(device: str) -> str:
+def settle_precision(recipe: Mapping[str, Any]) -> str:
     """The precision that ``auto`` stands for on this worker, for the runs on all of them."""
-    return choose_precision(choose_device(device))
+    return precision_for(_recipe(recipe))
+
+
+def precision_for(recipe: Recipe) -> str:
+    """What ``auto`` stands for in a recipe, here."""
+    return choose_precision(
+        choose_device(recipe.engine.device),
+        recipe.backbone,
+        batch_size=recipe.engine.batch_size,
+        image_size=recipe.image_size,
+    )
 
 
 def look(task: SuiteTask, recipe: Mapping[str, Any], folder: str) -> list[str]:

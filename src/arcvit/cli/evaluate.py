@@ -69,7 +69,12 @@ def run(argv: list[str]) -> int:
     accelerator = (
         make_accelerator(EngineConfig(), 0)
         if recipe is None
-        else make_accelerator(recipe.engine, recipe.seed)
+        else make_accelerator(
+            recipe.engine,
+            recipe.seed,
+            backbone=recipe.backbone,
+            image_size=recipe.image_size,
+        )
     )
     with class_token_alone(loaded.model):
         outcome = evaluate(

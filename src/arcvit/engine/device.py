@@ -1,49 +1,60 @@
 """Device and precision of a run, and the memory it took."""
 
-import functools
-import os
 import sys
-import time
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import DataLoaderConfiguration
 
 from arcvit.core.errors import UserError
 from arcvit.engine.config import EngineConfig
+from arcvit.engine.precision import choose_precision
 
 _AMP = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 _SEED_STRIDE = 1_000_003
-_WORTH_CASTING = 1.25
-"""How much faster bf16 products must be than fp32 ones to pay for the casts around them."""
 
 
-def make_accelerator(engine: EngineConfig, seed: int, *, resumed: str | None = None) -> Accelerator:
+def make_accelerator(
+    engine: EngineConfig,
+    seed: int,
+    *,
+    backbone: str | None = None,
+    image_size: int | None = None,
+    resumed: str | None = None,
+) -> Accelerator:
     """The accelerator of a run: device, precision, accumulation.
 
     Args:
         engine: what was asked for.
         seed: seed of the order of the training images.
+        backbone: what runs on it, by which ``precision: auto`` is chosen on a CPU.
+        image_size: edge of its input in pixels; None: its own.
         resumed: the precision that the run had before it was interrupted, in accelerate's words.
 
     Raises:
         UserError: the device isn't there.
     """
     device = choose_device(engine.device)
-    precision = choose_precision(device) if engine.precision == "auto" else engine.precision
-    if precision == "fp16" and device == "cpu":
+    if engine.precision == "fp16" and device == "cpu":
         raise UserError("--engine.precision fp16 needs a GPU: expected fp32 or bf16 on a CPU.")
     if engine.device != "auto" and device != "cpu":
         torch.empty(0, device=device)
+    mixed = resumed
+    if mixed is None:
+        size = engine.batch_size
+        mixed = _AMP[
+            choose_precision(device, backbone, batch_size=size, image_size=image_size)
+            if engine.precision == "auto"
+            else engine.precision
+        ]
     # accelerate keeps one state a process and refuses another precision or device for it, which
     # a second run in the same process may well ask for.
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     return Accelerator(
         cpu=device == "cpu",
-        mixed_precision=resumed or _AMP[precision],
+        mixed_precision=mixed,
         gradient_accumulation_steps=engine.accumulate,
         # accelerate adds the epoch to it: neighbouring seeds must not share orders.
         dataloader_config=DataLoaderConfiguration(
@@ -72,40 +83,6 @@ def choose_device(asked: str) -> str:
         names = ", ".join(name for name, is_there in there.items() if is_there)
         raise UserError(f"there is no {asked} device here: expected --engine.device {names}.")
     return asked
-
-
-def choose_precision(device: str) -> str:
-    """bf16 where the device computes in it natively and faster, fp32 elsewhere.
-
-    A CPU that has bf16 instructions is not always faster with them: some take twice the time of
-    fp32 (benchmarks/README.md), so it is tried. Several processes on CPUs might not agree about
-    the outcome, and take fp32.
-    """
-    if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bf16"
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    return "bf16" if device == "cpu" and alone and bf16_pays_on_cpu() else "fp32"
-
-
-@functools.cache
-def bf16_pays_on_cpu() -> bool:
-    """Whether this CPU multiplies matrices of a ViT's size enough faster in bf16 than in fp32.
-
-    It takes some 0.1 s, once a process: the best of interleaved rounds of each.
-    """
-    capabilities = torch.cpu.get_capabilities()
-    if not (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")):
-        return False
-    fastest = dict.fromkeys((torch.float32, torch.bfloat16), float("inf"))
-    with torch.inference_mode():
-        x, weight = torch.ones(1024, 768), torch.ones(768, 768)
-        for _ in range(7):
-            for dtype in fastest:
-                rows, matrix = x.to(dtype), weight.to(dtype)
-                start = time.perf_counter()
-                F.linear(rows, matrix)
-                fastest[dtype] = min(fastest[dtype], time.perf_counter() - start)
-    return fastest[torch.float32] > _WORTH_CASTING * fastest[torch.bfloat16]
 
 
 def evaluation_batch(device: torch.device) -> int:

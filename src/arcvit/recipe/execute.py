@@ -80,7 +80,13 @@ class _Execution:
         self.lock = lock
         self.checkpoints = Checkpoints(run.checkpoint)
         resumed = self.checkpoints.settings.get("precision")
-        self.accelerator = make_accelerator(recipe.engine, recipe.seed, resumed=resumed)
+        self.accelerator = make_accelerator(
+            recipe.engine,
+            recipe.seed,
+            backbone=recipe.backbone,
+            image_size=recipe.image_size,
+            resumed=resumed,
+        )
         check_modes(recipe.engine, self.accelerator)
         _refuse_sharded_parameters(recipe, self.accelerator)
         self.console = console
