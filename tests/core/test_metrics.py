@@ -1,6 +1,7 @@
 """The records of epochs, and which runs learned nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,11 @@ def test_metrics_are_written_whole(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == [{"epoch": 1, "val_loss": None}]
     write_metrics(tmp_path, [{"val_loss": float("nan")}])
     assert read_metrics(tmp_path) == [{"val_loss": None}]
+
+
+def test_a_loss_that_was_not_finite_learned_nothing() -> None:
+    epochs: list[dict[str, Any]] = [{"train_loss": 1.0}, {"train_loss": None}]
+    assert "ended at nan, after 1" in str(learned_nothing(epochs, 2))
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"\xff"])

@@ -46,7 +46,7 @@ def read_checkpoint(file: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, dict) or not any(isinstance(v, Tensor) for v in loaded.values()):
         raise UserError(f"{file.name} holds no state dict: expected names mapped to tensors.")
     return {
-        key.removeprefix("module."): value.float() if value.is_floating_point() else value
+        str(key).removeprefix("module."): value.float() if value.is_floating_point() else value
         for key, value in loaded.items()
         if isinstance(value, Tensor)
     }

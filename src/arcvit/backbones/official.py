@@ -67,14 +67,16 @@ def convert_official(state: Mapping[str, Tensor]) -> OfficialCheckpoint:
     blocks = {
         int(m.group(1)) for key in state if (m := re.match(r"transformer\.layer\.(\d+)\.", key))
     }
-    if "transformer.att_down_projection" not in state or not blocks:
+    shared = state.get("transformer.att_down_projection")
+    # Blocks are numbered without a gap: a stranger's number mustn't say how many there are.
+    if shared is None or shared.ndim != 2 or not blocks or max(blocks) >= len(blocks):
         raise UserError(
             "this is not an ARC checkpoint of the authors' ViT: expected"
-            " transformer.att_down_projection and transformer.layer.0.* among its"
+            " transformer.att_down_projection and transformer.layer.0.*, 1.* and so on among its"
             f" {len(state)} keys ({', '.join(sorted(state)[:4])} ...)."
         )
-    width, r = state["transformer.att_down_projection"].shape
-    depth = max(blocks) + 1
+    width, r = shared.shape
+    depth = len(blocks)
     variant = "arc" if "transformer.mlp_down_projection" in state else "arc_att"
     expected = dict(_expected_shapes(state, width, r, depth, variant))
     _refuse_differences(state, expected)
@@ -133,7 +135,7 @@ def _expected_shapes(
     yield "transformer.layer_norm.weight", (width,)
     yield "transformer.layer_norm.bias", (width,)
     fc1 = state.get("transformer.layer.0.mlp.fc1.weight")
-    hidden = None if fc1 is None else len(fc1)
+    hidden = None if fc1 is None or not fc1.ndim else len(fc1)
     for role in _roles(variant):
         yield f"transformer.{role}_down_projection", (width, r)
     for block in range(depth):

@@ -63,7 +63,8 @@ def _facts(path: Path) -> dict[str, Any]:
             "test_accuracy": result.test_accuracy,
             "trained_on": f"{result.train_images} images, {result.epochs} epochs",
         }
-    head = task.head if task else (config.get("modules_to_save") or ["head"])[0]
+    saved = config.get("modules_to_save")
+    head = task.head if task else str(saved[0]) if saved and isinstance(saved, list) else "head"
     facts["parameters"], facts["file_bytes"] = _size(adapter, head)
     facts["labels"] = task and task.labels
     return facts
@@ -92,8 +93,12 @@ def _shapes(file: Path) -> dict[str, list[int]]:
             if length > file.stat().st_size:
                 raise ValueError("its header is cut off")
             header = json.loads(stream.read(length))
-        return {key: value["shape"] for key, value in header.items() if key != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return {
+            key: [int(length) for length in value["shape"]]
+            for key, value in header.items()
+            if key != "__metadata__"
+        }
+    except Exception as error:  # a header can be any JSON
         raise UserError(f"{file} is damaged: expected a safetensors file ({error}).") from error
 
 

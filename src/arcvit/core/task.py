@@ -18,6 +18,9 @@ TASK_FILE = "task.json"
 VERSION = 1
 """Raised whenever a reader of the format before would misread the file."""
 
+MOST_LABELS = 100_000
+"""Four times the classes of ImageNet-21k: a stranger's file mustn't ask for any head it likes."""
+
 Kind = Literal["single", "several"]
 
 _RESULTS = {
@@ -103,6 +106,9 @@ def read_task(folder: Path) -> AdapterTask:
         raise UserError(
             f"{file} has version {version}, and this arcvit reads up to {VERSION}: upgrade arcvit."
         )
+    labels = record.get("labels")
+    if isinstance(labels, list) and len(labels) > MOST_LABELS:
+        raise UserError(f"{file} has {len(labels):,} labels: expected at most {MOST_LABELS:,}.")
     try:
         backbone = record.get("backbone")
         if isinstance(backbone, dict):

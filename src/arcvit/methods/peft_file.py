@@ -54,6 +54,7 @@ def build(model: Any, options: PeftOptions, head: str) -> Any:
     from peft import get_peft_model
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
+    from arcvit.arc.config_file import check_config
     from arcvit.core.errors import nearest
 
     given = dict(options.config)
@@ -76,6 +77,10 @@ def build(model: Any, options: PeftOptions, head: str) -> Any:
         given.pop(key, None)
     saved = given.pop("modules_to_save", None) or []
     given["modules_to_save"] = list(dict.fromkeys([head, *saved]))
+    try:
+        check_config(known[kind], given)
+    except UserError as error:
+        raise UserError(f"peft.config: {error}") from error
     try:
         config = known[kind](**given)
         if config.is_prompt_learning:

@@ -94,10 +94,10 @@ def _check_head(file: Path, state: Mapping[str, Tensor], task: AdapterTask, pref
             " or was saved without its head."
         )
     for path in _LOGITS:
-        weight = state.get(f"{head}{path}weight")
+        weight = state.get(f"{head}{path}weight", state.get(f"{head}{path}bias"))
         if weight is None:
             continue
-        outputs = len(weight) if weight.ndim == 2 else 0
+        outputs = len(weight) if weight.ndim else 0
         if outputs != len(task.labels):
             raise UserError(
                 f"{file}: the head {task.head!r} has {outputs:,} outputs, but there are"
@@ -107,6 +107,8 @@ def _check_head(file: Path, state: Mapping[str, Tensor], task: AdapterTask, pref
 
 
 def _read_config(file: Path, task: AdapterTask, state: Mapping[str, Tensor]) -> PeftConfig:
+    if not file.is_file():
+        raise UserError(f"{file} isn't there: the adapter is damaged.")
     register_tuners()
     record = read_json(file)
     named = record.get("peft_type")

@@ -25,7 +25,7 @@ from arcvit.backbones.build import build_backbone, head_name
 from arcvit.backbones.labels import name_labels
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_text
-from arcvit.core.task import AdapterTask, TaskBackbone
+from arcvit.core.task import TASK_FILE, AdapterTask, TaskBackbone
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.decode import decode_all
 from arcvit.data.pixels.preset import Preprocessing, resolve_preset
@@ -170,7 +170,10 @@ def load_adapter(
         folder = pull_folder(str(source))
     stored = read_stored(folder)
     task, whole = stored.task, stored.config is None
-    Preprocessing.from_dict(task.preprocessing)  # refused now, not at the first image
+    try:
+        Preprocessing.from_dict(task.preprocessing)  # refused now, not at the first image
+    except UserError as error:
+        raise UserError(f"{folder / TASK_FILE} is damaged: {error}") from error
     if backbone is None or isinstance(backbone, str):
         name = backbone or task.backbone.name
         model = build_backbone(
@@ -189,9 +192,10 @@ def load_adapter(
     except UserError:
         raise
     except Exception as error:  # a config that PEFT lets through may fail anywhere in it
+        what = "there is no" if isinstance(error, KeyError) else f"{type(error).__name__}:"
         raise UserError(
             f"the adapter in {folder} doesn't fit {name!r} or is damaged:"
-            f" {' '.join(str(error).split())[:300]}."
+            f" {what} {' '.join(str(error).split())[:300]}."
         ) from error
     name_labels(model.get_base_model() if isinstance(model, PeftModel) else model, task.labels)
     return LoadedAdapter(model=model.to(choose_device(device)).eval(), task=task)

@@ -14,6 +14,7 @@ from torch import nn
 
 from arcvit.arc.fingerprint import fingerprint
 from arcvit.arc.register import ArcConfig
+from arcvit.arc.state import check_state
 from arcvit.backbones.checkpoint import read_checkpoint
 from arcvit.backbones.official import OfficialCheckpoint, convert_official
 from arcvit.core.errors import UserError
@@ -75,7 +76,9 @@ def import_official(
     if classes is not None and len(classes) != number:
         raise UserError(f"{len(classes)} class names for a head of {number} classes.")
     architecture, model = _build(checkpoint, number, heads)
-    model.load_state_dict({**checkpoint.backbone, **checkpoint.head})
+    state = {**checkpoint.backbone, **checkpoint.head}
+    check_state(model.state_dict(), state)
+    model.load_state_dict(state)
     mark = fingerprint(model, exclude=["head"])
     if backbone is not None:
         with atomic_path(backbone) as partial:
