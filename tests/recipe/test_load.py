@@ -181,7 +181,7 @@ def without_recipe(run: Path) -> None:
     ("damage", "sentence"),
     [
         (without_weights, "adapter_model.safetensors isn't there: the adapter is damaged"),
-        (with_cut_weights, "doesn't fit"),
+        (with_cut_weights, "is damaged: expected a safetensors file"),
         (with_damaged_config, "adapter_config.json is damaged: expected JSON"),
         (without_task, "is not an adapter that arcvit saved: expected task.json in it"),
         (without_adapter, "adapter' isn't there: the run is damaged"),
