@@ -19,6 +19,7 @@ from arcvit.core.errors import UserError
 
 _TORCH_WRITES = ("PytorchStreamWriter", "inline_container", "iostream error")
 _LEFTOVER = re.compile(r"\.(?P<target>.+)\.(?P<kind>partial|outdated)-.+")
+_MANY = 100
 MOST_BYTES = 64 * 2**20
 """As large may a JSON file be: a million class names have a third of it."""
 
@@ -65,8 +66,12 @@ def put_in_place(partial: Path, target: Path) -> None:
     A folder can't be renamed over a full one: the old one is moved away first. A process that is
     killed in between leaves it there; :func:`settle` brings it back.
     """
-    for path in (*partial.rglob("*"), partial):
-        _sync(path)
+    inside = list(partial.rglob("*"))
+    if len(inside) > _MANY and hasattr(os, "sync"):
+        os.sync()  # waits for all there is, but once
+    else:
+        for path in (*inside, partial):
+            _sync(path)
     outdated = target.with_name(f".{target.name}.outdated-{os.getpid()}")
     if target.is_dir():
         target.rename(outdated)

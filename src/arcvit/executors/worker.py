@@ -10,6 +10,7 @@ from multiprocessing import connection
 from types import FrameType
 
 from arcvit.core.allocator import keep_freed_memory
+from arcvit.core.turns import expect_company
 
 MOST_FAILED_STARTS = 5
 """Workers in a row that die before they are ready: the next one would too."""
@@ -29,6 +30,7 @@ def thread_settings(threads: int) -> dict[str, str]:
 def become_worker() -> None:
     """Prepare a process as the command line prepares its own."""
     keep_freed_memory()
+    expect_company()
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 

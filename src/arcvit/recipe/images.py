@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from arcvit.core.errors import UserError
+from arcvit.core.turns import has_company
 from arcvit.data.config import DataConfig
 from arcvit.data.pixels.bank import ImageBank
 from arcvit.data.pixels.decode import UnreadableImages
@@ -88,7 +89,7 @@ def decode_run(
 def decode_split(
     split: Split, prep: Preprocessing, data: DataConfig, *, memory_limit: int | None = None
 ) -> ImageBank:
-    """The images of a split, decoded once, in memory or, above the limit, on disk."""
+    """The images of a split, decoded once, in memory or, above the limit or shared, on disk."""
     cache = Path(data.cache_dir).expanduser() if data.cache_dir else Path.home() / ".cache/arcvit"
     return ImageBank.build(
         split,
@@ -96,6 +97,7 @@ def decode_split(
         on_bad=data.on_bad,
         memory_limit=int(data.memory_gb * 1e9) if memory_limit is None else memory_limit,
         cache_dir=cache,
+        shared=has_company(),
         workers=data.workers,
     )
 

@@ -123,3 +123,9 @@ def test_an_empty_split() -> None:
 def test_parts_must_match() -> None:
     with pytest.raises(ValueError, match="2 images, 1 labels, 1 paths"):
         ImageBank(torch.zeros(2, 3, 8, 8), torch.zeros(1), (Path("a"),))
+
+
+def test_what_processes_share_is_mapped(split: Split, tmp_path: Path) -> None:
+    for name, shared in (("own", False), ("all", True)):
+        bank = ImageBank.build(split, PREP, shared=shared, cache_dir=tmp_path / name)
+        assert (len(bank), (tmp_path / name).exists()) == (len(split), shared)

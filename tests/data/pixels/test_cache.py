@@ -1,9 +1,12 @@
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -49,8 +52,6 @@ def test_decoded_once_then_read_back(tmp_path: Path, paths: list[Path]) -> None:
         images, bad = cached_images(folder, paths, PREP, decode)
         assert torch.equal(images, torch.full((3, 3, 4, 4), 7, dtype=torch.uint8))
         assert bad == {1: "broken"}
-        # Changes stay in memory.
-        images.zero_()
     assert decode.calls == 1
     assert len(list(folder.iterdir())) == 1
 
@@ -158,3 +159,40 @@ def test_a_full_disk_is_an_error(
         cached_images(tmp_path / "cache", paths, PREP, Decoder())
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=144))
     cached_images(tmp_path / "cache", paths, PREP, Decoder())
+
+
+def test_a_cache_may_be_larger_than_memory(tmp_path: Path, paths: list[Path]) -> None:
+    entry = tmp_path / "entry"
+    entry.mkdir()
+    shape = (2**40, 1)  # a sparse file
+    np.lib.format.open_memmap(entry / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    (entry / "unreadable.json").write_text("[]")
+    found = cache._open(entry, shape)
+    assert found is not None
+    assert int(found[0][-1]) == 0
+
+
+def test_one_process_decodes_and_the_others_wait(tmp_path: Path, paths: list[Path]) -> None:
+    folder, decode = tmp_path / "cache", Decoder()
+    beside = Decoder()
+    waiting = threading.Thread(target=cached_images, args=(folder, paths, PREP, beside))
+
+    def slowly(images: Tensor) -> dict[int, str]:
+        waiting.start()
+        time.sleep(0.2)
+        return decode(images)
+
+    cached_images(folder, paths, PREP, slowly)
+    waiting.join()
+    assert (decode.calls, beside.calls) == (1, 0)
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, paths: list[Path]) -> None:
+    folder = tmp_path / "cache"
+    cached_images(folder, paths, PREP, Decoder())
+    (entry,) = folder.iterdir()
+    shutil.rmtree(entry)
+    (folder / f".{entry.name}.partial-1").mkdir()
+    cached_images(folder, paths, PREP, Decoder())
+    assert list(folder.iterdir()) == [entry]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from arcvit.core.errors import UserError
-from arcvit.data.pixels.cache import cached_images
+from arcvit.data.pixels.cache import cached_images, room_in
 from arcvit.data.pixels.decode import UnreadableImages, decode_into
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.data.task import Split
@@ -57,6 +57,7 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
         on_bad: Literal["error", "skip"] = "error",
         memory_limit: int = 2 * 2**30,
         cache_dir: Path | None = None,
+        shared: bool = False,
         workers: int | None = None,
     ) -> "ImageBank":
         """Decode a split.
@@ -68,6 +69,9 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
             memory_limit: bytes; more than that is kept in a file under ``cache_dir`` and mapped.
             cache_dir: folder for such files, which are used again as long as the images and the
                 preprocessing stay as they are.
+            shared: other processes of this machine want the same images: what would fit in the
+                memory of each is mapped too, one copy for all, where that leaves half of the disk's
+                room.
             workers: number of threads; None takes one for each processor core.
 
         Raises:
@@ -91,7 +95,8 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
 
         height, width = prep.stored
         needed = len(split) * 3 * height * width
-        if needed <= memory_limit:
+        maps = shared and cache_dir is not None and 2 * needed <= room_in(cache_dir)
+        if needed <= memory_limit and not maps:
             images = torch.empty((len(split), 3, height, width), dtype=torch.uint8)
             bad = decode(images)
         elif cache_dir is None:

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, write_json
+from arcvit.core.turns import one_at_a_time
 from arcvit.data.pixels.preset import Preprocessing
 
 Decode = Callable[[Tensor], dict[int, str]]
@@ -31,6 +33,8 @@ def cached_images(
 ) -> tuple[Tensor, dict[int, str]]:
     """Decoded images from the cache, decoded now if they are not in it.
 
+    Of several processes of a machine one decodes, and all map the same pages of memory.
+
     Args:
         folder: holds the cache; entries in it are never removed by us.
         paths: image files.
@@ -38,8 +42,8 @@ def cached_images(
         decode: fills the tensor. An error it raises leaves no entry behind.
 
     Returns:
-        What ``decode`` made: images ``uint8`` (N, 3, *prep.stored), mapped from the file (changes
-        stay in memory), and the reasons.
+        What ``decode`` made: images ``uint8`` (N, 3, *prep.stored), mapped from the file and not
+        to be written to, and the reasons.
 
     Raises:
         UserError: the disk has too little room.
@@ -48,30 +52,50 @@ def cached_images(
     entry = folder / _key(paths, prep)
     found = _open(entry, shape)
     if found is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        needed, free = math.prod(shape), shutil.disk_usage(folder).free
-        # A memory map that runs out of disk ends the process without an error.
-        if needed > free:
-            raise UserError(
-                f"{folder} has {free / 2**30:.1f} GiB free: expected {needed / 2**30:.1f} GiB for"
-                " the decoded images, make room or choose another cache folder."
-            )
-        try:
-            with atomic_path(entry) as partial:
-                _write(partial, shape, decode)
-        except OSError:
-            # Another process that put the same entry there at the same moment is no error.
-            if _open(entry, shape) is None:
-                raise
-        found = _open(entry, shape)
-        if found is None:
-            raise UserError(f"{entry} can't be read back: choose another cache folder.")
+        with one_at_a_time(folder / f".{entry.name}.lock"):
+            found = _open(entry, shape)
+            if found is None:
+                found = _made(entry, shape, decode)
+    return found
+
+
+def room_in(folder: Path) -> int:
+    """Bytes that the disk of a folder, which need not be there yet, has free."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def _made(entry: Path, shape: tuple[int, ...], decode: Decode) -> tuple[Tensor, dict[int, str]]:
+    folder, needed = entry.parent, math.prod(shape)
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f".{entry.name}.partial-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    # A memory map that runs out of disk ends the process without an error.
+    if needed > (free := room_in(folder)):
+        raise UserError(
+            f"{folder} has {free / 2**30:.1f} GiB free: expected {needed / 2**30:.1f} GiB for"
+            " the decoded images, make room or choose another cache folder."
+        )
+    try:
+        with atomic_path(entry) as partial:
+            _write(partial, shape, decode)
+    except OSError:
+        # Another machine that put the same entry there at the same moment is no error.
+        if _open(entry, shape) is None:
+            raise
+    found = _open(entry, shape)
+    if found is None:
+        raise UserError(f"{entry} can't be read back: choose another cache folder.")
     return found
 
 
 def _write(entry: Path, shape: tuple[int, ...], decode: Decode) -> None:
     entry.mkdir()
-    array = np.lib.format.open_memmap(entry / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    file = entry / "images.npy"
+    array = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as stream:  # so that nobody else takes the room meanwhile
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
     bad = decode(torch.from_numpy(array))
     array.flush()
     write_json(entry / "unreadable.json", [[row, why] for row, why in bad.items()])
@@ -80,14 +104,17 @@ def _write(entry: Path, shape: tuple[int, ...], decode: Decode) -> None:
 def _open(entry: Path, shape: tuple[int, ...]) -> tuple[Tensor, dict[int, str]] | None:
     """What an entry holds, or None where it is missing or damaged."""
     try:
-        # Copy on write: torch has no read-only tensors, and the file must stay as it is.
-        array = np.load(entry / "images.npy", mmap_mode="c")
+        # One that could be written to counts as memory, so that it couldn't be larger than that.
+        array = np.load(entry / "images.npy", mmap_mode="r")
         listed = json.loads((entry / "unreadable.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, EOFError):
         return None
     if array.shape != shape or array.dtype != np.uint8:
         return None
-    return torch.from_numpy(array), {int(row): str(reason) for row, reason in listed}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable")  # torch has no such tensors
+        images = torch.from_numpy(array)
+    return images, {int(row): str(reason) for row, reason in listed}
 
 
 def _key(paths: Sequence[Path], prep: Preprocessing) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_json
+from arcvit.core.turns import one_at_a_time
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.task import Split
@@ -61,13 +62,10 @@ def unpack(container: Container, opening: Opening) -> Reading:
     digest = hashlib.sha256(container.key.encode()).hexdigest()[:16]
     root = Path.home() / CACHE / f"{source.name}-{digest}"
     if not (root / _INDEX).is_file():
-        with atomic_path(root) as partial:
-            partial.mkdir()
-            lists = {
-                split: _write(partial, split, images, container)
-                for split, images in container.splits.items()
-            }
-            write_json(partial / _INDEX, lists)
+        with one_at_a_time(root.with_name(f".{root.name}.lock")):
+            # Another process may have been before us.
+            if not (root / _INDEX).is_file():
+                _unpack_into(root, container)
     splits = {
         split: Split.of((root / name, label) for name, label in lines)
         for split, lines in read_json(root / _INDEX).items()
@@ -84,6 +82,16 @@ def unpack(container: Container, opening: Opening) -> Reading:
         holds_out=("test", "val") if alone else ("val",),
         absent=dict.fromkeys(("val", "test"), "there is a train split alone") if alone else {},
     )
+
+
+def _unpack_into(root: Path, container: Container) -> None:
+    with atomic_path(root) as partial:
+        partial.mkdir()
+        lists = {
+            split: _write(partial, split, images, container)
+            for split, images in container.splits.items()
+        }
+        write_json(partial / _INDEX, lists)
 
 
 def stamps(files: Iterable[Path]) -> list[str]:
