@@ -13,7 +13,8 @@ import pytest
 
 from arcvit.core import lock
 from arcvit.core.errors import UserError
-from arcvit.core.lock import LOCK_FILE, break_lock, locked
+from arcvit.core.files import write_json
+from arcvit.core.lock import LOCK_FILE, break_lock, forget_dead, locked
 
 Owner = dict[str, Any]
 
@@ -92,6 +93,14 @@ def test_who_cannot_be_asked_is_never_presumed_dead(
     break_lock(folder)
     with locked(folder):
         pass
+
+
+def test_only_the_lock_of_a_dead_owner_is_forgotten(tmp_path: Path) -> None:
+    forget_dead(tmp_path)
+    for owner, stays in ((someone(started="1"), False), (someone(), True), ({}, True)):
+        write_json(tmp_path / LOCK_FILE, owner)
+        forget_dead(tmp_path)
+        assert (tmp_path / LOCK_FILE).exists() == stays
 
 
 def test_a_hidden_process_is_not_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

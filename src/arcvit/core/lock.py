@@ -90,6 +90,13 @@ def break_lock(folder: Path) -> None:
     (folder / LOCK_FILE).unlink(missing_ok=True)
 
 
+def forget_dead(folder: Path) -> None:
+    """Remove the lock of a dead owner where nobody wants the folder any more."""
+    owner = _owner_of(folder)
+    if owner is not None and _is_dead(owner):
+        break_lock(folder)
+
+
 def _take(folder: Path) -> None:
     lock = folder / LOCK_FILE
     while True:

@@ -9,7 +9,7 @@ from typing import Any
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import is_leftover, settle
-from arcvit.core.lock import LOCK_FILE
+from arcvit.core.lock import LOCK_FILE, forget_dead
 from arcvit.core.metrics import METRICS_FILE
 from arcvit.core.result import is_finished
 from arcvit.engine.checkpoint import checkpoints_in
@@ -128,6 +128,7 @@ class Run:
     def tidy(self) -> None:
         """Remove what a finished run needs no more; a kill may have come before."""
         settle(self.folder)
+        forget_dead(self.folder)
         if not self.recipe.engine.keep_checkpoint:
             shutil.rmtree(self.checkpoint, ignore_errors=True)
 
