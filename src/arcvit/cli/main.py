@@ -12,6 +12,7 @@ from arcvit.cli.sigterm import Terminated, sigterm_interrupts
 from arcvit.core.allocator import keep_freed_memory
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.shown import plain
+from arcvit.core.waiting import wait_passively
 
 COMMANDS = {
     "demo": "train on bundled photos with the bundled backbone and show what came out",
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"there is no command {name!r}: expected {', '.join(COMMANDS)}."
                 + nearest(name, COMMANDS)
             )
+        wait_passively()
         if plugins:
             from arcvit.methods.table import plug_in
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from importlib.metadata import version
 
+import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
@@ -16,6 +17,7 @@ from arcvit.core.files import write_json
 from arcvit.core.lock import Lock, locked
 from arcvit.core.metrics import learned_nothing, write_metrics
 from arcvit.core.result import RunResult
+from arcvit.core.waiting import waits_passively
 from arcvit.engine.by_group import accuracy_by_group
 from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.class_token import class_token_alone
@@ -304,10 +306,13 @@ class _Execution:
 
     def _opening(self) -> str:
         recipe, precision = self.run.recipe, self.accelerator.mixed_precision
+        several = self.accelerator.device.type == "cpu" and torch.get_num_threads() > 1
+        sleeping = ", idle threads sleep (OMP_WAIT_POLICY=ACTIVE: they spin)"
         return (
             f"{recipe.method} on {recipe.backbone}: {self.params['adapter']:,} adapter and"
             f" {self.params['head']:,} head parameters train, {self.accelerator.device} in"
             f" {'fp32' if precision == 'no' else precision}"
+            f"{sleeping if several and waits_passively() else ''}"
         )
 
 
