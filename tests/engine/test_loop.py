@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from arcvit.engine import loop
+from arcvit.engine import captured, loop
 from arcvit.engine.config import OptimConfig
 from arcvit.engine.features import FeatureBank
 from arcvit.engine.loop import NonFiniteLoss, Record, Trainer
+from arcvit.engine.mode import Plan
+from arcvit.engine.runtime import Runtime
 
 Toy = Callable[..., nn.Module]
 Features = Callable[..., FeatureBank]
@@ -160,10 +162,17 @@ class Reads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_step_reads_nothing(train: Train, toy: Toy, features: Features) -> None:
+@pytest.mark.parametrize("mode", ["off", "capture"])
+def test_a_step_reads_nothing(
+    train: Train, toy: Toy, features: Features, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    monkeypatch.setattr(captured, "recorded", lambda function: function)
+
     def reads(batch_size: int) -> int:
+        model = toy()
+        runtime = Runtime(model, Plan(mode=mode))
         with Reads() as seen:
-            train(toy(), features(64), epochs=1, batch_size=batch_size)
+            train(model, features(64), epochs=1, batch_size=batch_size, runtime=runtime)
         return seen.count
 
     # As many values are read in an epoch of 2 steps as in one of 16.

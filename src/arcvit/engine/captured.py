@@ -1,5 +1,6 @@
 """A training step captured in CUDA graphs: the host launches one graph, not a thousand kernels."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -146,7 +147,9 @@ def _waiting_refused(device: torch.device) -> Iterator[None]:
         yield
         return
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it may overlook some
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from accelerate import Accelerator, DistributedType
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
-from arcvit.engine.batches import Batches, Prepare, on_device, widest_that_fits
+from arcvit.engine.batches import Batches, Prepare, inputs, on_device, widest_that_fits
 from arcvit.engine.device import evaluation_batch
 from arcvit.engine.runtime import Runtime
 
@@ -145,10 +145,18 @@ def _one_pass(
     keep_probabilities: bool,
     one_size: bool,
 ) -> Evaluation:
+    def filled_up(stored: Tensor) -> Tensor:
+        """Where batches are of one size, the last row stands for those that miss."""
+        missing = batch_size - len(stored)
+        if one_size and missing:
+            stored = torch.cat([stored, stored[-1:].expand(missing, *stored.shape[1:])])
+        return prepare(stored)
+
     parts: list[list[Tensor]] = []
-    for stored, labels in on_device(batches, batch_size, accelerator):
+    stored = on_device(batches, batch_size, accelerator)
+    for pixels, labels in inputs(stored, filled_up, accelerator.device):
         with accelerator.autocast():
-            logits = model(prepare(_filled_up(stored, batch_size) if one_size else stored))
+            logits = model(pixels)
         logits = logits[: len(labels)]
         loss = F.cross_entropy(logits.float(), labels, reduction="none")
         part = [logits.argmax(dim=-1), labels, loss]
@@ -165,9 +173,3 @@ def _one_pass(
         labels=truth.cpu(),
         probabilities=probabilities[0].cpu() if probabilities else None,
     )
-
-
-def _filled_up(stored: Tensor, rows: int) -> Tensor:
-    """A batch with its last row again and again, (rows, ...)."""
-    missing = rows - len(stored)
-    return torch.cat([stored, stored[-1:].expand(missing, *stored.shape[1:])])

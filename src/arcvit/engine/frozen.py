@@ -58,6 +58,12 @@ class FrozenWeights:
         for module in self._model.modules():
             if type(module) in (nn.Linear, nn.Conv2d):
                 parameters = list(module.parameters(recurse=False))
-                if not any(p.requires_grad or p.dtype != torch.float32 for p in parameters):
+                if all(map(_is_plain, parameters)):
                     found.extend(parameters)
         return list(dict.fromkeys(found))
+
+
+def _is_plain(parameter: nn.Parameter) -> bool:
+    """Whether it is frozen, in fp32, and not quantized."""
+    plain = type(parameter.data) is Tensor and parameter.dtype == torch.float32
+    return plain and not parameter.requires_grad

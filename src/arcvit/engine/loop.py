@@ -266,7 +266,7 @@ class Trainer:
     def _refuse_broken_state(self, record: Record) -> None:
         """The last step of an epoch can break what is trained after its loss was read."""
         trained = [p for p in self._learner.model.parameters() if p.requires_grad]
-        if not all(bool(torch.isfinite(p).all()) for p in trained):
+        if not bool(torch.stack([torch.isfinite(p).all() for p in trained]).all()):
             raise self._non_finite(
                 f"what is trained became infinite in the last step of epoch {record['epoch']}"
             )

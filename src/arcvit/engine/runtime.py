@@ -99,6 +99,8 @@ class Runtime:
                 return CapturedStep(step.whole(), pixels, labels, accumulate=accumulate)
             except Exception as error:
                 self._leave_out("captured", error)
+                for parameter in step.trained:
+                    parameter.grad = None  # it may lie in what the graph has given up
         return step
 
     def evaluated(
