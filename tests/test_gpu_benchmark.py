@@ -7,21 +7,44 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.mark.slow
 def test_every_part_gives_a_result(tmp_path):
     out = tmp_path / "gpu.json"
-    command = [sys.executable, SCRIPT, "--device", "cpu", "--quick", "--out", out]
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--device", "cpu", "--quick", "--out", out]
     ran = subprocess.run(
         [*command, "--modes", "eager", "graph"], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
     parts = json.loads(out.read_text())["parts"]
-    assert {"checks: a site", "checks: a step", "step: 2 floor graph", "step: 2 arc graph"} <= {
+    assert {"check: a site", "check: a step", "step: 2 floor graph", "step: 2 arc eager"} <= {
         *parts
     }
     assert not [name for name, part in parts.items() if {"failed", "skipped"} & {*part}]
-    losses = parts["checks: a step"]
-    assert losses["graph"] == pytest.approx(losses["eager"], rel=0.01)
+    assert parts["three VTAB tasks"]["all_19_tasks_minutes"] > 0
+    assert "| 2 | graph | arc |" in ran.stdout
+
+
+PARTS = """
+import time
+from pathlib import Path
+from gpu_parts import Parts
+
+parts = Parts({"device": "none"}, Path("out.json"), seconds=60)
+parts.run("quick", 9, lambda: {"ms": 1.0})
+parts.run("slow", 0.1 + 1, lambda: time.sleep(9) or {})
+parts.run("broken", 9, lambda: 1 / 0)
+Parts({}, Path("none.json"), seconds=0).run("late", 9, dict)
+"""
+
+
+def test_a_part_that_is_slow_or_fails_costs_no_other(tmp_path):
+    subprocess.run([sys.executable, "-c", PARTS], cwd=tmp_path, env={"PYTHONPATH": str(BENCHMARKS)})
+    parts = json.loads((tmp_path / "out.json").read_text())["parts"]
+    assert parts["quick"]["ms"] == 1.0
+    assert parts["slow"]["failed"] == "OutOfTimeError: more than 1 s"
+    assert parts["broken"]["failed"] == "ZeroDivisionError: division by zero"
+    late = json.loads((tmp_path / "none.json").read_text())["parts"]["late"]
+    assert late["skipped"] == "no time left"
