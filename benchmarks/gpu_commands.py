@@ -104,7 +104,7 @@ class Commands:
         Training goes by tasks. Decoding and what is outside the runs (a look at every image) go by
         images, testing by test images.
         """
-        tasks, share, epochs = ["caltech101", "patch_camelyon", "dsprites_location"], 0.05, 100
+        tasks, share, epochs = ["caltech101", "patch_camelyon", "dsprites_loc"], 0.05, 100
         if self._quick:
             tasks, share, epochs = ["svhn"], 0.001, 1
         found = self._written(

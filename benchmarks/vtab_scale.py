@@ -53,6 +53,10 @@ def main() -> None:
     parser.add_argument("--compile", help="as --engine.compile of arcvit train (its default)")
     parser.add_argument("--out", type=Path, help="JSON file for what was measured")
     options = parser.parse_args()
+    names = [task.name for task in suite_tasks("vtab")]
+    options.tasks = options.tasks.split(",") if options.tasks else names
+    if unknown := set(options.tasks) - set(names):
+        parser.error(f"--tasks names {min(unknown)}: expected some of {', '.join(names)}")
     with tempfile.TemporaryDirectory() as temporary:
         record = _measure(options, options.folder or Path(temporary))
     tests = "all test images" if options.share == 1 else f"{options.share:g} of the test images"
@@ -67,8 +71,7 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace, folder: Path) -> dict[str, object]:
-    chosen = options.tasks.split(",") if options.tasks else None
-    tasks = [t for t in suite_tasks("vtab") if chosen is None or t.name in chosen]
+    tasks = [task for task in suite_tasks("vtab") if task.name in options.tasks]
     for task in tasks:
         _make(folder / "data" / task.name, task, options.share)
     runs = folder / "runs"

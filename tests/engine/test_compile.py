@@ -86,10 +86,15 @@ def _losses(make, images, labels, *, compiled, autocast):
 )
 def test_compiled_steps_equal_eager_ones_without_a_graph_break(make, side, autocast):
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     images, labels = torch.randn(2, 3, side, side), torch.tensor([0, 2])
     eager = _losses(make, images, labels, compiled=False, autocast=autocast)
     compiled = _losses(make, images, labels, compiled=True, autocast=autocast)
-    assert compiled == pytest.approx(eager, rel=0.02 if autocast else 1e-4)
+    worst = max(abs(a - b) / abs(b) for a, b in zip(compiled, eager, strict=True))
+    breaks = sum(torch._dynamo.utils.counters["graph_break"].values())
+    print(f"losses deviate by {worst:.1e} of their value; {breaks} graph breaks")
+    assert worst < (0.02 if autocast else 1e-4)
+    assert breaks == 0
 
 
 @pytest.mark.slow
