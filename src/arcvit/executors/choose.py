@@ -44,7 +44,8 @@ def make_executor(
 
     gpus = visible_gpus()
     size = jobs or max(1, len(gpus))
-    return HereExecutor() if size == 1 else LocalExecutor(size, gpus)
+    # A process of its own for one GPU too: it keeps decoded images, and may die alone.
+    return LocalExecutor(size, gpus) if gpus or size > 1 else HereExecutor()
 
 
 def executor_flags(flags: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:

@@ -1,5 +1,6 @@
 """Actors of a Ray cluster, on whatever nodes there are; those of a dead node start elsewhere."""
 
+import signal
 from typing import Any
 
 from arcvit.core.errors import UserError
@@ -51,6 +52,7 @@ class RayExecutor:
         import ray
 
         self._ray = ray
+        on_terminate = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -58,6 +60,7 @@ class RayExecutor:
                 f"--ray.address {address!r} can't be reached: expected the address of a running"
                 f" cluster, as host:6379 or auto ({' '.join(str(error).split())[:200]})."
             ) from error
+        signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end us without tidying up
         there = ray.cluster_resources()
         if num_gpus is None:
             num_gpus = min(1.0, there.get("GPU", 0.0))
