@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from arcvit.recipe.adapter import load_adapter
+from arcvit.recipe.merge import merge_run
+
 MANY, SAMPLE = 1000, 40
 
 
@@ -46,3 +49,8 @@ def test_a_thousand_mutations(
 def test_as_they_are_all_of_them_load(every: Any) -> None:
     for method in every.logits:
         assert every.outcome(method, every.root / method, may_differ=False).kind == "equal", method
+
+
+def test_layer_norms_fold_with_their_head(every: Any, tmp_path: Path) -> None:
+    loaded = load_adapter(every.root / "lnorm", device="cpu")
+    assert merge_run(loaded, tmp_path / "m.safetensors") <= 1e-5

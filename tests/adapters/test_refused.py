@@ -115,7 +115,7 @@ ROWS: list[tuple[str, Spoil, str]] = [
     ("adaptformer", text(CONFIG, '{"peft_type": "ARC", "r": NaN}'), "is no JSON"),
     ("arc", text("task.json", '{"a":' * 100_000), "is damaged: expected JSON .*recursion"),
     ("arc", record("task", labels=["x"] * 1_000_000), "has 1,000,000 labels: expected at most"),
-    ("arc", record("task", labels=list("abc\ud800")), "which isn't text"),
+    ("arc", record("task", labels=list("abc\ud800")), "is damaged: expected JSON .*surrogates"),
     ("arc", record("task", results={"test_accuracy": "x"}), "test_accuracy is 'x'"),
     ("arc", record("task", preprocessing={"size": 3}), "task.json is damaged: Preprocessing"),
     ("arc", record("task", backbone={"name": "x", "image_size": 10**9}), "image_size is 10000000"),

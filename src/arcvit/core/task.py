@@ -116,22 +116,12 @@ def read_task(folder: Path) -> AdapterTask:
         task = _record_of(AdapterTask, record)
     except UserError as error:
         raise UserError(f"{file} is damaged: {error}") from error
-    _check_text(file, "labels", task.labels)
     if not task.labels:
         raise UserError(f"{file} is damaged: labels is empty.")
     for key, hint in _RESULTS.items():
         if key in task.results:
             check_value(f"{file}: results.{key}", task.results[key], hint)
     return task
-
-
-def _check_text(file: Path, key: str, texts: list[str]) -> None:
-    """Halves of letters, which JSON can spell, can't be printed or written."""
-    for text in texts:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"{file} is damaged: {key} has {text!r}, which isn't text.") from error
 
 
 def _record_of(record_type: type[Record], values: Mapping[str, Any]) -> Record:

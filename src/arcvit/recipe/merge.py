@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
+from peft.utils import ModulesToSaveWrapper
 
 from arcvit.data.pixels.preset import Decoding, Preprocessing
 from arcvit.export.timm_checkpoint import export_timm
@@ -26,6 +27,9 @@ def merge_run(loaded: LoadedAdapter, out: Path) -> float:
     folded = loaded.model
     if isinstance(folded, PeftModel):
         folded = folded.merge_and_unload(safe_merge=True)
+        for name, module in list(folded.named_modules()):
+            if isinstance(module, ModulesToSaveWrapper):  # PEFT's LayerNorm tuning leaves it there
+                folded.set_submodule(name, module.modules_to_save[module.active_adapter])
     return export_timm(
         folded,
         out,
