@@ -47,8 +47,8 @@ METHODS = {
     "linear": "linear",
 }
 """What ``--method`` takes, by the name in the table of outcomes."""
-OURS = ("arc", "vpt", "adaptformer", "ssf")
-"""What PEFT loads with a tuner of ours, by how its method begins."""
+OURS = ("ARC", "VPT", "ADAPTFORMER", "SSF")
+"""What PEFT loads with a tuner of ours; with its own it is as forgiving as ever."""
 SECONDS = 20
 HANGS = "(([a-z0-9.]+)+)+#"
 ODD: tuple[Any, ...] = (
@@ -157,8 +157,13 @@ class Collection:
         return method, what, may_differ
 
     @staticmethod
-    def is_ours(method: str) -> bool:
-        return method.startswith(OURS)
+    def is_ours(folder: Path) -> bool:
+        """Whether plain PEFT would load it with a tuner of ours."""
+        try:
+            kind = json.loads((folder / "adapter_config.json").read_text())["peft_type"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return False
+        return kind in OURS
 
     def outcome(self, method: str, folder: Path, may_differ: bool) -> Outcome:
         """Load it as ``arcvit`` does."""

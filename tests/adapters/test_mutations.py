@@ -22,7 +22,7 @@ def survey(every: Any, seed: int, numbers: range, folder: Path) -> Counter[str]:
     for number in numbers:
         method, what, may_differ = every.mutate(seed, number, folder)
         found = {"arcvit": every.outcome(method, folder, may_differ)}
-        if every.is_ours(method) and what.startswith(("names", "values", "adapter_config.")):
+        if every.is_ours(folder) and what.startswith(("names", "values", "adapter_config.")):
             found["PEFT"] = every.outcome_in_peft(method, folder, may_differ)
         for reader, outcome in found.items():
             outcomes[f"{reader}: {outcome.kind}"] += 1
