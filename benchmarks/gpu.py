@@ -91,17 +91,17 @@ def run_all(parts: Parts, steps: Steps, commands: Commands, options: argparse.Na
             measure(name, mode, first)
     steps.free()
     parts.run("arcvit train: 64", 60, partial(commands.train, 2 if steps.quick else 64))
-    for name, cache in (("arc", "cold"), ("arc", "warm"), ("floor", "cold")):
-        label = f"first step: {name}, {cache} cache"
-        parts.run(label, 45, partial(commands.first_step, name))
     for batch in others:
         for name in MAIN[:3]:
             measure(name, "graph", batch)
     parts.run("three VTAB tasks", 110, commands.vtab)
+    for cache in ("cold", "warm"):
+        parts.run(f"first step: arc, {cache} cache", 45, partial(commands.first_step, "arc"))
     for name in ALL[4:]:
         measure(name, "graph", first)
-    parts.run("inference, folded", 40, commands.folded)
     parts.run("64 tasks in a batch", 45, commands.many_tasks)
+    parts.run("inference, folded", 45, commands.folded)
+    parts.run("first step: floor, cold cache", 45, partial(commands.first_step, "floor"))
     for batch in others:
         measure("lora_qkv_fc1", "graph", batch)
         for name in MAIN:

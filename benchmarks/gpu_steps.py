@@ -24,7 +24,7 @@ from arcvit.engine.step import Step
 
 MODES = ("eager", "capture", "blocks", "graph")
 ROUNDS = 5
-ROUND_SECONDS = 0.15
+ROUND_SECONDS = 0.12
 
 
 @dataclass(frozen=True, kw_only=True)
