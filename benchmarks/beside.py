@@ -20,9 +20,9 @@ from interleaved import spread, write
 
 WAYS = {
     "as libgomp does": {},
-    "1,000 spins": {"GOMP_SPINCOUNT": "1000"},
+    "1,000 spins, as arcvit": {"GOMP_SPINCOUNT": "1000"},
     "10,000 spins": {"GOMP_SPINCOUNT": "10000"},
-    "passive, as arcvit": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
 }
 OURS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
 

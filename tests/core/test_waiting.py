@@ -14,11 +14,11 @@ VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 @pytest.mark.parametrize(
     ("chosen", "loaded", "expected"),
     [
-        ({}, False, "PASSIVE"),
-        ({}, True, None),  # too late
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, False, "ACTIVE"),
-        ({"GOMP_SPINCOUNT": "5"}, False, None),
-        ({"KMP_BLOCKTIME": "5"}, False, None),
+        ({}, False, ("PASSIVE", "1000", None)),
+        ({}, True, (None, None, None)),  # too late
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, False, ("ACTIVE", None, None)),
+        ({"GOMP_SPINCOUNT": "5"}, False, (None, "5", None)),
+        ({"KMP_BLOCKTIME": "5"}, False, (None, None, "5")),
     ],
 )
 def test_it_is_set_once_unless_chosen(monkeypatch, chosen, loaded, expected):
@@ -34,7 +34,7 @@ def test_it_is_set_once_unless_chosen(monkeypatch, chosen, loaded, expected):
     ours = not chosen and not loaded
     assert waiting.wait_passively() is ours
     assert waiting.waits_passively() is ours
-    assert os.environ.get("OMP_WAIT_POLICY") == expected
+    assert tuple(map(os.environ.get, VARIABLES)) == expected
     assert not waiting.wait_passively()
 
 
@@ -50,3 +50,4 @@ def test_the_library_that_torch_brings_reads_it():
         check=True,
     )
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in ran.stderr
+    assert "GOMP_SPINCOUNT = '1000'" in ran.stderr
