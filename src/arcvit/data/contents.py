@@ -7,14 +7,13 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from arcvit.data.findings import examples
-from arcvit.data.pixels.rgb import cores
+from arcvit.data.pixels.rgb import in_threads
 from arcvit.data.task import ImageTask, Split
 
 _KEYS: tuple[Callable[["KnownImage"], object], ...] = (
@@ -26,7 +25,7 @@ _KEYS: tuple[Callable[["KnownImage"], object], ...] = (
 """What makes an image the one of before, the surest first: a photo may have been moved."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class KnownImage:
     """An image of a task."""
 
@@ -121,8 +120,7 @@ def content_hashes(paths: Iterable[Path]) -> list[str]:
                     return hashlib.file_digest(file, "sha256").hexdigest()[:32]
         return f"unreadable {path}"
 
-    with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(content, paths))
+    return list(in_threads(content, list(paths)))
 
 
 def changes(earlier: Contents, now: Contents) -> str:

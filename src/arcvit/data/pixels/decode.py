@@ -4,7 +4,6 @@ Shapes: N images, C = 3 channels, H = height and W = width in pixels.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor
 from arcvit.core.errors import UserError
 from arcvit.data.findings import examples
 from arcvit.data.pixels.preset import Preprocessing, center_start
-from arcvit.data.pixels.rgb import cores, why_unreadable
+from arcvit.data.pixels.rgb import in_threads, why_unreadable
 
 RESAMPLE = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -84,8 +83,6 @@ def decode_into(
 ) -> dict[int, str]:
     """Decode images into the rows of a tensor, ``uint8`` (N, 3, *prep.stored).
 
-    It is done in a pool of threads: Pillow works outside Python's global lock.
-
     Args:
         images: filled row by row.
         paths: image files.
@@ -102,9 +99,8 @@ def decode_into(
 
         return why_unreadable(paths[row], keep, prep.decoding)
 
-    with ThreadPoolExecutor(workers or cores()) as pool:
-        reasons = enumerate(pool.map(decode, range(len(paths))))
-        return {row: reason for row, reason in reasons if reason is not None}
+    reasons = enumerate(in_threads(decode, range(len(paths)), workers))
+    return {row: reason for row, reason in reasons if reason is not None}
 
 
 def blank_rows(images: Tensor) -> list[int]:

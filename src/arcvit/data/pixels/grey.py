@@ -1,11 +1,10 @@
 """The range of grey images of 16 bits, which often hold values of 10 or 12."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from arcvit.data.pixels.preset import Decoding
-from arcvit.data.pixels.rgb import cores, grey_of_16_bits, opened, reason_of_failure
+from arcvit.data.pixels.rgb import grey_of_16_bits, in_threads, opened, reason_of_failure
 
 
 def grey_range(peaks: Iterable[int | None]) -> int:
@@ -30,5 +29,4 @@ def grey_peaks(paths: Sequence[Path], how: Decoding) -> list[int | None]:
         reason_of_failure(path, look)
         return found[0] if found else None
 
-    with ThreadPoolExecutor(cores()) as pool:
-        return list(pool.map(peak, paths))
+    return list(in_threads(peak, paths))
