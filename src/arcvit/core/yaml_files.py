@@ -11,6 +11,7 @@ _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is
 
 _MOST_BYTES = 4 * 2**20
 """As large may a file be: settings of ten thousand tasks have half of it."""
+_SMALL = 2**16
 _DEEPEST = 50
 _LONGEST_NUMBER = 100
 """Digits; Python takes quadratic time to read a number in base 60."""
@@ -30,8 +31,9 @@ def read_yaml(file: Path) -> Any:
         raise UserError(f"{file} has more than {_MOST_BYTES:,} bytes: expected a file of settings.")
     try:
         text = file.read_text(encoding="utf-8")
-        _check_events(text)
-        loader = _Loader(text)
+        kind = _loader_of(text)
+        _check_events(text, kind)
+        loader = kind(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -47,10 +49,16 @@ def read_yaml(file: Path) -> Any:
         raise UserError(f"{file} can't be read: {' '.join(str(error).split())[:200]}.") from error
 
 
-def _check_events(text: str) -> None:
+def _loader_of(text: str) -> Any:
+    """Names of files may be bytes that aren't UTF-8, which are escapes that C's loader refuses."""
+    small = len(text) <= _SMALL
+    return yaml.SafeLoader if small and "\\ud" in text.casefold() else _Loader
+
+
+def _check_events(text: str, loader: Any) -> None:
     """Refuse depth before anything recurses: the composer in C would end the process."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(text, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEEPEST:
