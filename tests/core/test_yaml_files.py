@@ -1,4 +1,4 @@
-"""YAML as people write it is read; what only looks small is refused (tests/data/test_hostile.py)."""
+"""YAML as people write it is read; tests/data/test_hostile.py has what only looks small."""
 
 from pathlib import Path
 
