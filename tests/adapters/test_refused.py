@@ -91,6 +91,7 @@ ROWS: list[tuple[str, Spoil, str]] = [
     ("linear", with_entry(f"{ROOT}norm.bias", 32), "not of this adapter: .*norm.bias"),
     ("arc", without("head.weight"), r"doesn't fit .*there is no '.*head.weight'"),
     ("linear", without("head"), "holds no head 'head'"),
+    ("linear", record("task", head="x" * 5000), "holds no head 'xxx"),
     ("lora", config(modules_to_save=None), "expected the head 'head' in it"),
     ("arc", changed("head", lambda v: v[:3]), "has 3 outputs, but there are 4 labels"),
     ("full", record("task", labels=["a"]), "has 4 outputs, but there are 1 labels"),
@@ -118,6 +119,7 @@ ROWS: list[tuple[str, Spoil, str]] = [
     ("arc", record("task", labels=list("abc\ud800")), "is damaged: expected JSON .*surrogates"),
     ("arc", record("task", results={"test_accuracy": "x"}), "test_accuracy is 'x'"),
     ("arc", record("task", preprocessing={"size": 3}), "task.json is damaged: Preprocessing"),
+    ("arc", record("task", backbone={"name": "x" * 5000}), "backbone 'xxx"),
     ("arc", record("task", backbone={"name": "x", "image_size": 10**9}), "image_size is 10000000"),
 ]
 
@@ -136,6 +138,7 @@ def test_refused(every: Any, tmp_path: Path, method: str, spoil: Spoil, sentence
     [
         ("arc", with_entry(f"{ROOT}norm.weight", 32), "not of this adapter"),
         ("ssf", with_entry(f"{ROOT}norm.weight", 32), "not of this adapter"),
+        ("arc no bias", without("arc_coef"), "missing: .*arc_coefficients"),
         ("vpt", without("blocks.1"), "missing: .*vpt_prompts"),
         ("adaptformer", changed("up.bias", lambda v: v / 0), "NaN or infinite"),
         ("arc", changed("arc_coef", lambda v: v.int()), "of another kind: .*torch.int32"),

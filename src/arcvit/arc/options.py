@@ -5,6 +5,7 @@ from typing import Literal
 
 from arcvit.arc.patterns import check_pattern
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.settings import shown
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "arc": ("att", "ffn"),
@@ -93,6 +94,6 @@ def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
     """
     if value not in known:
         raise UserError(
-            f"{name}={value!r} is not known: expected one of {', '.join(known)}."
+            f"{name}={shown(value)} is not known: expected one of {', '.join(known)}."
             + nearest(str(value), known)
         )

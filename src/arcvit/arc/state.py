@@ -46,8 +46,9 @@ class CheckedTuner(BaseTuner):
             # The adapter was injected into a plain model, and PEFT does the same.
             given = {key.removeprefix(_WRAPPED): value for key, value in remapped.items()}
         expected |= cls._resized(model, adapter_name, given)
-        own = [key.split(".") for key in given if ".modules_to_save." not in key]
-        alone = bool(own) and all(not set(cls.may_come_alone).isdisjoint(parts) for parts in own)
+        # Nothing beside them, a head included: else it is an adapter that has lost its half.
+        parts = [set(key.split(".")) for key in given]
+        alone = bool(parts) and all(not part.isdisjoint(cls.may_come_alone) for part in parts)
         check_state(expected, given, adapter_name=adapter_name, partly=alone)
         return remapped
 

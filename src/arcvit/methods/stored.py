@@ -90,8 +90,8 @@ def _check_head(file: Path, state: Mapping[str, Tensor], task: AdapterTask, pref
     head = f"{prefix}{task.head}."
     if not any(key.startswith(head) for key in state):
         raise UserError(
-            f"{file} holds no head {task.head!r}, which the labels are of: the adapter is damaged,"
-            " or was saved without its head."
+            f"{file} holds no head {shown(task.head)}, which the labels are of: the adapter is"
+            " damaged, or was saved without its head."
         )
     for path in _LOGITS:
         weight = state.get(f"{head}{path}weight", state.get(f"{head}{path}bias"))
@@ -100,7 +100,7 @@ def _check_head(file: Path, state: Mapping[str, Tensor], task: AdapterTask, pref
         outputs = len(weight) if weight.ndim else 0
         if outputs != len(task.labels):
             raise UserError(
-                f"{file}: the head {task.head!r} has {outputs:,} outputs, but there are"
+                f"{file}: the head {shown(task.head)} has {outputs:,} outputs, but there are"
                 f" {len(task.labels):,} labels: expected one for each."
             )
         return
@@ -131,7 +131,7 @@ def _read_config(file: Path, task: AdapterTask, state: Mapping[str, Tensor]) -> 
     if task.head not in (config.modules_to_save or ()):
         raise UserError(
             f"{file}: modules_to_save is {shown(config.modules_to_save)}: expected the head"
-            f" {task.head!r} in it, or another's would be used."
+            f" {shown(task.head)} in it, or another's would be used."
         )
     return config
 

@@ -25,6 +25,7 @@ from arcvit.backbones.build import build_backbone, head_name
 from arcvit.backbones.labels import name_labels
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_text
+from arcvit.core.settings import shown
 from arcvit.core.task import TASK_FILE, AdapterTask, TaskBackbone
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.decode import decode_all
@@ -176,13 +177,16 @@ def load_adapter(
         raise UserError(f"{folder / TASK_FILE} is damaged: {error}") from error
     if backbone is None or isinstance(backbone, str):
         name = backbone or task.backbone.name
-        model = build_backbone(
-            name,
-            num_classes=len(task.labels),
-            weights="random" if whole else task.backbone.weights,
-            seed=task.backbone.seed,
-            image_size=task.backbone.image_size,
-        ).model
+        try:
+            model = build_backbone(
+                name,
+                num_classes=len(task.labels),
+                weights="random" if whole else task.backbone.weights,
+                seed=task.backbone.seed,
+                image_size=task.backbone.image_size,
+            ).model
+        except OSError as error:  # a name can be any text, too long for a file's
+            raise UserError(f"backbone {shown(name)} can't be read: {error.strerror}.") from error
     else:
         name, model = type(backbone).__name__, backbone
     if not whole and not force:
