@@ -1,6 +1,7 @@
 """A run from recipe to result."""
 
 import json
+import shutil
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -217,6 +218,18 @@ def test_an_error_while_training_leaves_nothing_before_the_first_epoch(
     monkeypatch.setattr("arcvit.recipe.execute.Trainer.fit", broken)
     with pytest.raises(RuntimeError, match="broken"):
         execute(Run(make("--engine.track=[tensorboard]"), tmp_path / "run"), Console(), quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_removed_while_training(
+    make: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_remove(run: Path, history: object) -> None:
+        shutil.rmtree(run)
+
+    monkeypatch.setattr("arcvit.recipe.execute.write_metrics", write_and_remove)
+    with pytest.raises(UserError, match="run was removed or taken over by another process"):
+        execute(Run(make(), tmp_path / "run"), Console(), quiet=True)
     assert not (tmp_path / "run").exists()
 
 

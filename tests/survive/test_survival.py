@@ -41,7 +41,7 @@ class Ended:
 
     code: int
     said: str
-    events: int
+    events: list[str]
 
 
 def run(command: Sequence[str], folder: Path, *, kill_at: int | None = None) -> Ended:
@@ -54,18 +54,18 @@ def run(command: Sequence[str], folder: Path, *, kill_at: int | None = None) -> 
     """
 
     def work(told: int) -> int:
-        seen = _count_events(folder, kill_at)
+        seen = _hear_events(folder, kill_at)
         from arcvit.cli.main import main
 
         code = main(list(command))
-        os.write(told, b"%d" % seen[0])
+        os.write(told, "\n".join(seen).encode())
         return code
 
     return in_child(work)
 
 
 def in_child(work: Callable[[int], int]) -> Ended:
-    """Do something in a forked process; it may write its number of events into what it is given."""
+    """Do something in a forked process; it may write its events into what it is given."""
     # What is said fits into a pipe; a file would fall under the limits of some tests.
     (hear, said), (read, told) = os.pipe(), os.pipe()
     with warnings.catch_warnings():
@@ -93,12 +93,12 @@ def in_child(work: Callable[[int], int]) -> Ended:
         os.close(write_end)
         with os.fdopen(read_end) as file:
             texts.append(file.read())
-    return Ended(code, texts[0], int(texts[1] or 0))
+    return Ended(code, texts[0], texts[1].splitlines())
 
 
-def _count_events(folder: Path, kill_at: int | None) -> list[int]:
-    """Count from now on in this process, which can't be undone."""
-    seen = [0]
+def _hear_events(folder: Path, kill_at: int | None) -> list[str]:
+    """Note each from now on in this process, which can't be undone."""
+    seen: list[str] = []
     inside = f"{folder}{os.sep}"
 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
@@ -109,8 +109,8 @@ def _count_events(folder: Path, kill_at: int | None) -> list[int]:
         # A folder is emptied by names alone, relative to its descriptor.
         relative = event in ("os.remove", "os.rmdir") and arguments[1] != -1
         if relative or f"{arguments[0]}{os.sep}".startswith(inside):
-            seen[0] += 1
-            if seen[0] == kill_at:
+            seen.append(f"{event} {os.path.basename(arguments[0])}")
+            if len(seen) == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hear)
@@ -196,11 +196,11 @@ def commands(
 @pytest.fixture(scope="module")
 def undisturbed(
     commands: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], tuple[int, dict[str, Any]]]:
-    """Of a kind of command the number of its file events, and what it leaves; run once."""
-    found: dict[str, tuple[int, dict[str, Any]]] = {}
+) -> Callable[[str], tuple[list[str], dict[str, Any]]]:
+    """Of a kind of command its file events, and what it leaves; run once."""
+    found: dict[str, tuple[list[str], dict[str, Any]]] = {}
 
-    def straight(kind: str) -> tuple[int, dict[str, Any]]:
+    def straight(kind: str) -> tuple[list[str], dict[str, Any]]:
         if kind not in found:
             folder = tmp_path_factory.mktemp("undisturbed") / kind
             ended = run([*commands[kind], f"--out={folder}"], folder)
@@ -211,20 +211,26 @@ def undisturbed(
     return straight
 
 
-def sample(count: int) -> Callable[[int], list[int]]:
-    """So many points, spread over all; none: all."""
-    return lambda events: list(range(1, events + 1))[:: max(1, events // count)][-count:]
+def before_the_second_metrics(events: list[str]) -> list[int]:
+    """Between a dot-file and its rename, after the second checkpoint."""
+    renames = [event.startswith("os.rename .metrics.jsonl") for event in events]
+    return [renames.index(True, renames.index(True) + 1) + 1]
 
 
-def every(events: int) -> list[int]:
-    return list(range(1, events + 1))
+def some(events: list[str]) -> list[int]:
+    """Eight points, spread over all."""
+    return [round((n + 0.5) * len(events) / 8) for n in range(8)]
+
+
+def every(events: list[str]) -> list[int]:
+    return list(range(1, len(events) + 1))
 
 
 @pytest.mark.parametrize(
     ("kind", "points"),
     [
-        ("train", sample(1)),
-        *(pytest.param(kind, sample(8), marks=pytest.mark.slow) for kind in ("train", "search")),
+        ("train", before_the_second_metrics),
+        *(pytest.param(kind, some, marks=pytest.mark.slow) for kind in ("train", "search")),
         *(
             pytest.param(kind, every, marks=pytest.mark.torture)
             for kind in ("train", "bench", "search")
@@ -233,10 +239,10 @@ def every(events: int) -> list[int]:
 )
 def test_killed_at_a_file_event(
     commands: dict[str, list[str]],
-    undisturbed: Callable[[str], tuple[int, dict[str, Any]]],
+    undisturbed: Callable[[str], tuple[list[str], dict[str, Any]]],
     tmp_path: Path,
     kind: str,
-    points: Callable[[int], list[int]],
+    points: Callable[[list[str]], list[int]],
 ) -> None:
     events, expected = undisturbed(kind)
     killed, wrong = points(events), []
@@ -247,7 +253,7 @@ def test_killed_at_a_file_event(
             wrong.append(f"event {point}: {found}")
         shutil.rmtree(out, ignore_errors=True)
     same = len(killed) - len(wrong)
-    print(f"{kind}: {events} file events, killed at {len(killed)}, {same} ended the same")
+    print(f"{kind}: {len(events)} file events, killed at {len(killed)}, {same} ended the same")
     assert wrong == []
 
 
@@ -290,7 +296,7 @@ DISK_SIZES = [4096 * pages for pages in range(1, 25)]
 )
 def test_a_full_disk(
     commands: dict[str, list[str]],
-    undisturbed: Callable[[str], tuple[int, dict[str, Any]]],
+    undisturbed: Callable[[str], tuple[list[str], dict[str, Any]]],
     tmp_path: Path,
     limit: Callable[[Path, int], contextlib.AbstractContextManager[None]],
     sizes: list[int],

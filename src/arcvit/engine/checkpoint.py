@@ -86,7 +86,8 @@ class Checkpoints:
         main = self._accelerator.is_main_process
         if main:
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            self.folder.mkdir(exist_ok=True)  # a run folder that was removed isn't made again
+            partial.mkdir()
         self._accelerator.wait_for_everyone()
         with disk_errors(target):
             self._accelerator.save_state(str(partial))
