@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from PIL import Image
 COLOURS = {"blue": (0, 0, 255), "green": (0, 160, 0), "red": (255, 0, 0), "white": (255, 255, 255)}
 SPLITS = {"train": 60, "val": 20, "test": 40}
 TASKS = ("one", "two", "three")
+WAYS = ("serial", "local", "ray", "submitit")
 RUNS = 18
 KILL_AFTER = 5
 """Finished runs before a node or worker is killed."""
@@ -95,46 +97,56 @@ def kill_one_worker(out: Path) -> None:
                 return
 
 
+@contextmanager
+def ray_cluster() -> Iterator[tuple[str, Callable[[], None]]]:
+    """A head without cores and two nodes with one each; its address, and how one of them dies."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        yield cluster.address, lambda: cluster.remove_node(nodes[0], allow_graceful=False)
+    finally:
+        cluster.shutdown()
+
+
 def main() -> None:
     """Run all four and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=20)
-    epochs = parser.parse_args().epochs
-    from ray.cluster_utils import Cluster
-
+    parser.add_argument("--ways", default=",".join(WAYS), help="some of them, serial first")
+    options = parser.parse_args()
+    ways = options.ways.split(",")
     with tempfile.TemporaryDirectory() as made:
         suite = make_suite(Path(made))
         rows = []
         reference: dict[str, list[dict[str, float]]] = {}
 
-        def measure(name: str, *flags: str, kill: Callable[[], None] | None = None) -> None:
-            print(name)
-            out = Path(made) / name.split()[0]
-            seconds, lines = bench(suite, out, epochs, *flags, kill=kill)
+        def measure(way: str, *flags: str, kill: Callable[[], None] | None = None) -> None:
+            print(way)
+            out = Path(made) / re.match(r"\w+", way)[0]
+            seconds, lines = bench(suite, out, options.epochs, *flags, kill=kill)
             done = [re.sub(r"^\[\d+/\d+\] (\w+ \w+ seed \d).*", r"\1", i) for i in lines]
             done = [line for line in done if re.fullmatch(r"\w+ \w+ seed \d", line)]
             found = curves(out)
             reference.update(found if not reference else {})
             complete = len(found) == RUNS
-            rows.append((name, seconds, complete, len(done) == len(set(done)), found == reference))
+            rows.append((way, seconds, complete, len(done) == len(set(done)), found == reference))
 
         measure("serial", "--jobs=1")
-        measure("local --jobs 2", "--jobs=2")
-        cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        try:
+        if "local" in ways:
+            measure("local --jobs 2", "--jobs=2")
+        if "ray" in ways:
+            with ray_cluster() as (address, kill):
+                at = f"--ray.address={address}"
+                measure("ray, a node killed", "--executor=ray", at, kill=kill)
+        if "submitit" in ways:
             measure(
-                "ray, a node killed",
-                *("--executor=ray", f"--ray.address={cluster.address}"),
-                kill=lambda: cluster.remove_node(nodes[0], allow_graceful=False),
+                "submitit, a worker killed",
+                *("--executor=slurm", "--slurm.cluster=local", "--slurm.timeout_min=60"),
+                "--jobs=2",
+                kill=lambda: kill_one_worker(Path(made)),
             )
-        finally:
-            cluster.shutdown()
-        measure(
-            "submitit, a worker killed",
-            *("--executor=slurm", "--slurm.cluster=local", "--slurm.timeout_min=60", "--jobs=2"),
-            kill=lambda: kill_one_worker(Path(made)),
-        )
         print("| how | seconds | all results | none twice | same curves |\n|---|---:|---|---|---|")
         for name, seconds, *facts in rows:
             print(f"| {name} | {seconds:.0f} | " + " | ".join(map(str, facts)) + " |")

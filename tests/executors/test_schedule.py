@@ -98,7 +98,7 @@ def test_what_is_not_wanted_any_more_is_left_out() -> None:
     ("function", "arguments", "sentence"),
     [
         ("arcvit.core.extras:require", {"extra": "bench", "what": "x"}, None),
-        ("arcvit.core.files:read_yaml", {"file": 3}, "AttributeError: 'int' object has no "),
+        ("arcvit.core.errors:nearest", {"name": "x", "known": 3}, "TypeError: 'int' object is"),
         ("arcvit.sweep.space:load_space", {"name": "gird", "rows": []}, "--search 'gird' isn't"),
     ],
 )

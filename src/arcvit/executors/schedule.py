@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from arcvit.executors.job import Call, Job, Outcome
+from arcvit.executors.waiting import Waiting
 
-_KEEPS_PLACE = 0.5
-"""A worker stays with the place of its last job while that has a path of this share of the
-longest one: what it keeps in memory saves less than a long path that starts too late costs."""
 _MOST_LOSSES = {"worker": 2, "machine": 5}
 """Deaths after which a job counts as their cause. Machines die, or are taken away, without one."""
 
@@ -46,35 +44,27 @@ def run_jobs(jobs: Iterable[Job], executor: Executor, say: Callable[[str], None]
         executor: the workers. It is left open.
         say: told of workers that died.
     """
-    waiting = list(jobs)
+    waiting = Waiting(jobs)
     running: dict[str, Job] = {}
     places: dict[str, str] = {}
     losses: Counter[tuple[str, str]] = Counter()
     while waiting or running:
-        waiting = [job for job in waiting if job.wanted()]
-        for worker in executor.free():
-            if not waiting:
+        for worker in executor.free() if waiting else ():
+            job = waiting.take(places.get(worker))
+            if job is None:
                 break
-            job = _next(waiting, places.get(worker))
-            waiting.remove(job)
             running[worker], places[worker] = job, job.place
             executor.start(worker, job.call)
         for worker, outcome in executor.wait() if running or waiting else ():
             job = running.pop(worker)
             if outcome.lost is None:
-                waiting += job.then(outcome)
+                waiting.add(job.then(outcome))
                 continue
             places.pop(worker)
             job.lost()
             losses[job.name, outcome.lost] += 1
             if losses[job.name, outcome.lost] < _MOST_LOSSES[outcome.lost]:
                 say(f"{job.name}: {outcome.failure}; another worker takes it")
-                waiting.append(job)
+                waiting.add([job])
             else:
-                waiting += job.then(outcome)
-
-
-def _next(waiting: list[Job], place: str | None) -> Job:
-    longest = max(waiting, key=lambda job: job.path)
-    near = [j for j in waiting if j.place == place and j.path >= _KEEPS_PLACE * longest.path]
-    return max(near, key=lambda job: job.path) if near else longest
+                waiting.add(job.then(outcome))
