@@ -10,14 +10,24 @@ from torch import nn
 
 from arcvit import ArcConfig
 from arcvit.engine.compile import compiled_blocks, repeated_blocks
+from arcvit.engine.drop_path import probabilities_in_tensors
 from arcvit.engine.frozen import FrozenWeights
+from arcvit.engine.memory import recomputing
 from arcvit.engine.step import Step
+from arcvit.methods.tuners.vpt import VptConfig
 
 # Dynamo looks at the gradient of tensors that are no leaves, and hides the warning itself.
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
-SWIN = {"img_size": 32, "patch_size": 2, "window_size": 4, "embed_dim": 8, "num_heads": (1, 2)}
+SWIN = {
+    "drop_path_rate": 0.0,
+    "img_size": 32,
+    "patch_size": 2,
+    "window_size": 4,
+    "embed_dim": 8,
+    "num_heads": (1, 2),
+}
 AUTOCAST = partial(torch.autocast, "cpu", dtype=torch.bfloat16)
 
 
@@ -107,14 +117,82 @@ def test_two_methods_in_one_process_stay_compiled():
     assert not torch._dynamo.utils.counters["graph_break"]
 
 
+def _unique_graphs():
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+@pytest.mark.slow
+def test_blocks_that_drop_paths_with_probabilities_of_their_own_compile_once():
+    torch._dynamo.reset()
+    images, labels = torch.randn(2, 3, 16, 16), torch.tensor([0, 2])
+    counts = []
+    for depth in (3, 5):
+        sizes = TINY | {"depth": depth, "drop_path_rate": 0.3}
+        before = _unique_graphs()
+        model = timm.create_model("vit_tiny_patch16_224", num_classes=3, **sizes)
+        losses = _losses(lambda m=model: _arc(m), images, labels, compiled=True, autocast=False)
+        counts.append(_unique_graphs() - before)
+        # timm's own again, each with its probability.
+        drops = [block.drop_path1.drop_prob for block in model.blocks[1:]]
+        assert drops == sorted(set(drops))
+        assert type(model.blocks[1].drop_path1).__module__.startswith("timm")
+        assert all(torch.isfinite(torch.tensor(losses)))
+    assert counts[1] <= 1  # what makes the projections of five blocks
+
+
+def test_a_dropped_path_is_made_up_for():
+    module = timm.layers.DropPath(0.25)
+    x = torch.ones(4000, 2, 3)
+    with probabilities_in_tensors(nn.Sequential(module)):
+        dropped = module(x)
+        assert torch.equal(module.eval()(x), x)
+    rows = dropped[:, 0, 0]
+    assert torch.equal(dropped, rows[:, None, None].expand_as(x))
+    assert sorted(set(rows.tolist())) == pytest.approx([0, 1 / 0.75])
+    assert rows.mean().item() == pytest.approx(1, abs=0.05)
+    assert not list(module.buffers())
+
+
+@pytest.mark.slow
+def test_lean_keeps_less_for_the_backward_pass():
+    images, labels = torch.randn(2, 3, 16, 16), torch.tensor([0, 2])
+
+    def kept(memory):
+        torch.manual_seed(0)
+        model, sizes = _arc(_vit()).train(), []
+        trained = [p for p in model.parameters() if p.requires_grad]
+        step = Step(model=model, optimizer=torch.optim.SGD(trained, lr=0.1))
+        with recomputing(model, memory), compiled_blocks(model, backend="aot_eager", memory=memory):
+            step(images, labels)
+            with torch.autograd.graph.saved_tensors_hooks(
+                lambda t: (sizes.append(t.nbytes), t)[1], lambda t: t
+            ):
+                loss, _ = step(images, labels)
+        return sum(sizes), loss.item()
+
+    (fast, one), (lean, other) = kept("fast"), kept("lean")
+    assert lean < 0.9 * fast
+    assert one == pytest.approx(other)
+
+
+def _vpt():
+    return get_peft_model(_vit(), VptConfig(prompts=2))
+
+
 @pytest.mark.parametrize(
-    ("make", "blocks"), [(_vit, 2), (_swin, 4), (_hf_vit, 2), (lambda: nn.Linear(2, 2), 0)]
+    ("make", "blocks"),
+    [
+        (lambda: _vit().requires_grad_(False), 2),
+        (lambda: _swin().requires_grad_(False), 4),
+        (lambda: _hf_vit().requires_grad_(False), 2),
+        (lambda: _arc(_vit()), 2),  # of which one holds the projections of both
+        (_vpt, 2),
+        (_vit, 2),  # all of it is trained
+        (lambda: nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), 0),
+    ],
 )
 def test_the_blocks_a_model_repeats(make, blocks):
-    model = make()
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    assert len(repeated_blocks(model)) == blocks
+    assert len(repeated_blocks(make())) == blocks
 
 
 def test_blocks_run_as_before_after_the_context():

@@ -1,5 +1,6 @@
 """A training step captured in CUDA graphs: the host launches one graph, not a thousand kernels."""
 
+import gc
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -41,6 +42,7 @@ class CapturedStep:
         self._pixels, self._labels = pixels.clone(), labels.clone()
         self._share = torch.ones((), device=pixels.device)
         self._rates_in_tensors()
+        gc.collect()  # an autograd graph left over would draw another stream into the capture
         with _beside(pixels.device), undone(step):
             for steps_left in reversed(range(WARM_UP)):
                 with nullcontext() if steps_left else _waiting_refused(pixels.device):
