@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -167,7 +168,8 @@ class _OwnLimit:
     def __enter__(self) -> None:
         with self._lock:
             if self._readers == 0:
-                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+                # Not None: a thread that crops looks twice, and would multiply what it was told.
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, sys.maxsize
             self._readers += 1
 
     def __exit__(self, *_: object) -> None:
