@@ -34,7 +34,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "_get_base_layer_device_and_dtype",
         "_move_adapter_to_device_of_base_layer",
     ),
-    "torch": ("_C", "_dynamo"),
+    "torch": ("_C", "_dynamo", "_functorch"),
     "torch._C": ("_are_functorch_transforms_active",),
     "torch.autograd:Function": ("_backward_cls",),
     "torch:UntypedStorage()": ("_cdata",),
