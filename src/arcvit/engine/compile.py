@@ -24,6 +24,14 @@ INDUCTOR = {"realize_acc_reads_threshold": 16}
 """Beyond 8 tensors read, Inductor would store the gradient of a norm and the sum of it with the
 residual stream's: one more pass over memory in fp32 for each block of an adapted backbone."""
 
+PARTITIONER = {
+    "ban_recompute_materialized_backward": False,
+    "autograd_cache_allow_custom_autograd_functions": True,
+}
+"""An adapted norm's output is made again from its input, which its backward pass reads anyway: it
+would be an eighth of a step's memory. And code with an autograd function is cached between
+processes as any other: ours depends on nothing but its arguments."""
+
 LEAN_BUDGET = 0.6
 """Share of what a compiled block keeps in ``fast`` that it may keep in ``lean``: about what is left
 without the hidden activations of its MLP."""
@@ -73,9 +81,10 @@ def compiled_blocks(
         return torch.compile(function, **how)
 
     budget = LEAN_BUDGET if memory == "lean" else 1.0
+    partitioner = {**PARTITIONER, "activation_memory_budget": budget}
     with ExitStack() as restored:
         restored.enter_context(torch._dynamo.config.patch(recompile_limit=RECOMPILE_LIMIT))
-        restored.enter_context(torch._functorch.config.patch(activation_memory_budget=budget))
+        restored.enter_context(torch._functorch.config.patch(partitioner))
         restored.enter_context(probabilities_in_tensors(model))
         for block in repeated_blocks(model):
             before = block._compiled_call_impl
