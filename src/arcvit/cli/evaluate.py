@@ -84,6 +84,8 @@ def run(argv: list[str]) -> int:
             accelerator,
             keep_probabilities=bool(measured.task.groups),
         )
+    if not accelerator.is_main_process:
+        return 0
     known = None if recipe is None else trained_on(Run(recipe, options.run))
     record: dict[str, Any] = {
         "split": split,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from arcvit.cli.sigterm import Terminated, sigterm_interrupts
 from arcvit.core.allocator import keep_freed_memory
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.launch import check_launch, is_first_to_end, is_lost_process, leave, rank
 from arcvit.core.shown import plain
 from arcvit.core.waiting import wait_passively
 
@@ -75,23 +76,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             for target in plugins:
                 plug_in(target)
+        check_launch(name)
         keep_freed_memory()
         # What is wrong with an image is said in our own words, or doesn't matter.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         with sigterm_interrupts():
             command = importlib.import_module(f"arcvit.cli.{_MODULES.get(name, name)}")
-            return int(command.run(rest) or 0)
+            code = int(command.run(rest) or 0)
+            leave()
+            return code
     except UserError as error:
         if debug:
             raise
-        print(f"arcvit: {plain(error)}", file=sys.stderr)
+        if is_first_to_end():
+            print(f"arcvit: {plain(error)}", file=sys.stderr)
         return _USAGE_ERROR
     except KeyboardInterrupt as error:
         terminated = isinstance(error, Terminated)
-        if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+        if rank() == 0 and is_first_to_end():
             said = "terminated" if terminated else "interrupted"
             print(f"arcvit: {said}{resumed}.", file=sys.stderr)
         return _TERMINATED if terminated else _INTERRUPTED
+    except RuntimeError as error:
+        if debug or not is_lost_process(error):
+            raise
+        if is_first_to_end():
+            print(
+                f"arcvit: another process of this command has ended, which its launcher"
+                f" tells about{resumed}.",
+                file=sys.stderr,
+            )
+        return 1
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

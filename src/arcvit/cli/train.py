@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from arcvit.cli.parser import command_parser
 from arcvit.core.console import PlainConsole
+from arcvit.core.launch import rank
 from arcvit.recipe.parser import parse_recipe
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ def run(argv: list[str]) -> int:
     name = f"{Path(recipe.data.path).expanduser().resolve().stem}-{recipe.method}"
     out = Path(options.out or Path("runs") / name)
 
-    from accelerate import PartialState
-
     from arcvit.recipe.execute import execute
     from arcvit.recipe.run import Run
 
@@ -46,7 +45,7 @@ def run(argv: list[str]) -> int:
         Run(recipe, out, resume_anyway=options.resume_anyway), console, quiet=options.quiet
     )
     summary = f"{_summary(result)}; the run is in {out}"
-    if PartialState().is_main_process:
+    if rank() == 0:
         console.print(summary, soft_wrap=True)
     return 0
 

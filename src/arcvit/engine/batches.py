@@ -50,6 +50,8 @@ def loader(batches: Batches, batch_size: int, *, shuffle: bool, pin: bool = Fals
 def on_device(batches: Batches, batch_size: int, accelerator: Accelerator) -> DataLoader:
     """A loader in order whose batches are on the device, each process with its share.
 
+    Processes get equally many: the last ones may be filled up with images from the beginning.
+
     On CUDA a batch is copied from pinned memory while the host goes on.
     """
     cuda = accelerator.device.type == "cuda"

@@ -47,7 +47,7 @@ class EngineConfig:
 
     Attributes:
         epochs: passes over the training images; the last one counts.
-        batch_size: images in a forward pass.
+        batch_size: images in a batch, of all processes together.
         accumulate: batches in an optimizer step.
         precision: fp32, bf16 or fp16 autocast; auto takes bf16 where the device is
             faster in it (a CPU is tried).

@@ -1,5 +1,6 @@
 """Device and precision of a run, and the memory it took."""
 
+import os
 import sys
 
 import torch
@@ -8,6 +9,7 @@ from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import DataLoaderConfiguration
 
 from arcvit.core.errors import UserError
+from arcvit.core.launch import processes
 from arcvit.engine.config import EngineConfig
 from arcvit.engine.precision import choose_precision
 
@@ -33,11 +35,17 @@ def make_accelerator(
         resumed: the precision that the run had before it was interrupted, in accelerate's words.
 
     Raises:
-        UserError: the device isn't there.
+        UserError: the device isn't there, or there are more processes than devices.
     """
     device = choose_device(engine.device)
     if engine.precision == "fp16" and device == "cpu":
         raise UserError("--engine.precision fp16 needs a GPU: expected fp32 or bf16 on a CPU.")
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if device == "cuda" and here > torch.cuda.device_count():
+        raise UserError(
+            f"{here} processes were started on a machine with {torch.cuda.device_count()} GPU(s):"
+            " expected at most one for each."
+        )
     if engine.device != "auto" and device != "cpu":
         torch.empty(0, device=device)
     mixed = resumed
@@ -52,7 +60,7 @@ def make_accelerator(
     # a second run in the same process may well ask for.
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=device == "cpu",
         mixed_precision=mixed,
         gradient_accumulation_steps=engine.accumulate,
@@ -61,9 +69,16 @@ def make_accelerator(
             use_seedable_sampler=True,
             data_seed=seed * _SEED_STRIDE,
             non_blocking=device == "cuda",
+            split_batches=True,  # the batch is that of all processes together
         ),
         step_scheduler_with_optimizer=False,
     )
+    if accelerator.num_processes != processes():
+        raise UserError(
+            f"{processes()} processes were started, and they can't work together on {device}:"
+            " expected --engine.device cpu, or one process."
+        )
+    return accelerator
 
 
 def choose_device(asked: str) -> str:

@@ -1,5 +1,6 @@
 """Accuracy of a model over a split."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,13 +83,18 @@ def evaluate(
     was_training = model.training
     model.eval()
 
+    processes = accelerator.num_processes
+    widest = batch_size or evaluation_batch(accelerator.device)
+    if processes > 1:  # what fills batches up is computed too
+        widest = min(widest, math.ceil(len(batches) / processes))
+
     def run(one_size: bool) -> Evaluation:
         return widest_that_fits(
             lambda size: _one_pass(
                 model, batches, prepare, accelerator, size, keep_probabilities, one_size
             ),
-            batch_size or evaluation_batch(accelerator.device),
-            processes=accelerator.num_processes,
+            widest,
+            processes=processes,
         )
 
     try:

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from arcvit.core.errors import UserError
-from arcvit.engine.accumulation import batch_shares, batch_sizes
+from arcvit.engine.accumulation import batch_shares, batch_sizes, own_rows, rows_per_process
 from arcvit.engine.batches import inputs, loader
 from arcvit.engine.captured import CapturedStep
 from arcvit.engine.checkpoint import Checkpoints
@@ -79,6 +80,8 @@ class Trainer:
         self._runtime = runtime or Runtime(learner.model)
         self._run: AcceleratedStep | CapturedStep | None = None
         cuda = accelerator.device.type == "cuda"
+        processes = accelerator.num_processes
+        width = rows_per_process(engine.batch_size, processes)
         data = loader(learner.train, engine.batch_size, shuffle=True, pin=cuda)
         optimizer = torch.optim.AdamW(
             optimizer_groups(learner.model, learner.head, optim, parts),
@@ -88,16 +91,18 @@ class Trainer:
         self._model, self._optimizer, self._data = accelerator.prepare(
             learner.model, optimizer, data
         )
+        if isinstance(self._model, DistributedDataParallel):
+            # It sends them in every step, but only batch norm changes any: Swin's indices outweigh
+            # an adapter.
+            self._model.broadcast_buffers = any(
+                isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self._model.modules()
+            )
         steps = math.ceil(len(self._data) / engine.accumulate) * engine.epochs
         share = partial(share_of_peak, warmup=round(optim.warmup * steps), steps=steps)
         self._schedule = accelerator.prepare(LambdaLR(optimizer, share))
-        self._sizes = batch_sizes(
-            len(learner.train),
-            engine.batch_size,
-            batches=len(self._data),
-            processes=accelerator.num_processes,
-        )
-        self._shares = batch_shares(self._sizes, engine.accumulate)
+        sizes = batch_sizes(len(learner.train), engine.batch_size)
+        self._rows = own_rows(sizes, width, accelerator.process_index)
+        self._shares = batch_shares(sizes, engine.accumulate, rows=self._rows, processes=processes)
         every = engine.validate_every
         self._validate_every = max(1, engine.epochs // VALIDATIONS) if every is None else every
         self._plan()
@@ -109,7 +114,7 @@ class Trainer:
 
     @property
     def batches(self) -> int:
-        """Batches of an epoch on this process."""
+        """Batches of an epoch; each process has a part of every one."""
         return len(self._data)
 
     def fit(self) -> list[Record]:
@@ -173,7 +178,9 @@ class Trainer:
             assert run is not None
             done = batch + 1
             last = done % self._engine.accumulate == 0 or done == len(self._data)
-            loss, hits = run(pixels, labels, self._shares[batch], last=last)
+            # Without an image of its own it takes part with a share of 0: the others wait for it.
+            taken = max(self._rows[batch], 1)
+            loss, hits = run(pixels[:taken], labels[:taken], self._shares[batch], last=last)
             losses.append(loss)
             correct.append(hits)
             if last:
@@ -239,7 +246,7 @@ class Trainer:
                 "evaluation": 0 if val is None else times(self._validate_every),
                 "checkpoint": times(engine.checkpoint_every),
             },
-            worth={"evaluation": FORWARD_SHARE * batches / self._accelerator.num_processes},
+            worth={"evaluation": FORWARD_SHARE * batches},
         )
 
     def _resume(self, checkpoints: Checkpoints) -> None:
@@ -250,18 +257,19 @@ class Trainer:
                 self.clock.resume("evaluation", record["val_seconds"], 1)
 
     def _mean(self, losses: list[Tensor], epoch: int) -> float:
-        """Mean over the images of an epoch of the mean losses of its batches."""
-        every = self._accelerator.reduce(torch.stack(losses), reduction="mean")
+        """Mean over the images of an epoch, of all processes."""
+        own = torch.stack(losses)
+        every = self._accelerator.reduce(own * own.new_tensor(self._rows), reduction="sum")
         finite = torch.isfinite(every)
         if not bool(finite.all()):
             step = int((~finite).nonzero()[0].item()) + 1
             value = every[step - 1].item()
             raise self._non_finite(f"the loss became {value} at step {step} of epoch {epoch}")
-        weights = every.new_tensor(self._sizes)
-        return float(((every * weights).sum() / weights.sum()).item())
+        return float((every.sum() / len(self._learner.train)).item())
 
     def _total(self, counts: list[Tensor]) -> int:
-        return int(self._accelerator.reduce(torch.stack(counts), reduction="sum").sum().item())
+        own = torch.stack(counts) * counts[0].new_tensor(self._rows).clamp(max=1)
+        return int(self._accelerator.reduce(own, reduction="sum").sum().item())
 
     def _refuse_broken_state(self, record: Record) -> None:
         """The last step of an epoch can break what is trained after its loss was read."""

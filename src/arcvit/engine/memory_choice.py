@@ -26,7 +26,7 @@ def fastest_that_fits(learner: Learner, accelerator: Accelerator, *, batch_size:
     Args:
         learner: what is trained, on the accelerator's device, not yet prepared.
         accelerator: device, precision, processes.
-        batch_size: images in a forward pass.
+        batch_size: images in a forward pass of this process.
 
     Raises:
         UserError: not even the mode that keeps least fits.

@@ -1,7 +1,6 @@
 """The precision that ``auto`` stands for: bf16 where a step of this model is faster in it."""
 
 import functools
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from arcvit.backbones.build import build_backbone
+from arcvit.core.launch import processes
 from arcvit.engine.compile import repeated_blocks
 
 Steps = dict[torch.dtype, Callable[[], object]]
@@ -40,8 +40,7 @@ def choose_precision(
     """
     if device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return "bf16"
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    if device != "cpu" or not alone or backbone is None or not _has_bf16_instructions():
+    if device != "cpu" or processes() > 1 or backbone is None or not _has_bf16_instructions():
         return "fp32"
     return "bf16" if bf16_pays(backbone, batch_size, image_size) else "fp32"
 

@@ -1,23 +1,24 @@
 """Do what a recipe says: train, evaluate, and leave a complete run folder."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from importlib.metadata import version
 
 import torch
 from accelerate import Accelerator, DistributedType
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, set_seed
 from rich.console import Console
 from torch import nn
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
+from arcvit.core.launch import rank
 from arcvit.core.lock import Lock, locked
 from arcvit.core.metrics import learned_nothing, write_metrics
 from arcvit.core.result import RunResult
 from arcvit.core.waiting import waits_passively
+from arcvit.engine.accumulation import rows_per_process
 from arcvit.engine.by_group import accuracy_by_group
 from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.class_token import class_token_alone
@@ -65,8 +66,8 @@ def execute(run: Run, console: Console, *, quiet: bool = False, looked: bool = F
         run.tidy()
     run.check_free()
     check_trackers(run.recipe.engine.track)
-    first = int(os.environ.get("RANK", "0")) == 0  # of several processes, it locks for all
-    with locked(run.folder) if first else nullcontext() as lock:
+    # Of several processes the first one locks for all.
+    with locked(run.folder) if rank() == 0 else nullcontext() as lock:
         run.check_free()  # another process may just have finished it
         return _Execution(run, console, quiet=quiet, looked=looked, lock=lock).complete()
 
@@ -90,6 +91,7 @@ class _Execution:
             resumed=resumed,
         )
         check_modes(recipe.engine, self.accelerator)
+        self.width = rows_per_process(recipe.engine.batch_size, self.accelerator.num_processes)
         _refuse_sharded_parameters(recipe, self.accelerator)
         self.console = console
         self.writes = self.accelerator.is_main_process
@@ -100,6 +102,9 @@ class _Execution:
         if not looked and not same:
             self._look_through()
         self.work = prepare(recipe, task, self.say, read_test=run.read_test)
+        if self.accelerator.num_processes > 1:
+            # All have the same model by now; what is dropped and how images turn differs.
+            set_seed(recipe.seed, device_specific=True)
         self.work.to(self.accelerator.device)
         self.params = _parameter_counts(parameters_by_part(self.work.model, self.work.head))
         self.say(self._opening())
@@ -228,7 +233,7 @@ class _Execution:
             return engine.memory
         if self.accelerator.device.type != "cuda":
             return "fast"
-        found = fastest_that_fits(learner, self.accelerator, batch_size=engine.batch_size)
+        found = fastest_that_fits(learner, self.accelerator, batch_size=self.width)
         self.say(f"memory mode {found}: the fastest that fits {self.accelerator.device}")
         return found
 
