@@ -209,6 +209,9 @@ def test_settings_and_backbones_are_rows(
 
 
 WRONG = [
+    (["--jobs=0"], "--jobs is 0: expected a number of runs at once, 1 or more."),
+    (["--out=s3://bucket/runs"], "--out s3:/bucket/runs is an address: expected a folder"),
+    (["--ray.num_gpus=1"], "--ray.num_gpus needs --executor ray."),
     (["--methods=arc,arc:r=2,arc:r= 2"], "arc:r=2 and arc:r=2 would be one row"),
     (["--methods=arc_att,arc:variant=arc_att"], "arc_att and arc_att would be one row"),
     (["--methods=arc:rr=2"], "arc has no setting 'rr': expected some of r, variant,"),

@@ -105,6 +105,11 @@ def run(argv: list[str]) -> int:
     from arcvit.bench.run import run_bench
 
     out = options.out or Path("runs") / suite.name
+    if ":/" in str(out):
+        raise UserError(
+            f"--out {out} is an address: expected a folder on a disk that all workers see, which a"
+            " mounted bucket may be."
+        )
     workers = make_executor(options.executor, options.jobs, executor_settings, out)
     with closing(workers) as executor:
         failures = run_bench(bench, options.root, out, executor, console)
