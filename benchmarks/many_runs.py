@@ -77,7 +77,8 @@ def curves(out: Path) -> dict[str, list[dict[str, float]]]:
     """What each run learned: everything in its curve but times, and its test accuracy."""
     found = {}
     for result in sorted(out.rglob("result.json")):
-        epochs = [json.loads(line) for line in (result.parent / "metrics.jsonl").open()]
+        lines = (result.parent / "metrics.jsonl").read_text().splitlines()
+        epochs = [json.loads(line) for line in lines]
         kept = [{k: v for k, v in e.items() if "second" not in k} for e in epochs]
         test = json.loads(result.read_text())["test_accuracy"]
         found[str(result.parent.relative_to(out))] = [*kept, {"test": test}]

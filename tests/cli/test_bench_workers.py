@@ -34,7 +34,8 @@ def came_of(out: Path) -> dict[str, object]:
     """What was learned and chosen, without times."""
     found: dict[str, object] = {}
     for file in sorted(out.rglob("result.json")):
-        epochs = [json.loads(line) for line in (file.parent / "metrics.jsonl").open()]
+        lines = (file.parent / "metrics.jsonl").read_text().splitlines()
+        epochs = [json.loads(line) for line in lines]
         found[str(file.parent.relative_to(out))] = (
             json.loads(file.read_text())["test_accuracy"],
             [{k: v for k, v in epoch.items() if "second" not in k} for epoch in epochs],
