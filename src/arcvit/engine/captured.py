@@ -42,7 +42,6 @@ class CapturedStep:
         self._pixels, self._labels = pixels.clone(), labels.clone()
         self._share = torch.ones((), device=pixels.device)
         self._rates_in_tensors()
-        gc.collect()  # an autograd graph left over would draw another stream into the capture
         with _beside(pixels.device), undone(step):
             for steps_left in reversed(range(WARM_UP)):
                 with nullcontext() if steps_left else _waiting_refused(pixels.device):
@@ -135,6 +134,7 @@ def _beside(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
+    gc.collect()  # an autograd graph left over would draw another stream into the capture
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
