@@ -19,6 +19,9 @@ from arcvit.executors.choose import executor_flags, make_executor
 from arcvit.executors.job import Call, Job, Outcome
 from arcvit.executors.schedule import run_jobs
 
+# What submitit starts here and we kill, it doesn't wait for.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 RAY = """
 import threading
 from contextlib import closing

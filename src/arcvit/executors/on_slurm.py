@@ -32,6 +32,8 @@ _SIGN_OF_LIFE = "alive"
 _BEAT = 10.0
 _SILENCE = 120.0
 """Seconds without a sign of life after which an owner is dead; a disk may show it late."""
+_GRACE = 10.0
+"""Seconds that workers have to tidy up."""
 _ALIKE = ("name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node")
 """Settings of submitit that aren't Slurm's alone; those have ``slurm_`` before them."""
 
@@ -123,6 +125,11 @@ class SlurmExecutor:
         """End the jobs."""
         for job in self._jobs.values():
             job.cancel(check=False)
+        end = time.monotonic() + _GRACE
+        while not all(job.done(force_check=True) for job in self._jobs.values()):
+            if time.monotonic() > end:
+                break
+            time.sleep(_PAUSE)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _clear(self) -> None:
