@@ -126,6 +126,18 @@ def test_a_resumed_run_ends_as_one_that_went_through(
     assert [r["train_loss"] for r in found] == [r["train_loss"] for r in expected]
 
 
+def test_gradients_of_several_batches_stay_where_they_are(
+    arc: nn.Module, recordings: list[Callable[[], Any]]
+) -> None:
+    step = captive_step(arc, accumulate=2)
+    before = {name: p.grad.data_ptr() for name, p in arc.named_parameters() if p.grad is not None}
+    step(*pictures(4), 0.5, last=False)
+    step(*pictures(3), 0.5)
+    after = {name: p.grad.data_ptr() for name, p in arc.named_parameters() if p.grad is not None}
+    assert before
+    assert after == before
+
+
 def pictures(rows: int) -> tuple[Tensor, Tensor]:
     draws = torch.Generator().manual_seed(rows)
     return torch.randn(rows, 3, 32, 32, generator=draws), torch.arange(rows) % 4
