@@ -148,7 +148,9 @@ def arc(tiny: Any) -> nn.Module:
     model = build_backbone(str(tiny), num_classes=4).model
     torch.manual_seed(0)
     config = ArcConfig(r=4, init_weights=False, modules_to_save=["head"])
-    return get_peft_model(model, config).train()
+    adapted = get_peft_model(model, config).train()
+    nn.init.normal_(adapted.get_submodule("base_model.model.head").weight)  # it starts from zeros
+    return adapted
 
 
 def captive_step(model: nn.Module, **settings: Any) -> CapturedStep:
