@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import torch
 from accelerate import Accelerator, DistributedType
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
 from rich.console import Console
 from torch import nn
 
@@ -118,6 +118,11 @@ class _Execution:
         """Say what the run goes on from, and what it can't be the same in."""
         checkpoints, accelerator = self.checkpoints, self.accelerator
         newest = checkpoints.newest
+        if len(set(gather_object([newest and newest.name]))) > 1:
+            raise UserError(
+                f"the processes find different checkpoints in {self.run.folder}: expected --out on"
+                " a disk that all machines share."
+            )
         goes_on = "begins again" if newest is None else f"goes on from {newest.name}"
         for sentence in checkpoints.damaged:
             self.say(f"warning: {sentence.rstrip('.')}: the run {goes_on}")
