@@ -102,6 +102,8 @@ def test_one_that_ends_ends_all_with_its_reason(
     assert re.search(sentence, said)
     assert f"exitcode  : {code}" in done.stderr
     assert "Traceback" not in done.stderr.split("torch/distributed/elastic")[0]
+    if code != "-9":
+        return
     again = ran(*LAUNCHER, "-m", "arcvit.cli.main", "train", *flags)
     assert again.returncode == 0, again.stderr
     whole, resumed = (
