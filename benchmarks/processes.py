@@ -80,6 +80,7 @@ def count_and_train(folder: Path) -> None:
     from arcvit.engine.device import peak_memory_mb
 
     sent: list[int] = []
+    steps: list[int] = []
     optimized: list[int] = []
     whole: list[int] = []
     prepare, init = DistributedDataParallel.__init__, torch.optim.AdamW.__init__
@@ -91,6 +92,7 @@ def count_and_train(folder: Path) -> None:
         def hook(group: Any, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
             buffers = self.modules_buffers if bucket.is_last() and self.broadcast_buffers else []
             sent.append(bucket.buffer().nbytes + sum(buffer.nbytes for buffer in buffers))
+            steps.append(bucket.is_last())
             return allreduce_hook(group, bucket)
 
         self.register_comm_hook(None, hook)
@@ -105,6 +107,7 @@ def count_and_train(folder: Path) -> None:
     code = arcvit()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     record = {"sent": sum(sent), "optimized": sum(optimized), "whole": sum(whole)}
+    record["steps"] = sum(steps)
     record["memory_mb"] = peak_memory_mb(device)
     (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(record))
     sys.exit(code)
@@ -144,7 +147,6 @@ def table(outcomes: dict[int, dict[str, Any]]) -> str:
     first = next(iter(outcomes.values()))
     lines = []
     for number, run in outcomes.items():
-        steps = len(run["curves"]["train_loss"])
         lines += [
             f"{number} process(es): curves differ by {largest_difference(first, run):.1e}",
             *(f"  {name}: {values}" for name, values in run["curves"].items()),
@@ -152,7 +154,7 @@ def table(outcomes: dict[int, dict[str, Any]]) -> str:
             f"  trained {run['trained']:,} parameters of {run['processes'][0]['whole']:,}; in the"
             " optimizers"
             f" {[p['optimized'] for p in run['processes']]}",
-            f"  sent in {steps} epochs {[p['sent'] for p in run['processes']]} bytes",
+            f"  sent in a step {[p['sent'] // p['steps'] for p in run['processes']]} bytes",
             f"  checkpoint {run['checkpoint_bytes']} bytes",
             f"  memory {[round(p['memory_mb']) for p in run['processes']]} MB",
             f"  {run['images_per_second']:.1f} images/s",
