@@ -8,10 +8,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from arcvit.cli.launched import check_launch, is_first_to_end, is_lost_process, leave
 from arcvit.cli.sigterm import Terminated, sigterm_interrupts
 from arcvit.core.allocator import keep_freed_memory
 from arcvit.core.errors import UserError, nearest
-from arcvit.core.launch import check_launch, is_first_to_end, is_lost_process, leave, rank
+from arcvit.core.launch import rank
 from arcvit.core.shown import plain
 from arcvit.core.waiting import wait_passively
 
@@ -101,11 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug or not is_lost_process(error):
             raise
         if is_first_to_end():
-            print(
-                f"arcvit: another process of this command has ended, which its launcher"
-                f" tells about{resumed}.",
-                file=sys.stderr,
-            )
+            said = "another process of this command has ended, as its launcher tells"
+            print(f"arcvit: {said}{resumed}.", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain when it flushes at the end.

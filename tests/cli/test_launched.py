@@ -3,8 +3,8 @@ from datetime import timedelta
 import pytest
 from torch.distributed import TCPStore
 
+from arcvit.cli.launched import check_launch, is_first_to_end, is_lost_process
 from arcvit.core.errors import UserError
-from arcvit.core.launch import check_launch, is_first_to_end, is_lost_process
 
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1"}
 # What accelerate launch --cpu sets with --num_processes 2 and 1.
