@@ -66,7 +66,11 @@ def test_outputs_and_gradients_equal_plain_autograd(shape, r, separate, dtype):
 
 @pytest.mark.parametrize(
     ("separate", "bias", "affine"),
-    [(False, True, True), (True, False, True), (False, False, False)],
+    [
+        (False, True, True),
+        pytest.param(True, False, True, marks=pytest.mark.slow),
+        pytest.param(False, False, False, marks=pytest.mark.slow),
+    ],
 )
 def test_first_and_second_derivatives_are_right(separate, bias, affine):
     norm, parts = _parts(5, 2, separate=separate, bias=bias, affine=affine)

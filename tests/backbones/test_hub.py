@@ -37,6 +37,7 @@ def test_what_was_set_comes_back() -> None:
     assert before == hub.HF_HUB_OFFLINE
 
 
+@pytest.mark.slow
 def test_a_model_without_weights_anywhere() -> None:
     with pytest.raises(UserError, match=r"timm has no pretrained weights for .*--weights random"):
         build_backbone("vit_small_patch16_36x1_224", num_classes=5)

@@ -20,6 +20,7 @@ def sprites(arcvit: Arcvit, tmp_path: Path) -> Path:
     return tmp_path / "made"
 
 
+@pytest.mark.slow
 def test_what_was_made_is_sound(arcvit: Arcvit, sprites: Path) -> None:
     answer = arcvit("data", "check", sprites, "--json")
     assert answer.code == 0

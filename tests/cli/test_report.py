@@ -82,6 +82,7 @@ def vtab_bench(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_papers_table(arcvit: Arcvit, vtab_bench: Path) -> None:
     answer = arcvit("report", vtab_bench)
     assert answer.code == 0
@@ -129,6 +130,7 @@ def test_published_rows_agree_with_their_means(vtab_bench: Path) -> None:
         assert min(abs(row.mean.mean - mean) for mean in means) < 0.12, row.method
 
 
+@pytest.mark.slow
 def test_published_rows_stand_beside_their_own_backbone(arcvit: Arcvit, vtab_bench: Path) -> None:
     vit, swin = "vit_base_patch16_224.x", "swin_base_patch4_window7_224.ms_in22k"
     suite = json.loads((vtab_bench / "suite.json").read_text())

@@ -96,6 +96,7 @@ def test_nothing_is_learned_drawn_or_left_behind(chosen):
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.slow
 def test_none_that_fits_is_refused(chosen):
     with pytest.raises(UserError, match=r"a batch of 4 images doesn't fit cpu in any memory mode"):
         chosen(Tight())

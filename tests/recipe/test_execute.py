@@ -172,6 +172,7 @@ def test_trainval_is_not_validated(make: Callable[..., Recipe], tmp_path: Path) 
     assert result.selection.startswith("fitted on trainval")
 
 
+@pytest.mark.slow
 def test_two_precisions_in_one_process(make: Callable[..., Recipe], tmp_path: Path) -> None:
     exact = quietly(make("--engine.precision=fp32"), tmp_path / "fp32")
     rounded = quietly(make("--engine.precision=bf16"), tmp_path / "bf16")
@@ -179,6 +180,7 @@ def test_two_precisions_in_one_process(make: Callable[..., Recipe], tmp_path: Pa
     assert all(value.dtype == torch.float32 for value in rounded.values())
 
 
+@pytest.mark.slow
 def test_label_smoothing_reaches_the_loss(make: Callable[..., Recipe], tmp_path: Path) -> None:
     def last_loss(run: str, *flags: str) -> float:
         quietly(make("--optim.lr=0.05", *flags), tmp_path / run)

@@ -118,7 +118,10 @@ def test_a_full_run_brings_its_weights_along(trained: Trained, other_tiny: Path)
     assert torch.equal(logits(elsewhere.model, own), logits(own.model, own))
 
 
-@pytest.mark.parametrize("method", ["arc", "lora", "full"])
+@pytest.mark.parametrize(
+    "method",
+    ["arc", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lora", "full"))],
+)
 def test_random_weights_are_drawn_again(
     arcvit: Callable[..., object], short_run: tuple[str, ...], tmp_path: Path, method: str
 ) -> None:

@@ -138,8 +138,9 @@ def read_json(file: Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
         raise UserError(f"{file} has more than {most:,} bytes: expected a small JSON file.")
     try:
         record = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse)
-        # JSON can spell half a letter, which can't be printed or written.
-        json.dumps(record, ensure_ascii=False).encode()
+        # JSON can spell half a letter, which can't be printed or written, except the halves by
+        # which Python names files whose names aren't UTF-8.
+        json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogateescape")
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: expected JSON ({error}).") from error
     if not isinstance(record, dict):
