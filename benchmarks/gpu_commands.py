@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gpu_parts import finished
 from PIL import Image
 
 from arcvit.data.catalogue import suite_tasks
@@ -142,16 +142,7 @@ class Commands:
         """What a command of Python prints; the end of its error becomes ours."""
         if command[0].endswith(".py"):
             command = [str(HERE / command[0]), *command[1:]]
-        ran = subprocess.run(
-            [sys.executable, *command],
-            env={**os.environ, **(env or {})},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ran.returncode:
-            raise RuntimeError(f"{command[0]}: {ran.stderr[-400:]}")
-        return ran.stdout
+        return finished([sys.executable, *command], env={**os.environ, **(env or {})})
 
     def _images(self, count: int) -> Path:
         """Made images of ten classes, a few different ones under many names."""

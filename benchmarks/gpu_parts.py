@@ -1,7 +1,9 @@
 """The parts of a benchmark: each has its own time limit, and is written as soon as it is there."""
 
 import json
+import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -65,6 +67,27 @@ class Parts:
         print(f"{name}: {json.dumps(shown)[:500]}", flush=True)
         record = {**self._about, "parts": self.results}
         self._out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def finished(command: list[str], *, env: dict[str, str]) -> str:
+    """What a command prints; whatever it has started ends with it, also where time runs out."""
+    ran = subprocess.Popen(
+        command,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = ran.communicate()
+    except BaseException:
+        os.killpg(ran.pid, signal.SIGKILL)
+        ran.communicate()
+        raise
+    if ran.returncode:
+        raise RuntimeError(f"{command[1]}: {err[-400:]}")
+    return out
 
 
 @contextmanager
