@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,8 @@ def test_what_two_workers_do_is_what_one_does(photos: Path, tiny: Path, tmp_path
             stderr=subprocess.STDOUT,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())},
+            # Where the tests run in the background, Ctrl-C is ignored, and stays so in children.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def until(head: subprocess.Popen[str], text: str) -> None:
