@@ -9,7 +9,14 @@ from arcvit.core.result import read_result
 
 Arcvit = Callable[..., object]
 Trained = Callable[[str], Path]
-METHODS = ("arc", "arc_att", "linear", "full", "bitfit", "lora")
+METHODS = (
+    "arc",
+    "lora",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("arc_att", "linear", "full", "bitfit")
+    ),
+)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -231,6 +231,7 @@ def complaints(cases: dict[str, tuple[Make, str]], folder: Path) -> list[str]:
     return wrong
 
 
+@pytest.mark.slow
 def test_a_few(tmp_path: Path) -> None:
     assert complaints(FEW, tmp_path) == []
 

@@ -20,7 +20,11 @@ from arcvit.recipe.parser import parse_recipe, read_recipe
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import Run
 
-METHODS = ("arc", "arc_att", "linear", "full", "bitfit", "lora")
+METHODS = (
+    "arc",
+    "linear",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("arc_att", "full", "bitfit", "lora")),
+)
 
 FIELDS = {
     "task": "colours",

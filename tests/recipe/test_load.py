@@ -21,7 +21,8 @@ from arcvit.recipe.load import LoadedRun, load_run, load_trained
 from arcvit.recipe.merge import merge_run
 from arcvit.recipe.prepare import open_recipe_task
 
-METHODS = ("arc", "arc_att", "linear", "full", "bitfit", "lora")
+NAMES = ("arc", "lora", "arc_att", "linear", "full", "bitfit")
+METHODS = (*NAMES[:2], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[2:]))
 Trained = Callable[[str], Path]
 
 
@@ -51,7 +52,7 @@ def test_a_loaded_run_is_as_good_as_it_was(trained: Trained, method: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "form"), [("arc", "checkpoint"), *((method, "local-dir") for method in METHODS)]
+    ("method", "form"), [("arc", "checkpoint"), *((method, "local-dir") for method in NAMES)]
 )
 def test_a_merged_run_loads_in_plain_timm(
     trained: Trained, tmp_path: Path, method: str, form: str

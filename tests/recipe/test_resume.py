@@ -209,11 +209,18 @@ def validate_on_trained(data: Path) -> None:
     ("change", "sentence", "train"),
     [
         (swap_classes, "36 relabelled (train/blue/red_00.png: red -> blue, ", 48),
-        (add, "stopped: 1 added (train/red/new.png);", 49),
-        (remove, "stopped: 1 removed (train/red/red_03.png);", 47),
+        pytest.param(add, "stopped: 1 added (train/red/new.png);", 49, marks=pytest.mark.slow),
+        pytest.param(
+            remove, "stopped: 1 removed (train/red/red_03.png);", 47, marks=pytest.mark.slow
+        ),
         (edit_in_place, "stopped: 1 with other content (train/red/red_03.png);", 48),
         (train_on_validation, "split (train/red/moved.png: val -> train);", 48),
-        (validate_on_trained, "split (val/red/moved.png: train -> val);", 48),
+        pytest.param(
+            validate_on_trained,
+            "split (val/red/moved.png: train -> val);",
+            48,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_changed_images_are_refused(
