@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arcvit.arc.added import added
 from arcvit.arc.functional import Factors
 
 _EXACT = (torch.float32, torch.float64)
@@ -174,48 +175,7 @@ def _plain(
         u = u * kept
     if how.ones is not None:
         u = u + (torch.arange(width, device=u.device) == how.ones).to(u.dtype)
-    return _added(n, u, out_of).to(how.out).view(x.shape)
-
-
-def _added(n: Tensor, u: Tensor, out_of: Tensor) -> Tensor:
-    """``n + u out_of``, (M, d)."""
-    if torch.compiler.is_dynamo_compiling() and n.dtype == u.dtype:  # torch.export stays plain
-        added: Tensor = _Added.apply(n, u, out_of)
-        return added
-    return n + u @ out_of
-
-
-@torch.library.custom_op("arcvit::add_product_", mutates_args={"y"})
-def add_product_(y: Tensor, a: Tensor, b: Tensor) -> None:
-    """``y += a b``, which a compiler does not take apart."""
-    y.addmm_(a, b)
-
-
-@add_product_.register_fake
-def _(y: Tensor, a: Tensor, b: Tensor) -> None:
-    """Shapes stay."""
-
-
-class _Added(torch.autograd.Function):
-    """``n + u out_of`` for a compiler, which otherwise copies n to add the product to the copy.
-
-    It drops the copy made here where nothing reads n afterwards: where the backward pass makes n
-    anew from x, see ``arcvit.engine.compile``.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, n: Tensor, u: Tensor, out_of: Tensor) -> Tensor:
-        """See ``_added``."""
-        ctx.save_for_backward(u, out_of)
-        y = n.clone()
-        add_product_(y, u, out_of)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of n, u and ``out_of``."""
-        u, out_of = ctx.saved_tensors
-        return grad, grad @ out_of.mT, u.mT @ grad
+    return added(n, u, out_of).to(how.out).view(x.shape)
 
 
 class NormAdapter(torch.autograd.Function):
