@@ -1,5 +1,6 @@
 import errno
 import math
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,26 @@ def test_the_partial_file_keeps_its_ending(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "a.npy") as partial:
         assert partial.suffix == ".npy"
         partial.touch()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+@pytest.mark.parametrize("kind", ["file", "folder", "text"])
+def test_others_may_read_what_the_umask_says(tmp_path: Path, kind: str, umask: int) -> None:
+    target = tmp_path / "target"
+    before = os.umask(umask)
+    try:
+        if kind == "text":
+            write_text(target, "a,b")
+        else:
+            with atomic_path(target) as partial:
+                if kind == "folder":
+                    partial.mkdir()
+                save_file({"a": np.zeros(1)}, partial if kind == "file" else partial / "w")
+    finally:
+        os.umask(before)
+    written = target / "w" if kind == "folder" else target
+    assert written.stat().st_mode & 0o777 == 0o666 & ~umask
+    assert names(tmp_path) == ["target"]
 
 
 def test_settle_brings_back_what_was_moved_away(tmp_path: Path) -> None:

@@ -65,8 +65,11 @@ def put_in_place(partial: Path, target: Path) -> None:
 
     A folder can't be renamed over a full one: the old one is moved away first. A process that is
     killed in between leaves it there; :func:`settle` brings it back.
+
+    Others may read it as the umask says: safetensors writes files for their owner alone.
     """
     inside = list(partial.rglob("*"))
+    _open_to_others([path for path in (*inside, partial) if path.is_file()], target)
     if len(inside) > _MANY and hasattr(os, "sync"):
         os.sync()  # waits for all there is, but once
     else:
@@ -150,6 +153,22 @@ def read_json(file: Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _open_to_others(files: list[Path], target: Path) -> None:
+    """Give files that are their owner's alone the permissions of any new file."""
+    private = [file for file in files if not file.stat().st_mode & 0o077]
+    if not private:
+        return
+    # To ask for the umask is to change it, for all threads: a new file tells it as well.
+    new = target.with_name(f".{target.name}.partial-{os.getpid()}-mode")
+    try:
+        os.close(os.open(new, os.O_CREAT | os.O_WRONLY, 0o666))
+        permissions = new.stat().st_mode & 0o777
+    finally:
+        new.unlink(missing_ok=True)
+    for file in private:
+        file.chmod(permissions)
 
 
 def _sync(path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from arcvit.core.errors import UserError
+from arcvit.core.files import put_in_place
 
 TOLERANCE = 1e-4
 """Largest difference of logits, relative to their largest magnitude where that is above one."""
@@ -71,8 +72,8 @@ def export_timm(
                 " nothing was written; please report this."
             )
         weights.parent.mkdir(parents=True, exist_ok=True)
-        (Path(scratch) / "config.json").replace(config)
-        written.replace(weights)
+        put_in_place(Path(scratch) / "config.json", config)
+        put_in_place(written, weights)
     return difference
 
 
