@@ -27,7 +27,7 @@ _BLOCK = 1 << 20
 def checkpoints_in(folder: Path) -> list[Path]:
     """The checkpoints in a folder, the oldest first; damaged ones among them."""
     found = [path for path in folder.glob("epoch-*") if path.name[6:].isdecimal()]
-    return sorted(found, key=_epoch)
+    return sorted(found, key=epoch_of)
 
 
 class Checkpoints:
@@ -122,7 +122,7 @@ class Checkpoints:
     def _forget(self, epoch: int) -> None:
         """Remove all but the last ones; a later epoch is a damaged one that will come again."""
         there = checkpoints_in(self.folder)
-        kept = [checkpoint for checkpoint in there if _epoch(checkpoint) <= epoch][-_KEPT:]
+        kept = [checkpoint for checkpoint in there if epoch_of(checkpoint) <= epoch][-_KEPT:]
         for checkpoint in there:
             if checkpoint not in kept:
                 shutil.rmtree(checkpoint, ignore_errors=True)
@@ -177,5 +177,6 @@ def _checksum(file: Path) -> int:
     return checksum
 
 
-def _epoch(checkpoint: Path) -> int:
+def epoch_of(checkpoint: Path) -> int:
+    """The epoch at whose end a checkpoint was written."""
     return int(checkpoint.name[6:])

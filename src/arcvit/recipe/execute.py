@@ -1,15 +1,12 @@
 """Do what a recipe says: train, evaluate, and leave a complete run folder."""
 
 import dataclasses
-from collections.abc import Mapping
 from contextlib import nullcontext
-from importlib.metadata import version
 
 import torch
 from accelerate import Accelerator, DistributedType
-from accelerate.utils import broadcast_object_list, gather_object, set_seed
+from accelerate.utils import set_seed
 from rich.console import Console
-from torch import nn
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
@@ -19,15 +16,14 @@ from arcvit.core.metrics import learned_nothing, write_metrics
 from arcvit.core.result import RunResult
 from arcvit.core.waiting import waits_passively
 from arcvit.engine.accumulation import rows_per_process
-from arcvit.engine.by_group import accuracy_by_group
 from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.clock import Clock, describe
 from arcvit.engine.config import MemoryMode
-from arcvit.engine.device import make_accelerator, peak_memory_mb
-from arcvit.engine.evaluate import Evaluation, evaluate, majority_share
+from arcvit.engine.device import make_accelerator
+from arcvit.engine.evaluate import Evaluation, evaluate
 from arcvit.engine.features import on_features
-from arcvit.engine.groups import count, parameters_by_part
+from arcvit.engine.groups import parameters_by_part
 from arcvit.engine.learner import Learner
 from arcvit.engine.loop import Record, Trainer
 from arcvit.engine.memory import recomputing
@@ -36,15 +32,14 @@ from arcvit.engine.mode import check_modes, choose_plan
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.runtime import Runtime
 from arcvit.engine.tracking import check_trackers, tracking
-from arcvit.recipe.adapter import adapter_size, write_adapter
-from arcvit.recipe.look import look_through
+from arcvit.recipe.adapter import write_adapter
+from arcvit.recipe.look import look_for_all
+from arcvit.recipe.outcome import parameter_counts, run_result
 from arcvit.recipe.parser import write_recipe
 from arcvit.recipe.prepare import open_recipe_task, prepare
 from arcvit.recipe.recipe import Recipe
-from arcvit.recipe.resume import known_task, write_images
+from arcvit.recipe.resume import known_task, settle_on, write_images
 from arcvit.recipe.run import PREDICTIONS_FILE, PROFILE_FILE, RECIPE_FILE, Run, flat
-
-_LIBRARIES = ("torch", "timm", "peft", "accelerate")
 
 
 def execute(run: Run, console: Console, *, quiet: bool = False, looked: bool = False) -> RunResult:
@@ -96,58 +91,23 @@ class _Execution:
         self.console = console
         self.writes = self.accelerator.is_main_process
         self.quiet = quiet or not self.writes
-        self._settle()
+        settle_on(self.checkpoints, self.accelerator, run, self.say)
         self.clock = Clock(self.accelerator.device, exact=recipe.engine.profile)
         task, self.contents, same = known_task(run, open_recipe_task(recipe), self.say)
         if not looked and not same:
-            self._look_through()
+            look_for_all(recipe, self.accelerator, self.say)
         self.work = prepare(recipe, task, self.say, read_test=run.read_test)
         if self.accelerator.num_processes > 1:
             # All have the same model by now; what is dropped and how images turn differs.
             set_seed(recipe.seed, device_specific=True)
         self.work.to(self.accelerator.device)
-        self.params = _parameter_counts(parameters_by_part(self.work.model, self.work.head))
+        self.params = parameter_counts(parameters_by_part(self.work.model, self.work.head))
         self.say(self._opening())
 
     def say(self, line: str) -> None:
         """Tell the user what is going on."""
         if not self.quiet:
             self.console.print(line, highlight=False, soft_wrap=True)
-
-    def _settle(self) -> None:
-        """Say what the run goes on from, and what it can't be the same in."""
-        checkpoints, accelerator = self.checkpoints, self.accelerator
-        newest = checkpoints.newest
-        if len(set(gather_object([newest and newest.name]))) > 1:
-            raise UserError(
-                f"the processes find different checkpoints in {self.run.folder}: expected --out on"
-                " a disk that all machines share."
-            )
-        goes_on = "begins again" if newest is None else f"goes on from {newest.name}"
-        for sentence in checkpoints.damaged:
-            self.say(f"warning: {sentence.rstrip('.')}: the run {goes_on}")
-        here = {"device": accelerator.device.type, "processes": accelerator.num_processes}
-        before = {key: checkpoints.settings.get(key) for key in here}
-        if newest is not None and before != here:
-            told = "{processes} process(es) on {device}".format
-            self.say(
-                f"warning: the run was begun with {told(**before)} and goes on with {told(**here)}:"
-                " dropout and augmentation draw differently from here on"
-            )
-        checkpoints.settings |= {"precision": accelerator.mixed_precision, **here}
-
-    def _look_through(self) -> None:
-        """The main process looks, and all stop where it refuses."""
-        refusal: list[str | None] = [None]
-        if self.writes:
-            try:
-                open_recipe_task(self.run.recipe)  # what lists tell needs no look at the images
-                look_through(self.run.recipe.data, self.say)
-            except UserError as error:
-                refusal = [str(error)]
-        broadcast_object_list(refusal)
-        if refusal[0] is not None:
-            raise UserError(refusal[0])
 
     def complete(self) -> RunResult:
         """Train and measure; the folder is complete afterwards, or nothing new stays in it."""
@@ -219,7 +179,16 @@ class _Execution:
                     runtime=runtime,
                 )
                 self.clock.lap("evaluation", 1)
-        return self._result(trainer.history, test), test
+        result = run_result(
+            recipe,
+            work,
+            params=self.params,
+            history=trainer.history,
+            test=test,
+            clock=self.clock,
+            device=self.accelerator.device,
+        )
+        return result, test
 
     def _record(self, history: list[Record]) -> None:
         """Leave an epoch's figures in the folder and with the trackers."""
@@ -258,40 +227,6 @@ class _Execution:
         if plan.mode != "off":
             self.say(plan.describe())
         return Runtime(learner.model, plan, say=self.say)
-
-    def _result(self, history: list[Record], test: Evaluation | None) -> RunResult:
-        recipe, work = self.run.recipe, self.work
-        training_seconds = self.clock.seconds("train") + self.clock.seconds("features")
-        groups = None if test is None else accuracy_by_group(test, work.task, work.images.test)
-        measured = work.images.val if test is None else work.images.test
-        return RunResult(
-            task=work.task.name,
-            backbone=recipe.backbone,
-            backbone_fingerprint=work.adapter_task.backbone.fingerprint,
-            method=recipe.method,
-            seed=recipe.seed,
-            preset=recipe.data.preset,
-            selection=f"fitted on {recipe.data.fit_on}, last epoch, "
-            + ("test not read" if test is None else "test read once"),
-            classes=len(work.task.classes),
-            train_images=len(work.images.train),
-            skipped_images=work.images.skipped,
-            params=self.params,
-            val_accuracy=history[-1]["val_accuracy"],
-            test_accuracy=None if test is None else test.accuracy,
-            val_balanced_accuracy=history[-1]["val_balanced_accuracy"],
-            test_balanced_accuracy=None if test is None else test.balanced_accuracy,
-            majority_share=None if measured is None else majority_share(measured.labels),
-            test_group_accuracy=None if groups is None else groups[0],
-            test_groups=None if groups is None else groups[1],
-            epochs=recipe.engine.epochs,
-            seconds={"train": training_seconds, "eval": self.clock.seconds("evaluation")},
-            images_per_second=sum(r["images"] for r in history) / training_seconds,
-            peak_memory_mb=peak_memory_mb(self.accelerator.device),
-            adapter_bytes=adapter_size(work.model, work.backbone.head),
-            versions={name: version(name) for name in _LIBRARIES},
-            arcvit_version=version("arcvit"),
-        )
 
     def _write(self, result: RunResult, test: Evaluation | None) -> None:
         """Everything a finished run holds; the result comes last."""
@@ -333,9 +268,3 @@ def _refuse_sharded_parameters(recipe: Recipe, accelerator: Accelerator) -> None
             f"{recipe.method} shares parameters between blocks, which FSDP can't shard: expected"
             " one process or plain data parallelism (accelerate launch --multi_gpu)."
         )
-
-
-def _parameter_counts(parts: Mapping[str, list[nn.Parameter]]) -> dict[str, int]:
-    head = count(parts.get("head", []))
-    total = sum(count(parameters) for parameters in parts.values())
-    return {"adapter": total - head, "head": head, "total": total}

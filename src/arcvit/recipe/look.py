@@ -4,12 +4,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
 from arcvit.core.errors import UserError
 from arcvit.data.catalogue import BenchmarkTask
 from arcvit.data.check.report import check_task
 from arcvit.data.config import DataConfig
 from arcvit.data.findings import Finding
 from arcvit.data.readers.layouts import MATTERS_OF_OPINION
+from arcvit.recipe.prepare import open_recipe_task
+from arcvit.recipe.recipe import Recipe
 
 
 def look_through(
@@ -54,6 +59,24 @@ def look_through(
     for text in warnings:
         say(f"warning: {text}")
     return warnings
+
+
+def look_for_all(recipe: Recipe, accelerator: Accelerator, say: Callable[[str], None]) -> None:
+    """Of several processes the main one looks through the images, and all stop where it refuses.
+
+    Raises:
+        UserError: as ``look_through``.
+    """
+    refusal: list[str | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            open_recipe_task(recipe)  # what lists tell needs no look at the images
+            look_through(recipe.data, say)
+        except UserError as error:
+            refusal = [str(error)]
+    broadcast_object_list(refusal)
+    if refusal[0] is not None:
+        raise UserError(refusal[0])
 
 
 def _spoils(finding: Finding, data: DataConfig, *, needs_splits: bool) -> bool:

@@ -1,15 +1,56 @@
-"""Whether an unfinished run can go on: only on the images, labels and splits it was begun with."""
+"""How an unfinished run goes on: only on the images, labels and splits it was begun with."""
 
 import json
 import sys
 from collections.abc import Callable
+
+from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_text
 from arcvit.data.contents import Contents, changes, contents_of
 from arcvit.data.findings import examples
 from arcvit.data.task import ImageTask
+from arcvit.engine.checkpoint import Checkpoints, epoch_of
 from arcvit.recipe.run import Run
+
+
+def settle_on(
+    checkpoints: Checkpoints, accelerator: Accelerator, run: Run, say: Callable[[str], None]
+) -> None:
+    """Say what a run goes on from, and what it can't be the same in.
+
+    Args:
+        checkpoints: those of the run; told what it runs on now.
+        accelerator: device, precision, processes.
+        run: the run.
+        say: told in a line each.
+
+    Raises:
+        UserError: the processes find different checkpoints.
+    """
+    newest = checkpoints.newest
+    if len(set(gather_object([newest and newest.name]))) > 1:
+        raise UserError(
+            f"the processes find different checkpoints in {run.folder}: expected --out on a disk"
+            " that all machines share."
+        )
+    goes_on = "begins again" if newest is None else f"goes on from {newest.name}"
+    for sentence in checkpoints.damaged:
+        say(f"warning: {sentence.rstrip('.')}: the run {goes_on}")
+    if newest is not None:
+        done, epochs = epoch_of(newest), run.recipe.engine.epochs
+        say(f"resuming at epoch {done + 1}" if done < epochs else "resuming after the last epoch")
+    here = {"device": accelerator.device.type, "processes": accelerator.num_processes}
+    before = {key: checkpoints.settings.get(key) for key in here}
+    if newest is not None and before != here:
+        told = "{processes} process(es) on {device}".format
+        say(
+            f"warning: the run was begun with {told(**before)} and goes on with {told(**here)}:"
+            " dropout and augmentation draw differently from here on"
+        )
+    checkpoints.settings |= {"precision": accelerator.mixed_precision, **here}
 
 
 def known_task(
