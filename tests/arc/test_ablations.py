@@ -49,6 +49,11 @@ ABLATIONS = {
         {"up_projection": "separate", "share": "none"},
         2 * L * (2 * D * R + R + D),
     ),
+    "full cores": ({"core": "full"}, 2 * (D * R + L * (R * R + D))),
+    "full cores on fixed projections": (
+        {"core": "full", "train_projection": False},
+        2 * L * (R * R + D),
+    ),
     "no bias": ({"adapter_bias": False}, 2 * (D * R + L * R)),
     "last layers": ({"layers_to_transform": [1, 2]}, 2 * (D * R + 2 * (R + D))),
     "first layer": ({"layers_to_transform": 0}, 2 * (D * R + R + D)),
@@ -87,9 +92,9 @@ def test_parameters_and_output_are_those_of_the_equation(ablation) -> None:
 
 
 def _update_of(layer: ArcLayer, x: torch.Tensor) -> torch.Tensor:
-    down = layer.factors("default").down * layer.arc_coefficients["default"]
-    bias = layer.factors("default").bias
-    return (x @ down) @ layer.factors("default").up + (0 if bias is None else bias)
+    down, core, up, bias = layer.factors("default")
+    core = core if core.ndim == 2 else torch.diag(core)
+    return x @ down @ core @ up + (0 if bias is None else bias)
 
 
 @torch.no_grad()
@@ -111,7 +116,14 @@ def test_folds_and_comes_back_or_says_why_not(ablation) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize(
     "ablation",
-    ["no sharing", "separate up-projection", "no bias", "last layers", "another r for the FFN"],
+    [
+        "no sharing",
+        "separate up-projection",
+        "no bias",
+        "last layers",
+        "another r for the FFN",
+        "full cores on fixed projections",
+    ],
     indirect=True,
 )
 def test_saves_and_loads(ablation, tmp_path) -> None:
@@ -131,6 +143,8 @@ def test_coefficients_start_as_asked(start: str, att_is_zero: bool, ffn_is_zero:
     for layer in layers(adapted(coefficients_init=start)):
         expected = att_is_zero if layer.name.endswith("norm1") else ffn_is_zero
         assert (not layer.arc_coefficients["default"].any()) == expected
+    for layer in layers(adapted(coefficients_init=start, core="full")):
+        assert layer.arc_coefficients["default"].any() == (start == "xavier")
 
 
 def test_sharing_is_by_identity() -> None:

@@ -35,6 +35,8 @@ def _gradients(model, images):
         {"share": "all"},
         {"up_projection": "separate"},
         {"adapter_bias": False},
+        {"core": "full"},
+        {"core": "full", "up_projection": "separate", "train_projection": False},
         {"rank_pattern": {"norm2": 3}},
     ],
 )

@@ -17,7 +17,7 @@ from arcvit.arc.layer import ArcLayer
 from arcvit.arc.plan import PlannedSite
 
 COMBINATION_TYPES = ("cat", "linear")
-_MUST_AGREE = ("share", "up_projection", "placement", "ffn_placement")
+_MUST_AGREE = ("share", "core", "up_projection", "placement", "ffn_placement")
 
 
 def combined_config(
@@ -120,7 +120,8 @@ def combine(
             made.core.copy_(_weighted_sum([part.core for part in parts], weights))
         else:
             scaled = [w * part.core for w, part in zip(weights, parts, strict=True)]
-            made.core.copy_(torch.cat(scaled))
+            full = made.core.ndim == 2
+            made.core.copy_(torch.block_diag(*scaled) if full else torch.cat(scaled))
             made.down.copy_(torch.cat([part.down for part in parts], dim=1))
             # A symmetric up-projection is a view of the down-projection and holds the same already.
             made.up.copy_(torch.cat([part.up for part in parts], dim=0))
@@ -132,4 +133,4 @@ def combine(
 
 def _weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     stacked = torch.stack(list(tensors))
-    return torch.einsum("k,kn->n", stacked.new_tensor(list(weights)), stacked)
+    return torch.einsum("k,k...->...", stacked.new_tensor(list(weights)), stacked)

@@ -2,11 +2,14 @@
 
 B  batch, N  tokens, d  width, r  bottleneck rank, o  outputs of a consumer
 
-    y = x + dropout(x D C) U + b        x, y: (..., d)   D: (d, r)   C: (r, r)   U: (r, d)   b: (d,)
+    y = x + dropout(x D) C U + b        x, y: (..., d)   D: (d, r)   C: (r, r)   U: (r, d)   b: (d,)
 
 In the paper C is diagonal, the re-scaling coefficients c, and U is D^T: D is shared by the layers
 of one role, c and b belong to one layer. There is no non-linearity, so a linear layer W that
 consumes y absorbs the adapter: ``W' = W (I + D C U)^T``, ``bias' = bias + W b``.
+
+No product has more than r columns for it: a diagonal C scales D first, and a full one is multiplied
+with U, so that a D that isn't trained needs no gradient.
 """
 
 from typing import NamedTuple
@@ -32,9 +35,14 @@ class Factors(NamedTuple):
     bias: Tensor | None = None
 
     @property
-    def scaled_down(self) -> Tensor:
-        """``D C``, (d, r)."""
-        return self.down * self.core if self.core.ndim == 1 else self.down @ self.core
+    def into(self) -> Tensor:
+        """What leads into the bottleneck, (d, r): ``D C`` for a diagonal C, D for a full one."""
+        return self.down * self.core if self.core.ndim == 1 else self.down
+
+    @property
+    def out_of(self) -> Tensor:
+        """What leads out of it, (r, d): U for a diagonal C, ``C U`` for a full one."""
+        return self.up if self.core.ndim == 1 else self.core @ self.up
 
     @property
     def is_symmetric(self) -> bool:
@@ -65,21 +73,21 @@ class LoraFactors(NamedTuple):
 def adapter_update(
     x: Tensor, factors: Factors, *, dropout: float = 0.0, training: bool = False
 ) -> Tensor:
-    """What the adapter adds to its input: ``dropout(x D C) U + b``.
+    """What the adapter adds to its input: ``dropout(x D) C U + b``.
 
     Args:
         x: input, (..., d).
         factors: the adapter.
-        dropout: probability of dropping an element of the bottleneck, after the re-scaling.
+        dropout: probability of dropping an element of the bottleneck.
         training: whether dropout acts.
 
     Returns:
         The update, (..., d).
     """
-    bottleneck = F.linear(x, factors.scaled_down.mT)
+    bottleneck = F.linear(x, factors.into.mT)
     if training and dropout > 0.0:
         bottleneck = F.dropout(bottleneck, dropout)
-    return F.linear(bottleneck, factors.up.mT, factors.bias)
+    return F.linear(bottleneck, factors.out_of.mT, factors.bias)
 
 
 def adapt_rows(x: Tensor, rows: Factors, *, in_place: bool = False) -> Tensor:
@@ -120,4 +128,4 @@ def lora_factors(weight: Tensor, factors: Factors) -> LoraFactors:
         A, (r, d); B, (o, r); and what the consumer's bias gains, (o,), or None.
     """
     bias = None if factors.bias is None else torch.mv(weight, factors.bias)
-    return LoraFactors(factors.scaled_down.mT, weight @ factors.up.mT, bias)
+    return LoraFactors(factors.into.mT, weight @ factors.out_of.mT, bias)

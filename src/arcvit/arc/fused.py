@@ -4,6 +4,8 @@ M  rows (B·N), d  width, r  bottleneck rank, w  columns of the bottleneck, at l
 
     n = LayerNorm(x)    u = dropout(n D C)    y = n + [u 1 0] [U; b; 0]    x, n, y: (M, d)
 
+With a full C it stands on the other side: ``u = dropout(n D)``, ``[C U; b; 0]``.
+
 The bias rides in the products as a row that a column of ones selects, so that neither it nor its
 gradient costs a pass over memory. Zeros fill the bottleneck up to a multiple of 16 columns where
 that decides which kernels run: everywhere but on the CPU. There the bottleneck lies transposed in
@@ -38,8 +40,8 @@ class Projections(NamedTuple):
 
     Attributes:
         into: ``(D C)^T`` and rows of zeros, (w, d), in the dtype of the products; C holds the
-            factor of dropout.
-        out_of: ``[U; b; 0]``, (w, d), in the same dtype.
+            factor of dropout. With a full C, ``D^T``.
+        out_of: ``[U; b; 0]``, (w, d), in the same dtype; with a full C, ``[C U; b; 0]``.
         ones: the column of the bottleneck that is one, for b; None: there is no b.
     """
 
@@ -61,7 +63,7 @@ class _How(NamedTuple):
 def norm_adapter(
     x: Tensor, norm: nn.LayerNorm, adapter: Factors | Projections, *, dropout: float = 0.0
 ) -> Tensor:
-    """The adapted output of a LayerNorm, ``n + dropout(n D C) U + b`` with n of x.
+    """The adapted output of a LayerNorm, ``n + dropout(n D) C U + b`` with n of x.
 
     Args:
         x: input of the norm, (..., d).
@@ -102,8 +104,8 @@ def projections(factors: Factors, dropout: float, dtype: torch.dtype, width: int
     d, r = down.shape
     if dropout > 0.0:
         factors = Factors(down, core / (1.0 - dropout), up, bias)
-    into = [factors.scaled_down.mT, down.new_zeros(width - r, d)]
-    out_of = [up, down.new_zeros(width - r, d)]
+    into = [factors.into.mT, down.new_zeros(width - r, d)]
+    out_of = [factors.out_of, down.new_zeros(width - r, d)]
     if bias is not None:
         out_of[1:] = [bias.unsqueeze(0).to(down.dtype), down.new_zeros(width - r - 1, d)]
     ones = None if bias is None else r

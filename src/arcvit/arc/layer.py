@@ -73,6 +73,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         self.arc_coefficients = nn.ParameterDict()
         self.arc_bias = nn.ParameterDict()
         self.projection_holder: dict[str, tuple[ArcLayer, str]] = {}
+        self.frozen_peft_weight_names: dict[str, tuple[str, ...]] = {}
         self._disable_adapters = False
         self._active_adapter: str | list[str] = active_adapters or []
         self.merged_adapters: list[str] = []
@@ -107,6 +108,8 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         shared = shape.shared(self.width) if holder is None else {}
         for name, start in {**shared, **shape.own(self.width)}.items():
             getattr(self, name)[adapter_name] = nn.Parameter(start)
+        if not shape.train_projection:
+            self.frozen_peft_weight_names[adapter_name] = SHARED
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=inference_mode)
 

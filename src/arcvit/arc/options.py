@@ -18,6 +18,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant": tuple(VARIANTS),
     "share": ("role", "all", "none"),
     "up_projection": ("symmetric", "separate"),
+    "core": ("diagonal", "full"),
     "coefficients_init": ("paper", "zeros", "xavier"),
     "placement": ("after_norm", "before_norm"),
     "ffn_placement": ("paper", "residual"),
@@ -40,12 +41,15 @@ class ArcOptions:
             all (all), or one for each site (none).
         up_projection: ablation: the transposed down-projection (symmetric, as in the paper) or a
             matrix of its own, shared alike (separate).
+        core: what re-composes the bottleneck in each layer: coefficients (diagonal, as in the
+            paper) or an r x r matrix (full), which starts at zero.
+        train_projection: whether the projections are trained; false: they stay as they start.
         placement: ablation: after the norm (after_norm, as in the paper) or before it
             (before_norm), which can't be folded.
         ffn_placement: before the FFN (paper) or, as in the authors' Swin code, on the residual
             stream before the norm (residual), which can't be folded.
         coefficients_init: ablation: zeros before MHA and Xavier-uniform before the FFN (paper), or
-            one of them for both (zeros, xavier).
+            one of them for both (zeros, xavier). A full core starts at zero under paper.
         rank_pattern: another r for the sites whose name ends in the key (regular expressions).
         layers_to_transform: indices of the blocks to adapt; null: all.
 
@@ -60,6 +64,8 @@ class ArcOptions:
     init_weights: bool = True
     share: Literal["role", "all", "none"] = "role"
     up_projection: Literal["symmetric", "separate"] = "symmetric"
+    core: Literal["diagonal", "full"] = "diagonal"
+    train_projection: bool = True
     placement: Literal["after_norm", "before_norm"] = "after_norm"
     ffn_placement: Literal["paper", "residual"] = "paper"
     coefficients_init: Literal["paper", "zeros", "xavier"] = "paper"
@@ -69,7 +75,7 @@ class ArcOptions:
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
             check_choice(name, getattr(self, name), known)
-        for name in ("adapter_bias", "init_weights"):
+        for name in ("adapter_bias", "init_weights", "train_projection"):
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"{name}={getattr(self, name)!r}: expected true or false.")
         for name, rank in {"r": self.r, **self.rank_pattern}.items():

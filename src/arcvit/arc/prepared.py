@@ -42,10 +42,13 @@ def stacked(
         width: columns of the bottleneck.
     """
     (d, r), sites = down.shape, len(cores)
-    scales = torch.stack(list(cores)) / (1.0 - dropout)
-    scaled = down * scales.unsqueeze(1) if scales.ndim == 2 else down @ scales
-    into = [scaled.mT, down.new_zeros(sites, width - r, d)]
-    out_of = [(down.mT if up is None else up).expand(sites, r, d)]
+    every = torch.stack(list(cores)) / (1.0 - dropout)
+    up = down.mT if up is None else up
+    if every.ndim == 2:
+        into, out_of = [(down * every.unsqueeze(1)).mT], [up.expand(sites, r, d)]
+    else:
+        into, out_of = [down.mT.expand(sites, r, d)], [every @ up]
+    into += [down.new_zeros(sites, width - r, d)]
     if biases:
         out_of += [torch.stack(list(biases)).unsqueeze(1), down.new_zeros(sites, width - r - 1, d)]
     else:

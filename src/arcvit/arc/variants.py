@@ -30,7 +30,9 @@ class AdapterShape:
         dropout: dropout in the bottleneck.
         bias: whether it has a bias b.
         zero_coefficients: c starts at zero; otherwise Xavier-uniform over (1, r).
+        full_core: whether a matrix C, (r, r), takes the place of c.
         separate_up: whether the up-projection is a matrix of its own.
+        train_projection: whether the projections are trained.
         random: c and b start at random, far from the identity.
     """
 
@@ -38,19 +40,24 @@ class AdapterShape:
     dropout: float
     bias: bool
     zero_coefficients: bool
+    full_core: bool = False
     separate_up: bool = False
+    train_projection: bool = True
     random: bool = False
 
     @classmethod
     def of(cls, options: ArcOptions, *, role: str, r: int) -> "AdapterShape":
         """The shape that the options ask for at a site of a role."""
-        start = options.coefficients_init
+        start, full_core = options.coefficients_init, options.core == "full"
         return cls(
             r=r,
             dropout=options.arc_dropout,
             bias=options.adapter_bias,
-            zero_coefficients=start == "zeros" or (start == "paper" and role != "ffn"),
+            zero_coefficients=start == "zeros"
+            or (start == "paper" and (role != "ffn" or full_core)),
+            full_core=full_core,
             separate_up=options.up_projection == "separate",
+            train_projection=options.train_projection,
             random=not options.init_weights,
         )
 
@@ -67,12 +74,12 @@ class AdapterShape:
         As in the paper c is Xavier-uniform over (1, r) before the FFN, where the adapter isn't the
         identity at first, and zero before MHA and at layers that have neither role; b is zero.
         """
-        coefficients = torch.zeros(1, self.r)
+        coefficients = torch.zeros(self.r if self.full_core else 1, self.r)
         if self.random:
             nn.init.normal_(coefficients)
         elif not self.zero_coefficients:
             nn.init.xavier_uniform_(coefficients)
-        parameters = {"arc_coefficients": coefficients.flatten()}
+        parameters = {"arc_coefficients": coefficients if self.full_core else coefficients[0]}
         if self.bias:
             parameters["arc_bias"] = torch.randn(d) if self.random else torch.zeros(d)
         return parameters

@@ -96,6 +96,7 @@ CASES = {
     "vit-share-all": Case("vit", VIT | {"share": "all", "adapter_bias": False}),
     "vit-share-none": Case("vit", VIT | {"share": "none"}),
     "vit-separate": Case("vit", VIT | {"up_projection": "separate"}),
+    "vit-full-core": Case("vit", VIT | {"core": "full"}),
     "vit-list": Case("vit", VIT | {"target_modules": ["norm2"]}),
     "vit-regex": Case("vit", VIT | {"target_modules": r"blocks\.\d\.norm[12]"}),
     "vit-linears": Case("vit", VIT | {"target_modules": ["qkv", "fc1"]}),
@@ -104,7 +105,7 @@ CASES = {
 TARGETS = ("mlp", "mlp-all-linear", "vit", "vit-list", "vit-regex", "vit-linears")
 """Every way of naming sites."""
 
-KINDS = ("mlp", "vit-head", "vit-share-all", "vit-separate", "vit-before-norm")
+KINDS = ("mlp", "vit-head", "vit-full-core", "vit-separate", "vit-before-norm")
 """Adapters that differ in what they hold, share or wrap."""
 
 SOME = ("mlp", "vit-head", "vit-separate")
@@ -129,7 +130,7 @@ def foldable(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
 
 
-@pytest.fixture(params=["mlp", "vit-separate"])
+@pytest.fixture(params=["mlp", "vit-full-core"])
 def headless(request: pytest.FixtureRequest) -> Case:
     """Adapters that can be active together: saved modules don't add up."""
     return CASES[request.param]

@@ -162,3 +162,14 @@ def test_inputs_that_require_gradients_get_them(one):
     one.wrapped()(x).square().sum().backward()
     assert x.grad is not None and torch.isfinite(x.grad).all()
     assert isinstance(one.base(), nn.Module)
+
+
+def test_fixed_projections_stay_fixed_whatever_is_set(one, tmp_path, own):
+    model = one.wrapped(core="full", train_projection=False)
+    assert _trainable(model) == {n for n in own(model) if "arc_projection" not in n}
+    model.save_pretrained(tmp_path)
+    model.load_adapter(tmp_path, "again", is_trainable=True)
+    for name in ("again", "default"):
+        model.set_adapter(name)
+        model.base_model.enable_adapter_layers()
+        assert _trainable(model) == {n for n in own(model, name) if "arc_projection" not in n}

@@ -16,7 +16,7 @@ def _deltas(model, layers, name):
         if name in layer.arc_coefficients:
             factors = layer.factors(name)
             bias = torch.zeros(layer.width) if factors.bias is None else factors.bias
-            found.append((factors.scaled_down @ factors.up, bias))
+            found.append((factors.into @ factors.out_of, bias))
     return found
 
 
@@ -49,7 +49,7 @@ def test_the_sum_equals_both_active(headless, run):
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-@pytest.mark.parametrize("name", ["vit", "vit-share-all", "vit-separate", "mlp"])
+@pytest.mark.parametrize("name", ["vit", "vit-share-all", "vit-full-core", "mlp"])
 def test_with_one_projection_the_rank_stays(cases, layers, stir, name, weights):
     case = cases[name]
     model = case.wrapped("one")
