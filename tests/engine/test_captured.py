@@ -73,7 +73,7 @@ def test_curves_are_those_of_eager_steps(
     recordings: list[Callable[[], Any]],
     settings: dict[str, Any],
 ) -> None:
-    optim = OptimConfig(lr=0.05, head_lr=3.0, clip_grad=0.5, weight_decay=0.1)
+    optim = OptimConfig(lr=0.05, head_lr=3.0, clip_grad=0.5, weight_decay=0.1, average=0.6)
 
     def fit(mode: str) -> tuple[nn.Module, list[Record]]:
         model = toy()

@@ -22,6 +22,8 @@ class OptimConfig:
         weight_decay: decoupled weight decay, of all trained parameters as in the paper.
         warmup: share of the steps in which the rate rises from 0.
         clip_grad: largest norm of the gradient; 0: no clipping.
+        average: share of the steps, at the end, whose weights are averaged; the mean is what is
+            validated, tested and kept. 0: the last step's.
         projection_lr: rate of the shared projections, as a multiple of lr.
         coefficients_lr: rate of the re-scaling coefficients, as a multiple of lr.
         bias_lr: rate of the adapters' biases, as a multiple of lr.
@@ -32,6 +34,7 @@ class OptimConfig:
     weight_decay: NotNegative = 0.0
     warmup: Annotated[float, Range(at_least=0, at_most=1)] = 0.1
     clip_grad: NotNegative = 1.0
+    average: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
     projection_lr: NotNegative = 1.0
     coefficients_lr: NotNegative = 1.0
     bias_lr: NotNegative = 1.0

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from arcvit.core.errors import UserError
 from arcvit.engine.accumulation import batch_shares, batch_sizes, own_rows, rows_per_process
+from arcvit.engine.average import WeightAverage
 from arcvit.engine.batches import inputs, loader
 from arcvit.engine.captured import CapturedStep
 from arcvit.engine.checkpoint import Checkpoints
@@ -100,6 +101,10 @@ class Trainer:
         steps = math.ceil(len(self._data) / engine.accumulate) * engine.epochs
         share = partial(share_of_peak, warmup=round(optim.warmup * steps), steps=steps)
         self._schedule = accelerator.prepare(LambdaLR(optimizer, share))
+        trained = [p for p in learner.model.parameters() if p.requires_grad]
+        self._average = WeightAverage(trained, share=optim.average, steps=steps)
+        if optim.average:
+            accelerator.register_for_checkpointing(self._average)
         sizes = batch_sizes(len(learner.train), engine.batch_size)
         self._rows = own_rows(sizes, width, accelerator.process_index)
         self._shares = batch_shares(sizes, engine.accumulate, rows=self._rows, processes=processes)
@@ -160,8 +165,9 @@ class Trainer:
             "val_loss": None,
             "val_seconds": None,
         }
-        if self._learner.val is not None and self._is_due(number, self._validate_every):
-            record.update(self._validate())
+        with self._average.in_place():
+            if self._learner.val is not None and self._is_due(number, self._validate_every):
+                record.update(self._validate())
         self._refuse_broken_state(record)
         record["seconds_left"] = self.clock.left()
         return record
@@ -185,6 +191,7 @@ class Trainer:
             correct.append(hits)
             if last:
                 self._schedule.step()
+                self._average.step()
             self.clock.lap(run.part, 1)
             for tell in self.on_step:
                 tell((number - 1) * len(self._data) + done, self.clock.left())
