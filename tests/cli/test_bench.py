@@ -235,6 +235,8 @@ WRONG = [
     (["--data.root=nowhere"], "--data.root nowhere isn't there: expected the folder of the tasks."),
     (["--recipe=vtab/vit_b"], "recipe 'vtab/vit_b' isn't there"),
     (["--recipe=vtab/vit_b"], "Did you mean 'vtab/vit_b16'"),
+    (["--dry_run", "--device=h10"], "--device 'h10' isn't known: expected b200, h200, h100"),
+    (["--device=h100"], "--device is for --dry_run: expected --engine.device"),
 ]
 
 
@@ -346,8 +348,13 @@ def test_a_root_that_lacks_tasks(arcvit: Arcvit, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_plan_of_vtab(arcvit: Arcvit) -> None:
-    answer = arcvit("bench", "vtab", "--dry_run", "--methods=linear,arc")
+def test_the_plan_of_vtab(arcvit: Arcvit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    planned = ("bench", "vtab", "--dry_run", "--methods=linear,arc")
+    answer = arcvit(*planned)
     assert answer.code == 0
+    some = (*planned, "--tasks=cifar", "--jobs=8")
+    assert arcvit(*some).out == arcvit(*some).out
+    assert "12 runs on h100, 8 at once" in arcvit(*some, "--device=h100").out
     for name in ("cifar", "smallnorb_ele", "96,432", "173,332", "GB", "228 runs"):
         assert name in answer.out

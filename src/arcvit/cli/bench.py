@@ -4,11 +4,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arcvit.bench.devices import DEVICES, find_device
 from arcvit.cli.parser import command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.shown import plain
-from arcvit.executors.choose import EXECUTORS, executor_flags, make_executor
+from arcvit.executors.choose import EXECUTORS, executor_flags, make_executor, planned_workers
 from arcvit.methods.table import methods
 
 if TYPE_CHECKING:
@@ -63,9 +64,22 @@ def run(argv: list[str]) -> int:
         help="Runs at once (default: one for each GPU, one on a CPU). On this machine they share"
         " the cores, and the GPUs in turn.",
     )
-    parser.add_argument("--dry_run", action="store_true", help="Print the plan; run nothing.")
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="Print the plan, with the time that --jobs workers take; run nothing.",
+    )
+    parser.add_argument(
+        "--device",
+        help=f"With --dry_run: plan for another device than this machine's ({', '.join(DEVICES)}).",
+    )
     argv, executor_settings = executor_flags(argv)
     options, overrides = parser.parse_known_args(argv)
+    if options.device is not None and not options.dry_run:
+        raise UserError(
+            "--device is for --dry_run: expected --engine.device to say where runs are done."
+        )
+    device = options.device and find_device(options.device)
     if options.settings is not None and options.search not in (None, "none"):
         raise UserError("--settings takes the place of a search: leave --search out.")
 
@@ -95,9 +109,10 @@ def run(argv: list[str]) -> int:
     if not console.is_terminal:
         console = PlainConsole(width=120)  # a file or a pipe has no width of its own
     if options.dry_run:
-        from arcvit.bench.plan import print_plan
+        from arcvit.bench.plan import Workers, print_plan
 
-        print_plan(bench, options.root, console)
+        planned = planned_workers(options.executor, options.jobs, executor_settings)
+        print_plan(bench, options.root, console, device=device, workers=Workers(*planned))
         return 0
     if options.root is None and suite.benchmark:
         raise UserError("--data.root is missing: expected the folder that holds the tasks.")
@@ -110,8 +125,8 @@ def run(argv: list[str]) -> int:
             f"--out {out} is an address: expected a folder on a disk that all workers see, which a"
             " mounted bucket may be."
         )
-    workers = make_executor(options.executor, options.jobs, executor_settings, out)
-    with closing(workers) as executor:
+    made = make_executor(options.executor, options.jobs, executor_settings, out)
+    with closing(made) as executor:
         failures = run_bench(bench, options.root, out, executor, console)
     for failure in failures:
         print(plain(f"failed: {failure.task} {failure.row}: {failure.reason}"))

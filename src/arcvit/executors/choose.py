@@ -27,11 +27,7 @@ def make_executor(
     Raises:
         UserError: what it needs isn't installed or isn't there, or a setting is wrong.
     """
-    if jobs is not None and jobs < 1:
-        raise UserError(f"--jobs is {jobs}: expected a number of runs at once, 1 or more.")
-    for other, given in settings.items():
-        if given and other != kind:
-            raise UserError(f"--{other}.{next(iter(given))} needs --executor {other}.")
+    _check(kind, jobs, settings)
     if kind == "ray":
         from arcvit.executors.on_ray import RayExecutor
 
@@ -46,6 +42,49 @@ def make_executor(
     size = jobs or max(1, len(gpus))
     # A process of its own for one GPU too: it keeps decoded images, and may die alone.
     return LocalExecutor(size, gpus) if gpus or size > 1 else HereExecutor()
+
+
+def planned_workers(
+    kind: str, jobs: int | None, settings: Mapping[str, Mapping[str, str]]
+) -> tuple[int, float, float]:
+    """How many workers there would be, and how many devices, without any of them.
+
+    Without ``jobs`` a cluster isn't asked how many it has room for: one.
+
+    Args:
+        kind: as for ``make_executor``.
+        jobs: as there.
+        settings: as there.
+
+    Returns:
+        Runs at once; the devices that they share here, where this machine with all its threads is
+        one if it has no GPU; and those they share where every worker has what it asks for.
+
+    Raises:
+        UserError: a setting is wrong.
+    """
+    _check(kind, jobs, settings)
+    import torch
+
+    from arcvit.executors.local import visible_gpus
+
+    gpus = len(visible_gpus())
+    if kind == "local":
+        count = jobs or max(1, gpus)
+        return count, min(count, max(1, gpus)), count
+    count, given = jobs or 1, _ray_settings(settings["ray"])
+    elsewhere = count * float(given.get("num_gpus", 1))
+    cores = given.get("num_cpus") or settings["slurm"].get("cpus_per_task") or "1"
+    threads = from_text(str(cores), float, key="the cores of a worker")
+    return count, elsewhere if gpus else count * threads / torch.get_num_threads(), elsewhere
+
+
+def _check(kind: str, jobs: int | None, settings: Mapping[str, Mapping[str, str]]) -> None:
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs is {jobs}: expected a number of runs at once, 1 or more.")
+    for other, given in settings.items():
+        if given and other != kind:
+            raise UserError(f"--{other}.{next(iter(given))} needs --executor {other}.")
 
 
 def executor_flags(flags: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
