@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from arcvit.core.predictions import read_predictions
+
 Arcvit = Callable[..., object]
 
 FAST = (
@@ -72,8 +74,8 @@ def test_the_runs_of_a_bench(finished: Path) -> None:
                 assert record["train_images"] == 72
                 assert record["val_accuracy"] is None
                 assert record["seed"] == seed
-                kept = json.loads((folder / f"seed-{seed}" / "predictions.json").read_text())
-                hits = [p == t for p, t in zip(kept["predictions"], kept["labels"], strict=True)]
+                kept = read_predictions(folder / f"seed-{seed}")
+                hits = [image.is_right for image in kept]
                 assert record["test_accuracy"] == pytest.approx(sum(hits) / len(hits))
     assert (
         json.loads((finished / "two" / "arc" / "seed-0" / "result.json").read_text())["preset"]

@@ -253,10 +253,6 @@ def test_the_page_in_a_browser(
     for method in ("linear", "arc"):
         run = tmp_path / "colours" / method / "seed-0"
         shutil.copytree(trained(method), run)
-    kept = {"predictions": [0, 1, 2, 3] * 8, "labels": [i // 8 for i in range(32)]}
-    write_json(tmp_path / "colours" / "arc" / "seed-0" / "predictions.json", kept)
-    kept_too = tmp_path / "colours" / "linear" / "seed-0" / "predictions.json"
-    write_json(kept_too, kept)
     assert arcvit("report", tmp_path).code == 0
     page = tmp_path / "report" / "index.html"
     text = page.read_text()

@@ -31,6 +31,8 @@ def test_balanced_accuracy(
     predictions: list[int], labels: list[int], balanced: float, majority: float
 ) -> None:
     truth = torch.tensor(labels)
-    outcome = Evaluation(accuracy=0, loss=0, predictions=torch.tensor(predictions), labels=truth)
+    answered = torch.tensor(predictions)
+    sure = torch.ones(len(truth))
+    outcome = Evaluation(accuracy=0, loss=0, predictions=answered, labels=truth, confidences=sure)
     assert outcome.balanced_accuracy == pytest.approx(balanced)
     assert majority_share(truth) == pytest.approx(majority)

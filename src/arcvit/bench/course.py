@@ -125,7 +125,7 @@ class Course:
         jobs = []
         for seed in self._bench.seeds:
             recipe = self._recipe(entry, seed, settings)
-            run = Run(recipe, entry.folder / f"seed-{seed}", keep_predictions=True)
+            run = Run(recipe, entry.folder / f"seed-{seed}")
             chosen = label(settings) or f"lr {recipe.optim.lr:g}"
             then = partial(self._measured, entry, f"{entry.name} seed {seed} {chosen}")
             jobs += self._run(entry, run, then, path=entry.final_cost)

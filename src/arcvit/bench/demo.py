@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from arcvit.bench.page import data_uri, write_page
 from arcvit.bench.pictures import accuracy_against_size
 from arcvit.bench.table import Cell, Row
 from arcvit.core.result import RunResult, read_result
@@ -19,6 +18,7 @@ from arcvit.data.config import DataConfig
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.bank import ImageBank
 from arcvit.engine.config import EngineConfig
+from arcvit.pages.page import data_uri, write_page
 from arcvit.recipe.execute import execute
 from arcvit.recipe.images import decode_split
 from arcvit.recipe.load import LoadedRun, load_run

@@ -6,11 +6,11 @@ from arcvit.bench import pictures
 from arcvit.bench.adapter_views import read_sites
 from arcvit.bench.chosen import SETTINGS_FILE, settings_text
 from arcvit.bench.collect import Collected, collect
-from arcvit.bench.page import data_uri, write_page
 from arcvit.bench.render import cells, csv_text, header, latex, markdown
 from arcvit.bench.table import Row, table_rows
 from arcvit.bench.worst import Worst, worst_task
 from arcvit.core.files import write_text
+from arcvit.pages.page import data_uri, write_page
 
 
 def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
@@ -59,7 +59,7 @@ def _write_page(file: Path, collected: Collected, rows: list[Row], warnings: lis
     first = results[0]
     write_page(
         file,
-        "report.html.j2",
+        "bench.html.j2",
         suite=collected.suite,
         header=header(rows),
         rows=[{"published": row.published, "cells": cells(row)} for row in rows],
@@ -105,8 +105,9 @@ def _confusion(worst: Worst | None) -> list[tuple[str, bytes, str]]:
     if worst is None:
         return []
     title = f"{worst.task}, {worst.row}"
-    picture = pictures.confusion(worst.counts, worst.classes, title)
-    return [("Confusion of the worst task", picture, "Of the best row, first seed.")]
+    picture = pictures.confusion(worst.measured.counts, worst.measured.classes, title)
+    told = f"{worst.task}, by the best row, {worst.row}, seed {worst.seed}."
+    return [("Confusion on the worst task", picture, told)]
 
 
 def _best_row(rows: list[Row]) -> str:

@@ -58,12 +58,12 @@ def train(recipe: Mapping[str, Any], folder: str, *, final: bool) -> dict[str, A
     Args:
         recipe: as the keys of its YAML file.
         folder: of the run.
-        final: read the test split and keep the predictions.
+        final: read the test split.
 
     Raises:
         UserError: anything wrong with it.
     """
-    run = Run(_recipe(recipe), Path(folder), read_test=final, keep_predictions=final)
+    run = Run(_recipe(recipe), Path(folder), read_test=final)
     if run.is_finished:  # by a worker that died before it could say so
         return came_of(run.folder)
     if torch.cuda.is_available():

@@ -1,21 +1,15 @@
 """Where the best row fails most: the worst task's confusion, and photos it gets wrong."""
 
-import io
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from arcvit.bench.collect import Collected, FinishedRun
-from arcvit.bench.page import data_uri
-from arcvit.core.files import read_json
-from arcvit.core.task import read_task
-from arcvit.data.pixels.preset import Decoding, Preprocessing
-from arcvit.data.pixels.rgb import read_rgb
-from arcvit.recipe.parser import read_recipe
-from arcvit.recipe.prepare import open_recipe_task
-from arcvit.recipe.run import ADAPTER_FOLDER, PREDICTIONS_FILE, RECIPE_FILE
+from arcvit.core.errors import UserError
+from arcvit.pages.measured import Measured, measured_splits
+from arcvit.pages.photos import Photos
 
 _PHOTOS = 12
 
@@ -27,86 +21,73 @@ class Worst:
     Attributes:
         task: its name.
         row: the row.
-        classes: names of the classes.
-        counts: test images by true and predicted class.
-        photos: some of the most frequent confusions: image as a data URI, truth, answer. Empty
-            where the images aren't there any more.
+        seed: seed of the run that is shown.
+        measured: what that run says of the test images.
+        photos: some of the most frequent confusions: image as a data URI, truth, answer, count.
+            Empty where the images aren't there any more.
     """
 
     task: str
     row: str
-    classes: list[str]
-    counts: np.ndarray
+    seed: int
+    measured: Measured
     photos: list[dict[str, str]]
 
 
 def worst_task(collected: Collected, row: str) -> Worst | None:
-    """The task on which a row's first seed is worst; None where no predictions were kept."""
-    runs = [
-        (task, found[0])
+    """The task on which a row's mean over its seeds is worst, as its first seed took it.
+
+    None where that run keeps no predictions: another task would not be the worst.
+    """
+    means = {
+        task: statistics.fmean(known)
         for task in collected.tasks
-        if (found := collected.runs.get((task, row)))
-        and found[0].result.test_accuracy is not None
-        and (found[0].folder / PREDICTIONS_FILE).is_file()
-    ]
-    if not runs:
+        if (known := _accuracies(collected.runs.get((task, row), ())))
+    }
+    if not means:
         return None
-    task, run = min(runs, key=lambda item: item[1].result.test_accuracy or 0.0)
-    record = read_json(run.folder / PREDICTIONS_FILE)
-    classes = read_task(run.folder / ADAPTER_FOLDER).labels
-    counts = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(counts, (record["labels"], record["predictions"]), 1)
+    task = min(means, key=lambda name: means[name])
+    run = collected.runs[task, row][0]
+    try:
+        measured = measured_splits(run.folder).get("test")
+    except UserError:
+        return None
+    if measured is None:
+        return None
     return Worst(
         task=task,
         row=row,
-        classes=classes,
-        counts=counts,
-        photos=_photos(run, record, classes, counts),
+        seed=run.result.seed,
+        measured=measured,
+        photos=_photos(run.folder, measured),
     )
 
 
-def _photos(
-    run: FinishedRun, record: dict[str, Any], classes: list[str], counts: np.ndarray
-) -> list[dict[str, str]]:
+def _accuracies(runs: tuple[FinishedRun, ...]) -> list[float]:
+    return [r.result.test_accuracy for r in runs if r.result.test_accuracy is not None]
+
+
+def _photos(run: Path, measured: Measured) -> list[dict[str, str]]:
     """One photo of each of the most frequent confusions."""
-    recipe = read_recipe(run.folder / RECIPE_FILE)
-    adapter = read_task(run.folder / ADAPTER_FOLDER)
-    how = Preprocessing.from_dict(adapter.preprocessing).decoding
-    try:
-        split = open_recipe_task(recipe).split("test")
-    except (ValueError, OSError):
-        return []
-    if list(split.labels) != record["labels"]:
-        return []  # unreadable images were left out, or the data have changed
-    wrong = counts - np.diag(np.diag(counts))
+    wrong = measured.counts
+    np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:_PHOTOS]
-    photos = []
-    for truth, answer in zip(*np.unravel_index(order, wrong.shape), strict=True):
-        if not wrong[truth, answer]:
-            break
-        index = next(
-            i
-            for i, pair in enumerate(zip(record["labels"], record["predictions"], strict=True))
-            if pair == (truth, answer)
-        )
-        try:
-            image = _thumbnail(split.paths[index], how)
-        except (OSError, ValueError):  # gone or damaged since
-            continue
-        photos.append(
-            {
-                "image": image,
-                "truth": classes[truth],
-                "answer": classes[answer],
-                "count": str(wrong[truth, answer]),
-            }
-        )
-    return photos
-
-
-def _thumbnail(path: Path, how: Decoding) -> str:
-    small = read_rgb(path, how)
-    small.thumbnail((112, 112))
-    buffer = io.BytesIO()
-    small.save(buffer, "PNG")
-    return data_uri(buffer.getvalue(), "image/png")
+    pairs = [
+        pair for pair in zip(*np.unravel_index(order, wrong.shape), strict=True) if wrong[pair]
+    ]
+    first = [
+        int(np.flatnonzero((measured.labels == truth) & (measured.predictions == answer))[0])
+        for truth, answer in pairs
+    ]
+    small = Photos(run).small([measured.images[index] for index in first])
+    return [
+        {
+            "image": image,
+            "truth": measured.classes[truth],
+            "answer": measured.classes[answer],
+            "count": f"{count} time{'s' if count != 1 else ''}",
+        }
+        for (truth, answer), image in zip(pairs, small, strict=True)
+        if image is not None
+        for count in [wrong[truth, answer]]
+    ]

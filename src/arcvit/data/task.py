@@ -86,6 +86,9 @@ class ImageTask:
     """Any of ``SPLITS``; ``trainval`` only where the layout has a list of its own for it."""
     groups: Mapping[Path, str] = field(default_factory=dict)
     """What each image shows, such as a patient, where that was told; else empty."""
+    further: Mapping[str, Mapping[Path, str]] = field(default_factory=dict)
+    """What a table says of its images in further columns, such as the camera: those of some
+    values each."""
 
     def inside(self, path: Path) -> str:
         """An image's path in the task's folder, in full where it lies elsewhere."""

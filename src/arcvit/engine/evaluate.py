@@ -18,6 +18,9 @@ from arcvit.engine.runtime import Runtime
 FOLD_FROM = 256
 """Images of a split from which folding and unfolding costs less than it gains."""
 
+MOST_PROBABILITIES = 2**28
+"""As many are kept of a split at most: 1 GB on the device."""
+
 _WHOLE_WEIGHTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 """Where every process holds all weights, so that they can be folded into."""
 
@@ -31,13 +34,15 @@ class Evaluation:
         loss: mean cross-entropy.
         predictions: predicted class of each image, (N,).
         labels: true class of each image, (N,).
-        probabilities: of each image and class, (N, K), where asked for.
+        confidences: probability of the predicted class of each image, (N,), as softmax gives it.
+        probabilities: of each image and class, (N, K), where asked for and not too many.
     """
 
     accuracy: float
     loss: float
     predictions: Tensor
     labels: Tensor
+    confidences: Tensor
     probabilities: Tensor | None = None
 
     @property
@@ -75,7 +80,8 @@ def evaluate(
         accelerator: device, precision, processes.
         batch_size: images in a forward pass; None: the widest that is of use and fits.
         fold_from: images of a split from which adapters are folded in for the pass.
-        keep_probabilities: whether they are wanted of each image.
+        keep_probabilities: whether they are wanted of each image; above ``MOST_PROBABILITIES``
+            there are none all the same.
         runtime: how the model is executed; None: as PyTorch does.
     """
     inner = accelerator.unwrap_model(model)
@@ -165,11 +171,12 @@ def _one_pass(
             logits = model(pixels)
         logits = logits[: len(labels)]
         loss = F.cross_entropy(logits.float(), labels, reduction="none")
-        part = [logits.argmax(dim=-1), labels, loss]
-        if keep_probabilities:
-            part.append(logits.float().softmax(-1))
+        probabilities = logits.float().softmax(-1)
+        part = [logits.argmax(dim=-1), labels, loss, probabilities.amax(-1)]
+        if keep_probabilities and len(batches) * probabilities.shape[-1] <= MOST_PROBABILITIES:
+            part.append(probabilities)
         parts.append(accelerator.gather_for_metrics(part))
-    predictions, truth, losses, *probabilities = (
+    predictions, truth, losses, confidences, *every = (
         torch.cat(part) for part in zip(*parts, strict=True)
     )
     return Evaluation(
@@ -177,5 +184,6 @@ def _one_pass(
         loss=losses.double().mean().item(),
         predictions=predictions.cpu(),
         labels=truth.cpu(),
-        probabilities=probabilities[0].cpu() if probabilities else None,
+        confidences=confidences.cpu(),
+        probabilities=every[0].cpu() if every else None,
     )

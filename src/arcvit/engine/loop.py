@@ -19,7 +19,7 @@ from arcvit.engine.captured import CapturedStep
 from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.clock import FORWARD_SHARE, Clock
 from arcvit.engine.config import EngineConfig, OptimConfig
-from arcvit.engine.evaluate import evaluate
+from arcvit.engine.evaluate import Evaluation, evaluate
 from arcvit.engine.groups import optimizer_groups
 from arcvit.engine.learner import Learner
 from arcvit.engine.runtime import Runtime
@@ -53,6 +53,7 @@ class Trainer:
 
     Attributes:
         history: the record of each epoch done.
+        validation: what the last epoch's validation came to, once it is over.
         clock: seconds spent by part, and the time left.
         on_step: called after a batch with the number of batches done and the seconds left.
         on_epoch: called after an epoch, and when resuming, with the records of all so far.
@@ -71,6 +72,7 @@ class Trainer:
         runtime: Runtime | None = None,
     ) -> None:
         self.history: list[Record] = []
+        self.validation: Evaluation | None = None
         self.on_step: list[Callable[[int, float], None]] = []
         self.on_epoch: list[Callable[[list[Record]], None]] = []
         self._learner = learner
@@ -139,6 +141,9 @@ class Trainer:
                 self._checkpoints.save(self.history)
                 self.clock.lap("checkpoint", 1)
             self._tell()
+        if self._learner.val is not None and self.validation is None:
+            self.clock.start()
+            self._validate(last=True)  # a resumed run had no epoch left
         return self.history
 
     def epoch(self) -> Record:
@@ -167,7 +172,7 @@ class Trainer:
         }
         with self._average.in_place():
             if self._learner.val is not None and self._is_due(number, self._validate_every):
-                record.update(self._validate())
+                record.update(self._validate(last=number == self._engine.epochs))
         self._refuse_broken_state(record)
         record["seconds_left"] = self.clock.left()
         return record
@@ -214,7 +219,7 @@ class Trainer:
             )
         return self._run
 
-    def _validate(self) -> Record:
+    def _validate(self, *, last: bool) -> Record:
         assert self._learner.val is not None
         before = self.clock.seconds("evaluation")
         outcome = evaluate(
@@ -222,8 +227,11 @@ class Trainer:
             self._learner.val,
             self._learner.evaluation_input,
             self._accelerator,
+            keep_probabilities=last,
             runtime=self._runtime,
         )
+        if last:
+            self.validation = outcome
         self.clock.lap("evaluation", 1)
         return {
             "val_accuracy": outcome.accuracy,

@@ -1,6 +1,7 @@
 """Do what a recipe says: train, evaluate, and leave a complete run folder."""
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import torch
@@ -13,6 +14,7 @@ from arcvit.core.files import write_json
 from arcvit.core.launch import rank
 from arcvit.core.lock import Lock, locked
 from arcvit.core.metrics import learned_nothing, write_metrics
+from arcvit.core.predictions import write_predictions
 from arcvit.core.result import RunResult
 from arcvit.core.waiting import waits_passively
 from arcvit.engine.accumulation import rows_per_process
@@ -36,10 +38,11 @@ from arcvit.recipe.adapter import write_adapter
 from arcvit.recipe.look import look_for_all
 from arcvit.recipe.outcome import parameter_counts, run_result
 from arcvit.recipe.parser import write_recipe
+from arcvit.recipe.predictions import predictions_of
 from arcvit.recipe.prepare import open_recipe_task, prepare
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.resume import known_task, settle_on, write_images
-from arcvit.recipe.run import PREDICTIONS_FILE, PROFILE_FILE, RECIPE_FILE, Run, flat
+from arcvit.recipe.run import PROFILE_FILE, RECIPE_FILE, Run, flat
 
 
 def execute(run: Run, console: Console, *, quiet: bool = False, looked: bool = False) -> RunResult:
@@ -123,17 +126,17 @@ class _Execution:
                 class_token_alone(self.work.model),
             ):
                 self.clock.started()
-                result, test = self._train_and_measure()
+                result, outcomes = self._train_and_measure()
         except BaseException:
             if self.writes:
                 run.clean_up()
             raise
         if self.writes:
-            self._write(result, test)
+            self._write(result, outcomes)
         self.accelerator.wait_for_everyone()
         return result
 
-    def _train_and_measure(self) -> tuple[RunResult, Evaluation | None]:
+    def _train_and_measure(self) -> tuple[RunResult, dict[str, Evaluation]]:
         """Fit, validating on the way; then read the test split, once."""
         recipe, work = self.run.recipe, self.work
         learner = work.learner
@@ -167,15 +170,15 @@ class _Execution:
             complaint = learned_nothing(trainer.history, len(work.task.classes))
             if complaint is not None:
                 self.say(f"warning: {recipe.method} {complaint}")
-            test = None
+            outcomes = {} if trainer.validation is None else {"val": trainer.validation}
             if work.images.test is not None:
                 self.clock.start()
-                test = evaluate(
+                outcomes["test"] = evaluate(
                     work.model,
                     work.images.test,
                     work.to_input,
                     self.accelerator,
-                    keep_probabilities=bool(work.task.groups),
+                    keep_probabilities=True,
                     runtime=runtime,
                 )
                 self.clock.lap("evaluation", 1)
@@ -184,11 +187,11 @@ class _Execution:
             work,
             params=self.params,
             history=trainer.history,
-            test=test,
+            test=outcomes.get("test"),
             clock=self.clock,
             device=self.accelerator.device,
         )
-        return result, test
+        return result, outcomes
 
     def _record(self, history: list[Record]) -> None:
         """Leave an epoch's figures in the folder and with the trackers."""
@@ -228,7 +231,7 @@ class _Execution:
             self.say(plan.describe())
         return Runtime(learner.model, plan, say=self.say)
 
-    def _write(self, result: RunResult, test: Evaluation | None) -> None:
+    def _write(self, result: RunResult, outcomes: Mapping[str, Evaluation]) -> None:
         """Everything a finished run holds; the result comes last."""
         run, work = self.run, self.work
         if self.lock is not None:
@@ -241,11 +244,9 @@ class _Execution:
             record = {**self.clock.profile(), "decoding": work.decoding}
             write_json(run.folder / PROFILE_FILE, record)
             self.say(describe(record))
-        if run.keep_predictions and test is not None and work.images.test is not None:
-            pair = {"predictions": test.predictions, "labels": work.images.test.labels}
-            write_json(
-                run.folder / PREDICTIONS_FILE, {name: v.tolist() for name, v in pair.items()}
-            )
+        write_predictions(
+            run.folder, predictions_of(outcomes, work.images, work.task, self.contents)
+        )
         result.write(run.folder)
         run.tidy()
 

@@ -19,7 +19,6 @@ from arcvit.recipe.recipe import Recipe
 
 RECIPE_FILE = "recipe.yaml"
 IMAGES_FILE = "images.json"
-PREDICTIONS_FILE = "predictions.json"
 PROFILE_FILE = "profile.json"
 ADAPTER_FOLDER = "adapter"
 CHECKPOINT_FOLDER = "checkpoint"
@@ -33,14 +32,12 @@ class Run:
         recipe: what to do; defaults are filled in.
         folder: the run folder; new, empty, or that of an unfinished run of the same recipe.
         read_test: measure on the test split after training; a search for settings must not.
-        keep_predictions: leave the test split's predictions and labels in ``predictions.json``.
         resume_anyway: go on although the images have changed, those of before in their splits.
     """
 
     recipe: Recipe
     folder: Path
     read_test: bool = True
-    keep_predictions: bool = False
     resume_anyway: bool = False
 
     def __post_init__(self) -> None:

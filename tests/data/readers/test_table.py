@@ -54,6 +54,16 @@ def test_the_table_says_the_splits(tmp_path: Path, name: str, text: str) -> None
     assert task.split("train").paths[0] == tmp_path / "img/a.jpg"
 
 
+def test_further_columns_of_some_values_are_kept(tmp_path: Path) -> None:
+    text = "path,label,split,camera,who,made\n"
+    splits = ("train", "train", "val", "test")
+    for stem, split, camera in zip("abcd", splits, ("left", "right", "", "left"), strict=True):
+        text += f"img/{stem}.jpg,{'owl' if stem in 'ac' else 'emu'},{split},{camera},me,\n"
+    further = open_task(write(tmp_path, text)).further
+    assert list(further) == ["camera"]
+    assert [path.stem for path in further["camera"]] == ["a", "b", "d"]
+
+
 def test_without_a_split_column_the_images_are_divided(tmp_path: Path) -> None:
     rows = [
         f"img/{stem}.jpg,{label}"

@@ -33,6 +33,7 @@ def finish(
     findings: Sequence[Finding] = (),
     covers_classes: bool = True,
     groups: Mapping[Path, str] | None = None,
+    further: Mapping[str, Mapping[Path, str]] | None = None,
 ) -> Reading:
     """Check a task and hold out of train what it lacks.
 
@@ -50,6 +51,7 @@ def finish(
         findings: what is wrong with the lists themselves.
         covers_classes: whether train has to have an image of every class.
         groups: what each image shows, where the layout tells it; else the path may.
+        further: what a table says of its images in further columns.
 
     Raises:
         UserError: there are more classes than a head can learn.
@@ -96,6 +98,7 @@ def finish(
         classes=tuple(classes),
         splits={split: whole[split] for split in SPLITS if whole.get(split)},
         groups=groups or {},
+        further=further or {},
     )
     taken = tuple(split for split in held if split in task.splits)
     return Reading(task=task, findings=tuple(found), absent=lacking, held_out=taken)

@@ -16,6 +16,8 @@ from arcvit.data.task import Split, class_name, split_named
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
 _DELIMITERS = ",;\t|"
 _MOST_COLUMNS = 10_000
+_MOST_SLICES = 20
+"""A column of more values, as of names or measurements, tells too little of each."""
 _LOOKED_AT = 100_000
 """Characters of the first line that the delimiter is told from."""
 
@@ -35,6 +37,8 @@ class Row:
     """``train``, ``val`` or ``test``; None where the table has no split column."""
     group: str
     """What it shows; empty where the table has no such column."""
+    cells: dict[str, str]
+    """All values by column."""
 
 
 def recognises(path: Path) -> bool:
@@ -86,7 +90,26 @@ def read(path: Path, opening: Opening) -> Reading:
             *unread_splits(path, columns, opening),
         ],
         groups={row.path: row.group for row in rows.values()} if opening.group_column else None,
+        further=_further(columns, list(rows.values()), opening),
     )
+
+
+def _further(
+    columns: Sequence[str], rows: Sequence[Row], opening: Opening
+) -> dict[str, dict[Path, str]]:
+    """What further columns say of the images, where they divide them into some parts."""
+    read = {
+        column_named(name, columns)
+        for name in (opening.path_column, opening.label_column, opening.split_column)
+    }
+    found = {}
+    for name in dict.fromkeys(columns):
+        if name in read or columns.count(name) > 1:
+            continue
+        values = {row.path: row.cells[name] for row in rows if row.cells[name]}
+        if 2 <= len(set(values.values())) <= _MOST_SLICES:
+            found[name] = values
+    return found
 
 
 def _lines(file: Path, opening: Opening) -> tuple[list[str], list[Line]]:
@@ -135,6 +158,7 @@ def _rows(
             label=class_name(cells[label]),
             split=None if split is None else split_named(cells[split]),
             group=cells[group] if group else "",
+            cells=cells,
         )
 
 

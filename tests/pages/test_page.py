@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from arcvit.bench.page import data_uri, write_page
+from arcvit.pages.page import data_uri, write_page
 
 
 def test_a_data_uri() -> None:

@@ -17,7 +17,7 @@ def data_uri(content: bytes, media_type: str) -> str:
 def write_page(file: Path, template: str, **values: Any) -> None:
     """Render a template of this package and write it atomically."""
     environment = Environment(
-        loader=PackageLoader("arcvit.bench"),
+        loader=PackageLoader("arcvit.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

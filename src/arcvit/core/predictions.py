@@ -1,0 +1,103 @@
+"""What a run says of each image that it measured: ``predictions.csv``. No torch."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import atomic_path
+from arcvit.core.shown import csv_cell
+
+PREDICTIONS_FILE = "predictions.csv"
+_COLUMNS = ("split", "path", "hash", "label", "predicted", "probability", "uncalibrated")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Predicted:
+    """What is said of one image.
+
+    Attributes:
+        split: val or test.
+        path: inside the task's folder.
+        hash: of the file's content.
+        label: name of the true class.
+        predicted: name of the class that the model takes it for.
+        probability: of the predicted class, calibrated where the run is.
+        uncalibrated: the same as softmax gives it.
+        further: what further columns of the data's table say of it, by their names.
+    """
+
+    split: str
+    path: str
+    hash: str
+    label: str
+    predicted: str
+    probability: float
+    uncalibrated: float
+    further: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the model takes it for what it is."""
+        return self.label == self.predicted
+
+
+def write_predictions(run: Path, images: Sequence[Predicted]) -> None:
+    """Write ``predictions.csv`` into a run folder, atomically.
+
+    Names that a spreadsheet would calculate get an apostrophe, as :func:`csv_cell` says.
+    """
+    further = list(dict.fromkeys(name for image in images for name in image.further))
+    with (
+        atomic_path(run / PREDICTIONS_FILE) as partial,
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*_COLUMNS, *map(csv_cell, further)])
+        for image in images:
+            names = (image.split, image.path, image.hash, image.label, image.predicted)
+            sure = (f"{image.probability:.6g}", f"{image.uncalibrated:.6g}")
+            others = (image.further.get(name, "") for name in further)
+            writer.writerow([*map(csv_cell, names), *sure, *map(csv_cell, others)])
+
+
+def read_predictions(run: Path) -> list[Predicted]:
+    """What a run says of the images it measured; names are as :func:`csv_cell` writes them.
+
+    Raises:
+        UserError: the file isn't there, or is damaged.
+    """
+    file = run / PREDICTIONS_FILE
+    if not file.is_file():
+        raise UserError(
+            f"{str(run)!r} has no {PREDICTIONS_FILE}: expected a finished run that measured images."
+        )
+    images = []
+    try:
+        with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            lines = csv.reader(stream, strict=True)
+            columns = next(lines, [])
+            if tuple(columns[: len(_COLUMNS)]) != _COLUMNS:
+                raise ValueError(f"its columns are {', '.join(columns) or 'none'}")
+            for line in lines:
+                split, path, content, label, predicted, *sure = line[: len(_COLUMNS)]
+                probability, uncalibrated = map(float, sure)
+                names = columns[len(_COLUMNS) :]
+                images.append(
+                    Predicted(
+                        split=split,
+                        path=path,
+                        hash=content,
+                        label=label,
+                        predicted=predicted,
+                        probability=probability,
+                        uncalibrated=uncalibrated,
+                        further=dict(zip(names, line[len(_COLUMNS) :], strict=True)),
+                    )
+                )
+    except (ValueError, csv.Error) as error:
+        raise UserError(
+            f"{file} is damaged: expected {', '.join(_COLUMNS)} in each line ({error})."
+        ) from error
+    return images
