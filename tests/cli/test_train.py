@@ -18,11 +18,11 @@ def test_the_default_folder(
     monkeypatch.chdir(tmp_path)
     answer = arcvit("train", *short_run, "--method=linear")
     assert answer.code == 0
-    result = read_result(tmp_path / "runs" / "colours-linear")
+    result = read_result(tmp_path / "runs" / "colours-linear-tiny")
     assert answer.out == (
         f"validation accuracy {result.val_accuracy:.1%}, test accuracy {result.test_accuracy:.1%}"
         f" (balanced {result.test_balanced_accuracy:.1%}, most frequent class 25.0%);"
-        " the run is in runs/colours-linear\n"
+        " the run is in runs/colours-linear-tiny\n"
     )
     assert answer.err == ""
 
@@ -34,7 +34,7 @@ def test_a_finished_run_is_refused(
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     answer = arcvit("train", *short_run, f"--out={run}")
     assert answer.code == 2
-    assert "already holds a finished run: choose another --out or remove it" in answer.err
+    assert "holds a finished run: choose another --out, replace it with --overwrite" in answer.err
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -109,3 +109,10 @@ def test_nan_later_keeps_the_last_good_checkpoint(
     assert (run / "checkpoint" / "epoch-2" / "epoch.json").is_file()
     assert not (run / "result.json").exists()
     assert not (run / "adapter").exists()
+
+
+def test_photos_without_a_flag(arcvit: Arcvit, photos: Path, tmp_path: Path) -> None:
+    flags = ("--engine.epochs", "0", "--quiet", photos)  # none of them takes the folder
+    assert "engine.epochs is 0" in arcvit("train", *flags).err
+    assert "are both given: expected one" in arcvit("train", photos, f"--data.path={photos}").err
+    assert "'b' is not expected here" in arcvit("train", "a", "b").err

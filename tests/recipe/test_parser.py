@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from arcvit.data.config import DataConfig
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.methods.lora import LoraOptions
 from arcvit.methods.table import methods
-from arcvit.recipe.help import recipe_help
+from arcvit.recipe.help import OFTEN, recipe_help
 from arcvit.recipe.keys import known_keys
 from arcvit.recipe.parser import parse_recipe, read_recipe, recipe_to_yaml, write_recipe
 from arcvit.recipe.recipe import Recipe
@@ -103,7 +104,7 @@ WRONG_FLAGS = [
     ("--data.pth=x", "there is no flag '--data.pth'. Did you mean 'data.path'"),
     ("--epochs=3", "there is no flag '--epochs'. Did you mean 'engine.epochs'?"),
     ("--optim.lrr=3", "there is no flag '--optim.lrr'. Did you mean 'optim.lr'"),
-    ("--zzzzzz=3", "there is no flag '--zzzzzz'. arcvit train --help lists"),
+    ("--zzzzzz=3", "there is no flag '--zzzzzz'. arcvit train --help_all lists"),
     ("stray", "'stray' is not expected here: every value follows a flag"),
     (
         "--method=arcc",
@@ -198,7 +199,7 @@ WRONG_YAML = [
     (PATH + "seed: null\n", "seed is null: expected a whole number."),
     ("data: {path: 3}\n", "data.path is 3: expected text."),
     ("data: photos\n", "data is 'photos': expected keys of their own"),
-    ("data: {preset: vtab}\n", "data.path is missing: give the images with --data.path FOLDER"),
+    ("data: {preset: vtab}\n", "data.path is missing: give the images, as arcvit train PHOTOS"),
     ("", "recipe.yaml is empty: expected keys"),
     ("[1, 2]\n", "recipe.yaml holds '[1, 2]': expected keys"),
     ("a: b: c\n", "recipe.yaml isn't YAML (mapping values are not allowed"),
@@ -216,9 +217,7 @@ def test_wrong_yaml(tmp_path: Path, text: str, sentence: str) -> None:
 
 
 def test_no_path_at_all() -> None:
-    with pytest.raises(
-        UserError, match=r"data\.path is missing: give the images with --data\.path"
-    ):
+    with pytest.raises(UserError, match=r"data\.path is missing: give the images, as arcvit train"):
         parse("--method=arc")
 
 
@@ -256,7 +255,7 @@ def test_configs_made_in_python_are_checked_too(make: object, sentence: str) -> 
 
 
 def test_the_help_says_what_every_flag_takes() -> None:
-    text = " ".join(recipe_help().split())
+    text = " ".join(recipe_help("all").split())
     for said in (
         "--data.path a folder of class folders",
         "--arc.share ablation: one projection",
@@ -268,3 +267,16 @@ def test_the_help_says_what_every_flag_takes() -> None:
     ):
         assert said in text
     assert [key for key in known_keys() if f"--{key} " not in text] == []
+
+
+def test_the_short_help_shows_what_is_set_often_and_names_the_groups() -> None:
+    text = recipe_help(None)
+    assert [key for key in OFTEN if f"--{key} " not in text] == []
+    assert "--engine.accumulate" not in text
+    assert len(text.splitlines()) < 50
+    groups = re.findall(r"^  (\w+) +", text.rpartition("--help GROUP")[2], re.MULTILINE)
+    for group in groups:
+        assert recipe_help(group).count("\n") > 1
+    assert {"methods", "optim", "arc"} <= set(groups)
+    with pytest.raises(UserError, match=r"no group 'optm'.*Did you mean 'optim'"):
+        recipe_help("optm")

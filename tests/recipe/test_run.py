@@ -73,7 +73,10 @@ def test_folders_that_are_free(tmp_path: Path, make: Callable[[Path], Path]) -> 
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (finished, "already holds a finished run: choose another --out or remove it"),
+        (
+            finished,
+            "holds a finished run: choose another --out, replace it with --overwrite",
+        ),
         (with_other_files, "holds other files: expected a new folder or an unfinished run"),
         (a_file, "is a file, expected a folder or a new name"),
         (below_a_file, "is a file, expected a folder or a new name"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arcvit.bench.devices import DEVICES, find_device
-from arcvit.cli.parser import command_parser
+from arcvit.cli.parser import beside_recipe, command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.shown import plain
@@ -25,6 +25,7 @@ def run(argv: list[str]) -> int:
         " model trained on train and val with each seed, the test split read once. Any field of a"
         " recipe is a flag for all runs, as --engine.epochs 5 or --backbone NAME. What is finished"
         " isn't run again; the same command goes on after an interruption.",
+        often=(),
     )
     parser.add_argument("suite", metavar="SUITE", help="vtab, fgvc, or a YAML of your own tasks.")
     parser.add_argument("--data.root", dest="root", type=Path, help="Folder that holds the tasks.")
@@ -74,7 +75,7 @@ def run(argv: list[str]) -> int:
         help=f"With --dry_run: plan for another device than this machine's ({', '.join(DEVICES)}).",
     )
     argv, executor_settings = executor_flags(argv)
-    options, overrides = parser.parse_known_args(argv)
+    options, overrides = beside_recipe(parser, argv)
     if options.device is not None and not options.dry_run:
         raise UserError(
             "--device is for --dry_run: expected --engine.device to say where runs are done."

@@ -1,7 +1,8 @@
-"""Parsers of the commands that take no recipe."""
+"""Parsers of the commands: their own arguments, and a recipe's flags beside them."""
 
 import argparse
-from typing import NoReturn
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
 
 from arcvit.core.errors import UserError, nearest
 
@@ -10,19 +11,10 @@ class CommandParser(argparse.ArgumentParser):
     """argparse, with errors as :class:`UserError` and the nearest known flag.
 
     Attributes:
-        recipe: whether the command takes the flags of a recipe too: its help shows them.
+        often: of a command that takes the flags of a recipe, those that its help shows.
     """
 
-    recipe = False
-
-    def format_help(self) -> str:
-        """The command's own flags, then those of a recipe."""
-        own = super().format_help()
-        if not self.recipe:
-            return own
-        from arcvit.recipe.help import recipe_help
-
-        return f"{own}\n{recipe_help()}"
+    often: Collection[str] = ()
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong as a :class:`UserError`."""
@@ -48,8 +40,72 @@ def apart_from_data(argv: list[str]) -> tuple[list[str], list[str]]:
     return own, data
 
 
-def command_parser(command: str, description: str, *, recipe: bool = False) -> CommandParser:
-    """A parser for ``arcvit COMMAND``; one with a recipe's flags leaves them to be parsed."""
-    parser = CommandParser(prog=f"arcvit {command}", description=description, allow_abbrev=False)
-    parser.recipe = recipe
+def beside_recipe(
+    parser: CommandParser, argv: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """A command's own arguments, and the flags of a recipe as ``--FLAG=VALUE``.
+
+    argparse would take the value of a flag that it doesn't know for an argument of its own.
+    """
+    own = [option for action in parser._actions for option in action.option_strings]
+    joined: list[str] = []
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        foreign = argument.startswith("--") and argument not in (*own, "--print_config")
+        if foreign and "=" not in argument and rest and not rest[0].startswith("--"):
+            argument += f"={rest.pop(0)}"
+        joined.append(argument)
+    return parser.parse_known_intermixed_args(joined)
+
+
+def command_parser(
+    command: str, description: str, *, often: Collection[str] | None = None
+) -> CommandParser:
+    """A parser for ``arcvit COMMAND``.
+
+    Args:
+        command: its name.
+        description: what it does.
+        often: flags of a recipe that its help shows; None: it takes none.
+    """
+    parser = CommandParser(
+        prog=f"arcvit {command}",
+        description=description,
+        allow_abbrev=False,
+        add_help=often is None,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=24, width=100),
+    )
+    if often is not None:
+        parser.often = often
+        parser.add_argument(
+            *("-h", "--help"),
+            nargs="?",
+            action=_RecipeHelp,
+            metavar="GROUP",
+            help="Show this, or the options of a group, and exit.",
+        )
+        parser.add_argument(
+            "--help_all", nargs=0, action=_RecipeHelp, help="Show all options, and exit."
+        )
     return parser
+
+
+class _RecipeHelp(argparse.Action):
+    """Prints the help of a command beside a recipe."""
+
+    def __call__(
+        self,
+        parser: Any,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        from arcvit.recipe.help import recipe_help
+
+        group = "all" if option_string == "--help_all" else values
+        if group in (None, "all"):
+            parser.print_help()
+            print()
+        print(recipe_help(group, command=parser.prog, often=parser.often), end="")
+        parser.exit()

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from arcvit.cli.parser import command_parser
+from arcvit.cli.parser import beside_recipe, command_parser
 from arcvit.core.console import PlainConsole
+from arcvit.core.errors import UserError
 from arcvit.core.launch import rank
+from arcvit.recipe.help import OFTEN
 from arcvit.recipe.parser import parse_recipe
 
 if TYPE_CHECKING:
@@ -19,11 +21,25 @@ def run(argv: list[str]) -> int:
         "Learn a task: a small adapter and a head, on a frozen backbone. Every field of a recipe is"
         " a flag; --config FILE takes a recipe in YAML (or the name of a shipped one), which flags"
         " override; --print_config prints the whole recipe and does nothing.",
-        recipe=True,
+        often=OFTEN,
+    )
+    parser.add_argument(
+        "photos",
+        nargs="?",
+        metavar="PHOTOS",
+        help="The images: a folder with a folder for each class, or a CSV or TSV file (the same as"
+        " --data.path).",
     )
     parser.add_argument(
         "--out",
-        help="The run folder; default: runs/TASK-METHOD. An unfinished run in it is resumed.",
+        type=Path,
+        help="The run folder; default: runs/TASK-METHOD-BACKBONE, with a number where that is"
+        " taken. An unfinished run in it is resumed.",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Replace the run in that folder; it stays until the new one has finished.",
     )
     parser.add_argument(
         "--resume_anyway",
@@ -32,21 +48,28 @@ def run(argv: list[str]) -> int:
         " their splits.",
     )
     parser.add_argument("--quiet", action="store_true", help="Show only the result.")
-    options, flags = parser.parse_known_args(argv)
+    options, flags = beside_recipe(parser, argv)
+    if options.photos is not None:
+        if any(flag.startswith("--data.path=") for flag in flags):
+            raise UserError(f"{options.photos!r} and --data.path are both given: expected one.")
+        flags = [*flags, f"--data.path={options.photos}"]
     recipe = parse_recipe(flags)
-    name = f"{Path(recipe.data.path).expanduser().resolve().stem}-{recipe.method}"
-    out = Path(options.out or Path("runs") / name)
 
     from arcvit.recipe.execute import execute
+    from arcvit.recipe.names import run_folder, run_name
+    from arcvit.recipe.overwrite import overwrite
     from arcvit.recipe.run import Run
 
+    root, name = Path("runs"), run_name(recipe)
+    out = options.out or (root / name if options.overwrite else run_folder(recipe, root))
     console = PlainConsole()
-    result = execute(
-        Run(recipe, out, resume_anyway=options.resume_anyway), console, quiet=options.quiet
-    )
-    summary = f"{_summary(result)}; the run is in {out}"
+    shows = rank() == 0 and not options.quiet
+    if options.out is None and out.name != name and shows:
+        console.print(f"{root / name} holds another run: this one goes to {out}", soft_wrap=True)
+    planned = Run(recipe, out, resume_anyway=options.resume_anyway)
+    result = (overwrite if options.overwrite else execute)(planned, console, quiet=options.quiet)
     if rank() == 0:
-        console.print(summary, soft_wrap=True)
+        console.print(f"{_summary(result)}; the run is in {out}", soft_wrap=True)
     return 0
 
 

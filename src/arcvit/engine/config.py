@@ -18,7 +18,7 @@ class OptimConfig:
     """AdamW with linear warm-up and a cosine per step.
 
     Attributes:
-        lr: peak learning rate; default: the method's own (arcvit train --help lists them).
+        lr: peak learning rate; default: the method's own (arcvit train --help methods).
         weight_decay: decoupled weight decay, of all trained parameters as in the paper.
         warmup: share of the steps in which the rate rises from 0.
         clip_grad: largest norm of the gradient; 0: no clipping.

@@ -11,7 +11,7 @@ from arcvit.recipe.recipe import Recipe
 
 METHOD_FROM = "method_from"
 """Where a method from outside came from: kept for the sentence when it isn't there any more."""
-_HELP = " arcvit train --help lists what there is."
+_HELP = " arcvit train --help_all lists what there is."
 
 
 def sections() -> dict[str, type[Any]]:

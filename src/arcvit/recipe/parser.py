@@ -97,7 +97,8 @@ def _pairs(flags: Sequence[str]) -> list[tuple[str, str | None]]:
         if not flag.startswith("--"):
             raise UserError(
                 f"{flag + equals + text!r} is not expected here: every value follows a flag, as"
-                " --data.path FOLDER. arcvit train --help lists what there is."
+                " --seed 1, and a name with spaces needs quotes. arcvit train --help_all lists what"
+                " there is."
             )
         if equals or flag == PRINT:
             pairs.append((flag, text))
@@ -115,7 +116,7 @@ def _build(values: dict[str, Any], row: MethodRow | None) -> Recipe:
         values = merged(values, fixed) | {"method": row.spec.name}
     if "path" not in values.get("data", {}):
         raise UserError(
-            "data.path is missing: give the images with --data.path FOLDER, or a YAML file that"
+            "data.path is missing: give the images, as arcvit train PHOTOS, or a YAML file that"
             " names them with --config FILE."
         )
     known, inside = methods(), sections()

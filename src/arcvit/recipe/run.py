@@ -73,7 +73,8 @@ class Run:
         folder = self.folder
         if self.is_finished:
             raise UserError(
-                f"{str(folder)!r} already holds a finished run: choose another --out or remove it."
+                f"{str(folder)!r} already holds a finished run: choose another --out, replace it"
+                f" with --overwrite, or go on from it elsewhere with --init_from {folder}."
             )
         _check_writable(folder)
         held = list(folder.iterdir()) if folder.is_dir() else []
@@ -88,8 +89,8 @@ class Run:
         if differing:
             raise UserError(
                 f"{str(folder)!r} holds an unfinished run of another recipe (it differs in"
-                f" {', '.join(differing)}): choose another --out, remove it, or give the same"
-                " settings to resume it."
+                f" {', '.join(differing)}): choose another --out, replace it with"
+                " --overwrite, or give the same settings to resume it."
             )
 
     def check_same(self) -> None:
