@@ -25,7 +25,7 @@ from arcvit.methods.table import register_tuners
 
 CONFIG_FILE = "adapter_config.json"
 WHOLE_FILE = "model.safetensors"
-_PREFIX = "base_model.model."
+WRAPPED = "base_model.model."
 _LOGITS = ("", "fc.", "out_proj.")
 """Where in a head the linear layer is that gives the logits, in timm and in transformers."""
 _SIZES = ("r", "prompts", "num_classes")
@@ -65,7 +65,7 @@ def read_stored(folder: Path) -> StoredAdapter:
         odd = [k for k, v in state.items() if not (v.is_floating_point() or k.endswith(_COUNTS))]
         if odd:
             raise UserError(f"{file}: {odd[0]} is {state[odd[0]].dtype}, expected floating point.")
-    _check_head(file, state, task, "" if whole else _PREFIX)
+    _check_head(file, state, task, "" if whole else WRAPPED)
     config = None if whole else _read_config(folder / CONFIG_FILE, task, state)
     return StoredAdapter(folder=folder, task=task, config=config, state=state)
 

@@ -43,6 +43,7 @@ from arcvit.recipe.prepare import open_recipe_task, prepare
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.resume import known_task, settle_on, write_images
 from arcvit.recipe.run import PROFILE_FILE, RECIPE_FILE, Run, flat
+from arcvit.recipe.warm import start_from
 
 
 def execute(run: Run, console: Console, *, quiet: bool = False, looked: bool = False) -> RunResult:
@@ -100,6 +101,8 @@ class _Execution:
         if not looked and not same:
             look_for_all(recipe, self.accelerator, self.say)
         self.work = prepare(recipe, task, self.say, read_test=run.read_test)
+        if recipe.init_from is not None and self.checkpoints.newest is None:
+            start_from(recipe.init_from, self.work, recipe, self.say)
         if self.accelerator.num_processes > 1:
             # All have the same model by now; what is dropped and how images turn differs.
             set_seed(recipe.seed, device_specific=True)

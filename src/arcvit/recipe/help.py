@@ -15,7 +15,7 @@ from arcvit.recipe.keys import sections
 from arcvit.recipe.recipe import Recipe
 
 OFTEN = (
-    *("method", "backbone", "seed"),
+    *("method", "backbone", "init_from", "seed"),
     *("data.augment", "data.on_bad"),
     *("optim.lr", "engine.epochs", "engine.batch_size", "engine.device"),
 )

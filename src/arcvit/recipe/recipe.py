@@ -27,6 +27,8 @@ class Recipe:
         method: what is trained beside the head; METHOD:KEY=VALUE sets its settings too, as
             lora:r=2.
         options: settings of the method; in YAML they stand under the method's name.
+        init_from: a finished run or an adapter to start from, of the same backbone and method; its
+            head's rows are carried over by the names of their classes.
         optim: the optimizer.
         engine: the training loop.
         seed: seed of order, initialisation and dropout.
@@ -39,6 +41,7 @@ class Recipe:
     drop_path: Share = 0.0
     method: str = "arc"
     options: Any = None
+    init_from: str | None = None
     optim: OptimConfig = field(default_factory=OptimConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     seed: Seed = 0
