@@ -1,0 +1,71 @@
+"""``arcvit compare``: runs side by side, and which images changed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from arcvit.cli.parser import command_parser
+from arcvit.core.console import PlainConsole
+from arcvit.core.shown import plain
+
+if TYPE_CHECKING:
+    from arcvit.recipe.compare import Comparison, Difference
+
+_SHOWN = 3
+"""Images named of each kind."""
+_CHANCE = 0.05
+
+
+def run(argv: list[str]) -> int:
+    """Print accuracies with intervals, and for each pair what was fixed and what broke."""
+    parser = command_parser(
+        "compare",
+        "Accuracy of several runs on the same images (same by content), with intervals that hold"
+        " the truth 95 times in 100, and for each pair which images only one of them has right,"
+        " with McNemar's exact test. Images that not all runs were measured on are left out.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="Finished runs.")
+    parser.add_argument(
+        "--split", help="test or val (default: test where all runs have one, else val)."
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="List the images that changed.")
+    options = parser.parse_args(argv)
+
+    from arcvit.recipe.compare import compare
+
+    found = compare(*options.runs, split=options.split)
+    if options.csv is not None:
+        found.write(options.csv)
+    _print(found, PlainConsole(soft_wrap=True))
+    if options.csv is not None:
+        print(f"wrote {plain(options.csv)}")
+    return 0
+
+
+def _print(found: "Comparison", console: PlainConsole) -> None:
+    console.print(f"accuracy on {found.images:,} {found.split} images, with 95% intervals:")
+    width = max(len(plain(one.run)) for one in found.runs)
+    for one in found.runs:
+        shares = f"{one.accuracy:6.1%}  {one.low:.1%} to {one.high:.1%}"
+        more = one.measured - found.images
+        rest = f"  ({more:,} images that not all runs have are left out)" if more else ""
+        console.print(f"  {plain(one.run):<{width}}  {shares}{rest}")
+    for pair in found.differences:
+        console.print(_verdict(pair))
+        for change, images in (("fixed", pair.fixed), ("broken", pair.broken)):
+            named = [
+                f"{one.path} ({one.label}, was {one.predicted}, is {other.predicted})"
+                for one, other in images[:_SHOWN]
+            ]
+            rest = f" and {len(images) - _SHOWN:,} more" if len(images) > _SHOWN else ""
+            if named:
+                console.print(f"  {change}: {', '.join(map(plain, named))}{rest}")
+
+
+def _verdict(pair: "Difference") -> str:
+    fixed, broken = len(pair.fixed), len(pair.broken)
+    better = "better" if fixed > broken else "worse"
+    verdict = f"{plain(pair.after)} is {better}" if pair.p < _CHANCE else "that may well be chance"
+    return (
+        f"from {plain(pair.before)} to {plain(pair.after)}: {fixed:,} fixed, {broken:,} broken;"
+        f" {verdict} (McNemar's p = {pair.p:.2g})"
+    )

@@ -1,0 +1,181 @@
+"""Runs side by side, on the images that all of them were measured on. No torch."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import atomic_path
+from arcvit.core.intervals import wilson
+from arcvit.core.mcnemar import mcnemar
+from arcvit.core.predictions import Predicted, read_predictions
+from arcvit.core.result import read_result
+from arcvit.core.shown import csv_cell
+
+SPLITS = ("test", "val")
+_COLUMNS = ("path", "hash", "label", "from", "to", "change", "predicted_from", "predicted_to")
+
+_Key = tuple[str, str, int]
+"""An image by its content and label, and which of several copies it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One of the runs.
+
+    Attributes:
+        run: its folder.
+        measured: images of the split that it was measured on.
+        accuracy: on the images that all runs have.
+        low: lower end of the interval that holds the true accuracy 95 times in 100.
+        high: upper end.
+    """
+
+    run: Path
+    measured: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What differs between two runs.
+
+    Attributes:
+        before: the one.
+        after: the other.
+        fixed: what ``before`` and ``after`` say of images that only the latter has right.
+        broken: the same of images that only the former has right.
+        p: how often so large a difference would come by chance: McNemar's exact test, two-sided.
+    """
+
+    before: Path
+    after: Path
+    fixed: tuple[tuple[Predicted, Predicted], ...]
+    broken: tuple[tuple[Predicted, Predicted], ...]
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        split: what they are compared on.
+        images: how many images all of them were measured on.
+        runs: each of them.
+        differences: of each pair, in the order of the runs.
+    """
+
+    split: str
+    images: int
+    runs: tuple[Compared, ...]
+    differences: tuple[Difference, ...]
+
+    def write(self, file: str | Path) -> None:
+        """Write the images that changed as a table: a line for each pair of runs and image."""
+        with (
+            atomic_path(Path(file)) as partial,
+            partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+        ):
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(_COLUMNS)
+            for pair in self.differences:
+                runs = (str(pair.before), str(pair.after))
+                for change, images in (("fixed", pair.fixed), ("broken", pair.broken)):
+                    for one, other in images:
+                        image = (one.path, one.hash, one.label)
+                        names = (*image, *runs, change, one.predicted, other.predicted)
+                        writer.writerow(map(csv_cell, names))
+
+
+def compare(*runs: str | Path, split: str | None = None) -> Comparison:
+    """Compare finished runs on the images that all of them were measured on.
+
+    Images are the same by content, wherever they lie; one that has another label now isn't.
+
+    Args:
+        runs: two run folders or more.
+        split: test or val; None: test where all have one, else val.
+
+    Raises:
+        UserError: a run isn't finished or says nothing of its images, or they have none in common.
+    """
+    folders = [Path(run) for run in runs]
+    if len(folders) < 2:
+        raise UserError("there is nothing to compare: expected two runs or more.")
+    twice = [str(folder) for folder, times in Counter(folders).items() if times > 1]
+    if twice:
+        raise UserError(f"{twice[0]!r} is given twice: expected different runs.")
+    for folder in folders:
+        read_result(folder)  # says what is wrong with a folder that is no finished run
+    every = [read_predictions(folder) for folder in folders]
+    splits = [name for name in SPLITS if all(any(i.split == name for i in one) for one in every)]
+    if split is not None and split not in SPLITS:
+        raise UserError(f"split is {split!r}: expected {' or '.join(SPLITS)}.")
+    if not splits or split not in (None, *splits):
+        what = "test or val" if split is None else split
+        raise UserError(f"not all of the runs were measured on {what} images: expected those.")
+    chosen = split or splits[0]
+    images = [_by_content(one, chosen) for one in every]
+    common = [key for key in images[0] if all(key in other for other in images[1:])]
+    if not common:
+        raise UserError(
+            f"the runs have no {chosen} image in common: expected runs that were measured on the"
+            " same images, or on some of the same."
+        )
+    return Comparison(
+        split=chosen,
+        images=len(common),
+        runs=tuple(
+            _compared(folder, one, common) for folder, one in zip(folders, images, strict=True)
+        ),
+        differences=tuple(
+            _difference(before, after, common)
+            for before, after in combinations(zip(folders, images, strict=True), 2)
+        ),
+    )
+
+
+def _by_content(images: Sequence[Predicted], split: str) -> dict[_Key, Predicted]:
+    copies: Counter[tuple[str, str]] = Counter()
+    found = {}
+    for image in images:
+        if image.split == split:
+            content = (image.hash, image.label)
+            found[(*content, copies[content])] = image
+            copies[content] += 1
+    return found
+
+
+def _compared(run: Path, images: Mapping[_Key, Predicted], common: Sequence[_Key]) -> Compared:
+    hits = sum(images[key].is_right for key in common)
+    low, high = wilson(hits, len(common))
+    return Compared(
+        run=run,
+        measured=len(images),
+        accuracy=hits / len(common),
+        low=float(low),
+        high=float(high),
+    )
+
+
+def _difference(
+    before: tuple[Path, Mapping[_Key, Predicted]],
+    after: tuple[Path, Mapping[_Key, Predicted]],
+    common: Sequence[_Key],
+) -> Difference:
+    pairs = [(before[1][key], after[1][key]) for key in common]
+    fixed = tuple((a, b) for a, b in pairs if b.is_right and not a.is_right)
+    broken = tuple((a, b) for a, b in pairs if a.is_right and not b.is_right)
+    return Difference(
+        before=before[0],
+        after=after[0],
+        fixed=fixed,
+        broken=broken,
+        p=mcnemar(len(broken), len(fixed)),
+    )
