@@ -1,8 +1,11 @@
 """The commands and the Python in README.md and docs/plugins.md run as they stand."""
 
+import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,12 +94,29 @@ def test_the_commands_of_plugins_run_in_their_order(folder: Path, monkeypatch) -
         run(f"{command}{out}", number)
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs_as_it_stands(folder: Path) -> None:
-    (block,) = blocks(README, "python")
     names: dict = {}
-    exec(compile(block, "README.md", "exec"), names)
-    assert names["probabilities"].shape == (1, 2)
+    for block in blocks(README, "python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["features"].shape == (1, 96)
     assert type(names["plain"]) is type(timm.create_model("vit_base_patch16_224"))
+    assert {ranked.label for ranked in names["predictions"][0].top} == {"cat", "dog"}
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_as_it_stands(tmp_path: Path) -> None:
+    """Its cells in order, in a process of their own; only the epochs are fewer."""
+    notebook = json.loads((ROOT / "examples/quickstart.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    script = tmp_path / "quickstart.py"
+    code = "\n\n".join("".join(cell["source"]) for cell in cells)
+    assert '"epochs": 3' in code
+    script.write_text(code.replace('"epochs": 3', '"epochs": 1'), encoding="utf-8")
+    command = [sys.executable, str(script)]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+    assert (tmp_path / "runs/quickstart/result.json").is_file()
+    assert not any(cell["outputs"] for cell in cells)
 
 
 def test_the_number_of_parameters_in_the_readme() -> None:

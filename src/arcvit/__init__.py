@@ -1,5 +1,11 @@
 """Adapt one pretrained vision transformer to many small image tasks with ARC adapters.
 
+Train on a folder of photos and ask:
+
+    >>> import arcvit
+    >>> run = arcvit.train("photos", out="runs/photos")
+    >>> arcvit.load(run).predict("photo.jpg")
+
 Any name imported from here makes ARC known to PEFT:
 
     >>> from arcvit import ArcConfig
@@ -15,15 +21,33 @@ if TYPE_CHECKING:
     from arcvit.arc.layer import ArcLayer
     from arcvit.arc.model import ArcModel
     from arcvit.recipe.adapter import load_adapter, save_adapter
+    from arcvit.recipe.classifier import Classifier, load
+    from arcvit.recipe.prediction import Prediction
+    from arcvit.recipe.train import train
 
-__all__ = ["ArcConfig", "ArcLayer", "ArcModel", "__version__", "load_adapter", "save_adapter"]
+__all__ = [
+    "ArcConfig",
+    "ArcLayer",
+    "ArcModel",
+    "Classifier",
+    "Prediction",
+    "__version__",
+    "load",
+    "load_adapter",
+    "save_adapter",
+    "train",
+]
 
 _LAZY = {
     "ArcConfig": "arcvit.arc.config",
     "ArcLayer": "arcvit.arc.layer",
     "ArcModel": "arcvit.arc.model",
+    "Classifier": "arcvit.recipe.classifier",
+    "Prediction": "arcvit.recipe.prediction",
+    "load": "arcvit.recipe.classifier",
     "load_adapter": "arcvit.recipe.adapter",
     "save_adapter": "arcvit.recipe.adapter",
+    "train": "arcvit.recipe.train",
 }
 _REGISTERS = ("arcvit.arc.register", "arcvit.methods.tuners")
 

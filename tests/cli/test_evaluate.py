@@ -34,6 +34,8 @@ def test_the_accuracy_of_the_result(arcvit: Arcvit, trained: Trained, method: st
         "trained_on": 0,
         "left_out": 0,
         "unreadable": 0,
+        "group_accuracy": None,
+        "groups": None,
     }
     val = json.loads(arcvit("evaluate", trained(method), "--split=val", "--json").out)
     assert (val["images"], val["accuracy"]) == (24, result.val_accuracy)

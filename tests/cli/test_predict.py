@@ -26,15 +26,17 @@ def test_class_names_of_every_test_photo(
     images = sorted((photos / "test").glob("*/*.png"))
     lines = arcvit("predict", trained(method), *images, "--json").out.splitlines()
     answers = [json.loads(line) for line in lines]
-    assert [answer["image"] for answer in answers] == [str(image) for image in images]
+    assert [answer["path"] for answer in answers] == [str(image) for image in images]
     hits = 0
     for image, answer in zip(images, answers, strict=True):
-        ranked = answer["predictions"]
-        assert sorted(r["class"] for r in ranked) == CLASSES
+        assert list(answer) == ["path", "label", "probability", "known", "top", "error"]
+        ranked = answer["top"]
+        assert sorted(r["label"] for r in ranked) == CLASSES
+        assert ranked[0] == {key: answer[key] for key in ("label", "probability")}
         probabilities = [r["probability"] for r in ranked]
         assert probabilities == sorted(probabilities, reverse=True)
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
-        hits += ranked[0]["class"] == image.parent.name
+        hits += answer["label"] == image.parent.name
     assert hits / len(images) == read_result(trained(method)).test_accuracy
 
 
@@ -72,7 +74,7 @@ def test_blank_images_are_named(arcvit: Arcvit, trained: Trained, tmp_path: Path
 def test_top(arcvit: Arcvit, trained: Trained, photos: Path, top: int, count: int) -> None:
     image = photos / "test" / "red" / "red_00.png"
     out = arcvit("predict", trained("arc"), image, "--top", top, "--json").out
-    assert len(json.loads(out)["predictions"]) == count
+    assert len(json.loads(out)["top"]) == count
 
 
 @pytest.mark.parametrize("top", [0, -1])
@@ -147,10 +149,12 @@ def test_a_table(arcvit: Arcvit, trained: Trained, album: Path) -> None:
     answer = arcvit(*command, "--csv=out.csv")
     assert (answer.code, answer.out) == (1, "")
     with open("out.csv", encoding="utf-8", newline="") as file:
-        one, other = csv.DictReader(file)
-    assert list(one) == ["image", "class_1", "probability_1", "class_2", "probability_2"]
-    assert (one["image"], other["image"]) == (DEEP, ONE)
-    assert float(one["probability_1"]) >= float(one["probability_2"])
+        one, other, bad = csv.DictReader(file)
+    further = ["label_2", "probability_2"]
+    assert list(one) == ["path", "label", "probability", "known", "error", *further]
+    assert (one["path"], other["path"], bad["path"]) == (DEEP, ONE, "broken.png")
+    assert float(one["probability"]) >= float(one["probability_2"])
+    assert one["label"] and not bad["label"] and "not an image" in bad["error"]
     assert arcvit(*command, "--csv=-").out == Path("out.csv").read_text()
 
 

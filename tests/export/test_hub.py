@@ -53,7 +53,7 @@ def test_the_adapter_of_a_run_goes_up_with_a_card_for_the_repository(
     for name in ("adapter_model.safetensors", "adapter_config.json", "task.json"):
         assert files[name] == (folder / name).read_bytes()
     card = files["README.md"].decode()
-    for said in ("Labels (4): blue, green, red, white", "load_adapter('me/colours')"):
+    for said in ("Labels (4): blue, green, red, white", "arcvit.load('me/colours')"):
         assert said in card
     assert "More Information Needed" not in card
 

@@ -36,7 +36,7 @@ def test_it_names_base_model_labels_and_accuracy() -> None:
         "# ARC adapter for pets",
         "Labels (2): cat, dog",
         "test split: 91.2%",
-        "arcvit.load_adapter('me/pets')",
+        "arcvit.load('me/pets')",
     ):
         assert said in found.text
 

@@ -1,6 +1,5 @@
-"""Which image files were given: files, folders, patterns, lists, and paths on standard input."""
+"""Names of images that were given: on the command line, in lists, on standard input."""
 
-import glob
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,8 +7,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.folders import image_files
-from arcvit.data.readers.reader import Opening
 
 STDIN = "-"
 _CHUNK = 1 << 16
@@ -40,27 +37,6 @@ def listed_names(file: Path) -> list[str]:
     except OSError as error:
         raise UserError(f"--list {str(file)!r} can't be read: {error.strerror}.") from error
     return _names(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
-
-
-def images_of(name: str) -> list[Path]:
-    """The images that a file, a folder or a pattern names.
-
-    A folder gives what a class folder would when training: all but notes, tables and hidden files.
-    A file that isn't there is given as it is, and told of with those that can't be read.
-
-    Raises:
-        UserError: a folder can't be listed.
-    """
-    path = Path(name)
-    if not path.exists() and any(sign in name for sign in "*?["):
-        found = (image for match in sorted(glob.glob(name, recursive=True)) for image in _at(match))
-        return list(dict.fromkeys(found))  # ** names what is in a folder, and the folder
-    return _at(name)
-
-
-def _at(name: str) -> list[Path]:
-    path = Path(name)
-    return image_files(path, path, Opening()) if path.is_dir() else [path]
 
 
 def _arriving_lines(stream: BinaryIO) -> Iterator[list[str]]:

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from arcvit.cli.image_paths import STDIN, arriving_names, images_of, listed_names
+from arcvit.cli.image_paths import STDIN, arriving_names, listed_names
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
 from arcvit.core.files import to_json
 from arcvit.core.shown import csv_cell, plain
 
 if TYPE_CHECKING:
-    from arcvit.recipe.predict import Prediction
+    from arcvit.recipe.prediction import Prediction
 
 Show = Callable[["Prediction"], None]
 
@@ -24,10 +24,12 @@ def run(argv: list[str]) -> int:
     parser = command_parser(
         "predict",
         "Class names for images, from a run or an adapter. Images that can't be read are told of on"
-        " standard error, and the others go on: the exit code is then 1, and 2 where there is no"
-        " image at all.",
+        " standard error and keep their line in JSON and tables; the others go on. The exit code"
+        " is then 1, and 2 where no image can be read.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN|ADAPTER", help="A run or adapter folder.")
+    parser.add_argument(
+        "run", metavar="RUN|ADAPTER", help="A run or adapter folder, or USER/NAME on the hub."
+    )
     parser.add_argument(
         "images",
         nargs="*",
@@ -54,31 +56,21 @@ def run(argv: list[str]) -> int:
             " standard input."
         )
 
-    from arcvit.recipe.load import load_trained
-    from arcvit.recipe.predict import predict_each
+    from arcvit.recipe.classifier import load
 
-    loaded = load_trained(
-        options.run, backbone=options.backbone, device="auto", force=options.force
-    )
-    top = min(options.top, len(loaded.labels))
+    classifier = load(options.run, backbone=options.backbone, force=options.force)
+    top = min(options.top, len(classifier.labels))
     good = bad = 0
     with _form(options.csv, top, as_json=options.json) as show:
         for arrived in arriving_names(names):
-            images: list[Path] = []
-            for name in arrived:
-                found = images_of(name)
-                images += found
-                if not found:
+            for prediction in classifier.stream(arrived, top):
+                if prediction.error is not None:
                     bad += 1
-                    _say(f"{name}: there is no image")
-            for prediction in predict_each(loaded, images, top=top):
-                if prediction.problem is not None:
-                    bad += 1
-                    _say(f"{prediction.image}: {prediction.problem}")
-                    continue
-                good += 1
+                    _say(f"{prediction.path}: {prediction.error}")
+                else:
+                    good += 1
                 if prediction.blank:
-                    _say(f"warning: {prediction.image} is blank, nothing is to be seen on it")
+                    _say(f"warning: {prediction.path} is blank, nothing is to be seen on it")
                 show(prediction)
     if not good:
         raise UserError("no image can be read of what was given.")
@@ -103,26 +95,26 @@ def _form(table: str | None, top: int, *, as_json: bool) -> Iterator[Show]:
 
 
 def _table(stream: TextIO, top: int) -> Show:
+    from arcvit.recipe.prediction import columns
+
     writer = csv.writer(stream, lineterminator="\n")
-    columns = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("class", "probability")]
-    writer.writerow(["image", *columns])
+    writer.writerow(columns(top))
 
     def show(prediction: "Prediction") -> None:
-        cells = [cell for name, value in prediction.ranked for cell in (name, f"{value:.6g}")]
-        writer.writerow(map(csv_cell, [str(prediction.image), *cells]))
+        writer.writerow(map(csv_cell, prediction.row(top)))
         stream.flush()
 
     return show
 
 
 def _print_json(prediction: "Prediction") -> None:
-    record = [{"class": name, "probability": value} for name, value in prediction.ranked]
-    print(to_json({"image": str(prediction.image), "predictions": record}), flush=True)
+    print(to_json(prediction.record), flush=True)
 
 
 def _print_text(prediction: "Prediction") -> None:
-    shown = "  ".join(f"{plain(name)} {value:.1%}" for name, value in prediction.ranked)
-    print(f"{plain(prediction.image)}  {shown}", flush=True)
+    if prediction.error is None:
+        shown = "  ".join(f"{plain(label)} {value:.1%}" for label, value in prediction.top)
+        print(f"{plain(prediction.path)}  {shown}", flush=True)
 
 
 def _say(line: str) -> None:

@@ -107,10 +107,9 @@ def _text(task: AdapterTask, config: Mapping[str, Any], source: str) -> str:
         "```python",
         "import arcvit",
         "",
-        f"adapter = arcvit.load_adapter({source!r})",
-        "print(adapter.labels)",
-        "model = adapter.model  # a PeftModel" if config else "model = adapter.model",
-        '# adapter.predict(["photo.jpg"]) gives the probability of each label.',
+        f"classifier = arcvit.load({source!r})",
+        "print(classifier.labels)",
+        '# classifier.predict("photo.jpg") tells what is to be seen on it.',
         "```",
         "",
     ]

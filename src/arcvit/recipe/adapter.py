@@ -12,11 +12,10 @@ from typing import Any
 
 import safetensors.torch
 import timm.data
-import torch
 from peft import MODEL_TYPE_TO_PEFT_MODEL_MAPPING, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
-from torch import Tensor, nn
+from torch import nn
 
 from arcvit.arc.fingerprint import check_fingerprint, fingerprint
 from arcvit.arc.register import ArcConfig
@@ -27,8 +26,6 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_text
 from arcvit.core.settings import shown
 from arcvit.core.task import TASK_FILE, AdapterTask, TaskBackbone
-from arcvit.data.pixels.augment import ToInput
-from arcvit.data.pixels.decode import decode_all
 from arcvit.data.pixels.preset import Preprocessing, resolve_preset
 from arcvit.engine.device import choose_device
 from arcvit.export.hub import pull_folder
@@ -57,25 +54,6 @@ class LoadedAdapter:
     def preprocessing(self) -> Preprocessing:
         """How images are prepared."""
         return Preprocessing.from_dict(self.task.preprocessing)
-
-    def predict(self, images: Sequence[str | Path], *, batch_size: int = 64) -> Tensor:
-        """Probability of each label for image files, (N, K) on the CPU.
-
-        Raises:
-            UserError: images can't be read; all of them are listed.
-        """
-        pixels = decode_all([Path(image) for image in images], self.preprocessing)
-        return self.probabilities(pixels, batch_size=batch_size)
-
-    def probabilities(self, pixels: Tensor, *, batch_size: int = 64) -> Tensor:
-        """Probability of each label, (N, K) on the CPU, for images as they are decoded."""
-        device = next(self.model.parameters()).device
-        to_input = ToInput.of(self.preprocessing).to(device).eval()
-        with torch.inference_mode():
-            outputs = [self.model(to_input(b.to(device))) for b in pixels.split(batch_size)]
-        # Models of transformers give a record with the logits in it.
-        logits = torch.cat([getattr(output, "logits", output).cpu() for output in outputs])
-        return logits.softmax(-1) if self.task.kind == "single" else logits.sigmoid()
 
 
 def save_adapter(

@@ -1,5 +1,6 @@
 """Bring a finished run, or an adapter alone, back: its backbone with what was learned on it."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,28 +13,35 @@ from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import ADAPTER_FOLDER, RECIPE_FILE
 
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedRun(LoadedAdapter):
     """A finished run, ready for inference.
 
     Attributes:
+        folder: the run folder.
         recipe: what was asked.
         result: what came out.
     """
 
+    folder: Path
     recipe: Recipe
     result: RunResult
 
 
 def load_trained(
-    path: Path, *, backbone: str | None = None, device: str = "cpu", force: bool = False
+    source: str | Path, *, backbone: str | None = None, device: str = "cpu", force: bool = False
 ) -> LoadedAdapter:
-    """Load a finished run, as ``load_run`` does, or an adapter folder.
+    """Load a finished run, as ``load_run`` does, an adapter folder, or one on the hub.
 
     Raises:
-        UserError: it is neither, or the backbone can't be had or isn't the same.
+        UserError: it is none of these, or the backbone can't be had or isn't the same.
     """
+    path = Path(source).expanduser()
+    if not path.exists() and _HUB_NAME.fullmatch(str(source)):
+        return load_adapter(str(source), backbone=backbone, device=device, force=force)
     if has_task(path) or (path / CONFIG_FILE).is_file():
         return load_adapter(path, backbone=backbone, device=device, force=force)
     return load_run(path, backbone=backbone, device=device, force=force)
@@ -64,4 +72,6 @@ def load_run(
     if not folder.is_dir():
         raise UserError(f"{str(folder)!r} isn't there: the run is damaged.")
     adapter = load_adapter(folder, backbone=backbone, device=device, force=force)
-    return LoadedRun(recipe=recipe, result=result, model=adapter.model, task=adapter.task)
+    return LoadedRun(
+        folder=run, recipe=recipe, result=result, model=adapter.model, task=adapter.task
+    )

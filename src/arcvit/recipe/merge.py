@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper
+from torch import nn
 
 from arcvit.data.pixels.preset import Decoding, Preprocessing
 from arcvit.export.timm_checkpoint import export_timm
@@ -24,20 +25,25 @@ def merge_run(loaded: LoadedAdapter, out: Path) -> float:
     probe = torch.randn(4, 3, height, width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = loaded.model(probe)
-    folded = loaded.model
-    if isinstance(folded, PeftModel):
-        folded = folded.merge_and_unload(safe_merge=True)
-        for name, module in list(folded.named_modules()):
-            if isinstance(module, ModulesToSaveWrapper):  # PEFT's LayerNorm tuning leaves it there
-                folded.set_submodule(name, module.modules_to_save[module.active_adapter])
     return export_timm(
-        folded,
+        merged_model(loaded.model),
         out,
         classes=loaded.labels,
         data_config=_timm_data_config(loaded.preprocessing),
         probe=probe,
         expected=expected,
     )
+
+
+def merged_model(model: nn.Module) -> nn.Module:
+    """A model with its adapter folded in, in place; a plain model is as it was."""
+    if not isinstance(model, PeftModel):
+        return model
+    merged = model.merge_and_unload(safe_merge=True)
+    for name, module in list(merged.named_modules()):
+        if isinstance(module, ModulesToSaveWrapper):  # PEFT's LayerNorm tuning leaves it there
+            merged.set_submodule(name, module.modules_to_save[module.active_adapter])
+    return merged
 
 
 def lost_in_timm(prep: Preprocessing) -> str:

@@ -1,0 +1,228 @@
+"""A trained classifier, ready to answer: the one way from images to labels.
+
+N images, K labels, d width of the features.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from arcvit.core.errors import UserError
+from arcvit.core.settings import shown
+from arcvit.data.findings import examples
+from arcvit.data.pixels.augment import ToInput
+from arcvit.data.pixels.preset import Preprocessing
+from arcvit.recipe.adapter import LoadedAdapter
+from arcvit.recipe.given import Given, Single, file_of, one_by_one, read
+from arcvit.recipe.keys import check_keys
+from arcvit.recipe.load import load_trained
+from arcvit.recipe.measure import Measurement, measure
+from arcvit.recipe.merge import merged_model
+from arcvit.recipe.prediction import Prediction, Ranked
+from arcvit.recipe.run import Run
+
+BATCH = 64
+"""Images in a forward pass, unless told otherwise."""
+_BATCH_BYTES = 2**28
+"""As much may a batch of decoded images take: an adapter can say that its images are huge."""
+
+
+def load(
+    source: str | Path | Run,
+    *,
+    device: str = "auto",
+    backbone: str | None = None,
+    force: bool = False,
+) -> "Classifier":
+    """Load a trained classifier.
+
+    Args:
+        source: a run or its folder, an adapter folder, or an adapter on the hub as ``USER/NAME``.
+        device: cpu, cuda or mps; auto takes the best there is.
+        backbone: where the backbone lies now, if it has moved.
+        force: load onto weights other than those it was trained on.
+
+    Raises:
+        UserError: there is nothing of the kind, its files are damaged, or the backbone can't be had
+            or isn't the one it was trained on.
+    """
+    place = source.folder if isinstance(source, Run) else source
+    return Classifier(load_trained(place, backbone=backbone, device=device, force=force))
+
+
+class Classifier:
+    """A model that tells the labels of images. All methods may be called from any thread.
+
+    Images are decoded by as many threads as there are cores; the model answers one batch at a time.
+
+    Args:
+        loaded: an adapter on its backbone, or a finished run.
+    """
+
+    def __init__(self, loaded: LoadedAdapter) -> None:
+        self.loaded = loaded
+        self.model: nn.Module = loaded.model
+        """The model; a plain one after ``merge``."""
+        self._to_input = ToInput.of(loaded.preprocessing).eval()
+        self._turn = threading.RLock()
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names in the order of the logits."""
+        return self.loaded.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How images are prepared."""
+        return self.loaded.preprocessing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def predict(
+        self,
+        images: Given | Iterable[Given],
+        top: int = 5,
+        *,
+        batch_size: int = BATCH,
+    ) -> list[Prediction]:
+        """What is to be seen on images, in their order; see ``stream``."""
+        return list(self.stream(images, top, batch_size=batch_size))
+
+    def stream(
+        self,
+        images: Given | Iterable[Given],
+        top: int = 5,
+        *,
+        batch_size: int = BATCH,
+    ) -> Iterator[Prediction]:
+        """What is to be seen on images, batch by batch, in their order.
+
+        An image that can't be read doesn't keep the others back: its prediction says why.
+
+        Args:
+            images: paths, folders, patterns such as ``photos/**/*.jpg``, PIL images, or arrays
+                ``uint8`` (H, W, 3) or grey (H, W); one, or any iterable, which is read as needed.
+            top: labels of each image.
+            batch_size: images in a forward pass: answers come when so many were read.
+
+        Raises:
+            UserError: something that is no image was given; ``top`` or ``batch_size`` is below 1.
+        """
+        for name, value in (("top", top), ("batch_size", batch_size)):
+            if value < 1:
+                raise UserError(f"{name} is {shown(value)}: expected at least 1.")
+        # Not a generator itself: what is wrong shows at the call, not at the first image.
+        return self._answers(self._batches(images, batch_size), min(top, len(self.labels)))
+
+    def embed(self, images: Given | Iterable[Given], *, batch_size: int = BATCH) -> np.ndarray:
+        """The features that the head reads, ``float32`` (N, d): alike where images are alike.
+
+        Raises:
+            UserError: images can't be read; they are listed.
+        """
+        rows: list[Tensor] = []
+        for batch in self._batches(images, batch_size):
+            pixels, errors, _ = read(batch, self.preprocessing)
+            if errors:
+                named = examples([f"{file_of(batch[row])} ({why})" for row, why in errors.items()])
+                raise UserError(f"{len(errors)} image(s) can't be read: {named}.")
+            rows.append(self._forward(pixels)[1])
+        return torch.cat(rows).numpy() if rows else np.zeros((0, 0), np.float32)
+
+    def evaluate(
+        self,
+        path: str | Path | None = None,
+        *,
+        split: str | None = None,
+        ignore_unknown: bool = False,
+        **data: Any,
+    ) -> Measurement:
+        """Measure on labelled images; classes go by name.
+
+        Args:
+            path: a class folder, a table or another layout; None: the data of the run.
+            split: train, val, test or all; None: test of the run's own data, else all.
+            ignore_unknown: leave out images of classes that the model doesn't know.
+            data: further settings of the data, as ``table_column="kind"``.
+
+        Raises:
+            UserError: the images can't be opened or read, or there are unknown classes.
+        """
+        given = data if path is None else {"path": str(path), **data}
+        given = check_keys({"data": given})["data"]
+        with self._turn:
+            return measure(
+                self.loaded, self.model, given, split=split, ignore_unknown=ignore_unknown
+            )
+
+    def merge(self) -> nn.Module:
+        """Fold the adapter into the backbone: a plain model, which the classifier goes on with.
+
+        Raises:
+            UserError: the adapter can't be folded.
+        """
+        with self._turn:
+            self.model = merged_model(self.model)
+        return self.model
+
+    def _batches(self, images: Given | Iterable[Given], batch_size: int) -> Iterator[list[Single]]:
+        height, width = self.preprocessing.stored
+        size = max(1, min(batch_size, _BATCH_BYTES // (3 * height * width)))
+        source = one_by_one(images)
+        while batch := list(islice(source, size)):
+            yield batch
+
+    def _answers(self, batches: Iterable[list[Single]], top: int) -> Iterator[Prediction]:
+        for batch in batches:
+            pixels, errors, blank = read(batch, self.preprocessing)
+            # Rows that couldn't be read stay out: the model needn't see them.
+            readable = [row for row in range(len(batch)) if row not in errors]
+            logits, _ = self._forward(pixels[readable])
+            best = self._probabilities(logits).topk(top)
+            ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            for row, image in enumerate(batch):
+                if row in errors:
+                    yield Prediction(path=file_of(image), error=errors[row])
+                    continue
+                labels = tuple(
+                    Ranked(self.labels[k], p) for k, p in zip(*next(ranked), strict=True)
+                )
+                yield Prediction(
+                    path=file_of(image),
+                    label=labels[0].label,
+                    probability=labels[0].probability,
+                    top=labels,
+                    blank=row in blank,
+                )
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        """Of each label, (N, K)."""
+        return logits.softmax(-1) if self.loaded.task.kind == "single" else logits.sigmoid()
+
+    def _forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, K) and features (N, d) of decoded images, on the CPU."""
+        seen: list[Tensor] = []
+        with self._turn, torch.inference_mode():
+            hook = self._head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+            try:
+                output = self.model(self._to_input.to(self.device)(pixels.to(self.device)))
+            finally:
+                hook.remove()
+        # Models of transformers give a record with the logits in it.
+        logits = getattr(output, "logits", output)
+        return logits.float().cpu(), seen[0].flatten(1).float().cpu()
+
+    @property
+    def _head(self) -> nn.Module:
+        root = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        return root.get_submodule(self.loaded.task.head)

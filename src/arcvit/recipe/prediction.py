@@ -1,0 +1,63 @@
+"""What is said of one image, in the words that Python, JSON lines, tables and servers share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Ranked(NamedTuple):
+    """A label and how probable it is."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What is said of one image.
+
+    Attributes:
+        path: the image's file; None where there is none.
+        label: the most probable label, also where the image isn't known; None where the image
+            can't be read.
+        probability: how probable the label is, in [0, 1].
+        known: whether the image is like those that were learned; None where that can't be told.
+        top: the most probable labels, the first one included.
+        error: why the image can't be read; None where it can.
+        blank: whether there is nothing to be seen on it: each channel has a single value.
+    """
+
+    path: Path | None
+    label: str | None = None
+    probability: float | None = None
+    known: bool | None = None
+    top: tuple[Ranked, ...] = ()
+    error: str | None = None
+    blank: bool = False
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The prediction as JSON can hold it."""
+        return {
+            "path": None if self.path is None else str(self.path),
+            "label": self.label,
+            "probability": self.probability,
+            "known": self.known,
+            "top": [ranked._asdict() for ranked in self.top],
+            "error": self.error,
+        }
+
+    def row(self, top: int) -> list[object]:
+        """The cells of a table below ``columns(top)``; what there isn't is empty."""
+        known = "" if self.known is None else str(self.known).lower()
+        further = [cell for r in self.top[1:top] for cell in (r.label, f"{r.probability:.6g}")]
+        further += [""] * (2 * (top - 1) - len(further))
+        probability = "" if self.probability is None else f"{self.probability:.6g}"
+        path = "" if self.path is None else str(self.path)
+        return [path, self.label or "", probability, known, self.error or "", *further]
+
+
+def columns(top: int) -> list[str]:
+    """The head of a table of predictions with this many labels."""
+    further = [f"{what}_{rank}" for rank in range(2, top + 1) for what in ("label", "probability")]
+    return ["path", "label", "probability", "known", "error", *further]
