@@ -83,7 +83,7 @@ def test_the_speed_of_this_machine_is_measured_once(
     file = tmp_path / speed.SPEED_FILE
     assert speed.this_machine(recipe) == first
     ((device, kept),) = json.loads(file.read_text()).items()
-    file.write_text(json.dumps({device: {name: 1e9 for name in kept}}))
+    file.write_text(json.dumps({device: dict.fromkeys(kept, 1000000000.0)}))
     assert speed.this_machine(recipe).rate == 0.7e9
     file.write_text("{")
     assert speed.this_machine(recipe).rate > 0

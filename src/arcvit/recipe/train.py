@@ -7,6 +7,7 @@ from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.recipe.execute import execute
 from arcvit.recipe.library import merged, recipe_values
+from arcvit.recipe.names import run_folder
 from arcvit.recipe.parser import nested, parse_recipe
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import Run
@@ -26,7 +27,8 @@ def train(
     Args:
         source: a recipe, a recipe's YAML file, or images: a class folder, a table or another
             layout.
-        out: the run folder; None: runs/TASK-METHOD. An unfinished run in it is resumed.
+        out: the run folder; None: runs/TASK-METHOD-BACKBONE, with a number where that is taken. An
+            unfinished run in it is resumed.
         quiet: show nothing.
         settings: fields of a recipe, as ``method="lora:r=4"`` or ``engine={"epochs": 5}``; with a
             recipe's file they override it.
@@ -38,8 +40,7 @@ def train(
         UserError: anything wrong with recipe, data, backbone or run folder.
     """
     recipe = _recipe(source, settings)
-    name = f"{Path(recipe.data.path).expanduser().resolve().stem}-{recipe.method}"
-    run = Run(recipe, Path("runs", name) if out is None else Path(out))
+    run = Run(recipe, run_folder(recipe, Path("runs")) if out is None else Path(out))
     execute(run, PlainConsole(), quiet=quiet)
     return run
 
