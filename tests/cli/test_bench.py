@@ -238,6 +238,11 @@ WRONG = [
     (["--recipe=vtab/vit_b"], "recipe 'vtab/vit_b' isn't there"),
     (["--recipe=vtab/vit_b"], "Did you mean 'vtab/vit_b16'"),
     (["--dry_run", "--device=h10"], "--device 'h10' isn't known: expected b200, h200, h100"),
+    (["--search_seeds=x"], "--search_seeds names 'x': expected whole numbers"),
+    (["--search_folds=1"], "--search_folds is 1: expected a whole number of at least 2"),
+    (["--extend_rates=-1"], "--extend_rates is -1: expected a whole number of at least 0"),
+    (["--match_params=lorra"], "--match_params is 'lorra': expected one of"),
+    (["--data.folds=2"], "--data.folds is the bench's own"),
     (["--device=h100"], "--device is for --dry_run: expected --engine.device"),
 ]
 
@@ -270,8 +275,53 @@ def test_a_search_over_two_settings(arcvit: Arcvit, root: Path, tiny: Path, tmp_
     }
     for trial in choice["trials"]:
         lr, dropout = trial["settings"].values()
-        run = folder / "search" / f"optim.lr={lr},arc.arc_dropout={dropout}"
+        run = folder / "search" / f"optim.lr={lr},arc.arc_dropout={dropout},seed=1"
         assert yaml.safe_load((run / "recipe.yaml").read_text())["arc"]["arc_dropout"] == dropout
+
+
+@pytest.mark.slow
+def test_a_search_over_seeds_and_folds_that_goes_beyond_its_rates(
+    arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).symlink_to(root / name)
+    suite = tmp_path / "fair.yaml"
+    suite.write_text(
+        "bench: {methods: linear, seeds: 0, search: rates.yaml, search_seeds: '0,1',"
+        " extend_rates: 1}\n"
+        "tasks:\n  - {name: one, path: one, group: g, folds: 2, group_pattern: '^(.*_[0-9])'}\n"
+    )
+    (tmp_path / "rates.yaml").write_text("linear: {optim.lr: [0.00001, 0.0001]}")
+    out = tmp_path / "runs"
+    flags = (f"--data.root={tmp_path}", f"--backbone={tiny}", f"--out={out}", *FAST)
+    answer = arcvit("bench", suite, *flags)
+    assert answer.code == 0, answer.err
+    folder = out / "one" / "linear"
+    choice = json.loads((folder / "search" / "choice.json").read_text())
+    rates = [trial["settings"]["optim.lr"] for trial in choice["trials"]]
+    assert rates[:2] == [0.00001, 0.0001]
+    assert len(rates) == 3
+    assert choice["edge"] == (choice["settings"]["optim.lr"] in (min(rates), max(rates)))
+    for trial in choice["trials"]:
+        found = []
+        for place in (0, 1):
+            name = f"optim.lr={trial['settings']['optim.lr']!r},seed={place},fold={place}of2"
+            record = json.loads((folder / "search" / name / "result.json").read_text())
+            assert record["test_accuracy"] is None
+            assert 24 <= record["train_images"] <= 48  # of 72, groups of different sizes
+            found.append(record["val_accuracy"])
+        assert trial["runs"] == found
+        assert trial["val_accuracy"] == pytest.approx(sum(found) / 2)
+    assert "7/7" in answer.out
+    assert (folder / "seed-0" / "result.json").is_file()
+
+
+def test_a_ruined_seed_is_counted(arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path) -> None:
+    given = [*command(root, tiny, tmp_path / "runs"), "--search=none", "--tasks=one"]
+    answer = arcvit("bench", *given, "--methods=linear:optim.lr=1e38", "--seeds=0,1")
+    assert answer.code == 1
+    ruined = json.loads((tmp_path / "runs" / "one" / "ruined.json").read_text())
+    assert list(ruined["linear:optim.lr=1e+38"]) == ["0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -301,6 +351,9 @@ WRONG_SUITES = [
     ("tasks: [{name: a, path: b, group: c}, {name: a, path: d, group: c}]", "names a twice"),
     ("tasks: [{name: a, path: b, group: c}]", "1 of 1 tasks aren't where the suite says"),
     ("tasks: [", "isn't YAML"),
+    ("tasks: [{name: a, path: b, group: c, folds: 1}]", "folds is 1: expected a whole number"),
+    ("bench: {seed: 1}\ntasks: [{name: a, path: b, group: c}]", "unknown key 'seed'"),
+    ("bench: [1]\ntasks: [{name: a, path: b, group: c}]", "bench is [1]: expected flags"),
     ("tasks: [{name: .., path: b, group: c}]", "expected a name that a folder can have"),
 ]
 

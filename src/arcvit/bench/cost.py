@@ -48,6 +48,7 @@ def _key(recipe: Recipe) -> str:
 
 
 _COSTS: dict[str, Cost] = {}
+_TRAINED: dict[str, int] = {}
 
 
 def cost_of(recipe: Recipe) -> Cost:
@@ -56,17 +57,10 @@ def cost_of(recipe: Recipe) -> Cost:
     if key in _COSTS:
         return _COSTS[key]
     batch = recipe.engine.batch_size
-    with torch.device("meta"):
-        backbone = build_backbone(
-            recipe.backbone, num_classes=2, weights="random", image_size=recipe.image_size
-        )
-        model = adapt(backbone.model, recipe, backbone.head)
-        images = torch.empty(batch, 3, *backbone.input_size)
-    inner = getattr(model, "base_model", None)
-    head = (model if inner is None else inner.model).get_submodule(backbone.head)
-    parts = parameters_by_part(model, head, recipe.spec.parts)
-    trained = sum(map(count, parts.values()))
-    adapter = trained - count(parts["head"])
+    model, parts, size = _built(recipe)
+    images = torch.empty(batch, 3, *size, device="meta")
+    adapter = _outside_head(parts)
+    trained = adapter + count(parts["head"])
     # The head's input width; the wrapper of PEFT holds the layer itself.
     width = next(p.shape[1] for p in parts["head"] if p.dim() == 2)
     forward, step, kept = _step(model, images)
@@ -80,6 +74,30 @@ def cost_of(recipe: Recipe) -> Cost:
     )
     _COSTS[key] = cost
     return cost
+
+
+def trained_parameters(recipe: Recipe) -> int:
+    """Parameters that a recipe trains outside the head. Remembered, as ``cost_of`` is."""
+    key = _key(recipe)
+    if key not in _TRAINED:
+        _TRAINED[key] = _outside_head(_built(recipe)[1])
+    return _TRAINED[key]
+
+
+def _built(recipe: Recipe) -> tuple[nn.Module, dict[str, list[nn.Parameter]], tuple[int, int]]:
+    """The adapted model on the meta device, what is trained by part, height and width of images."""
+    with torch.device("meta"):
+        backbone = build_backbone(
+            recipe.backbone, num_classes=2, weights="random", image_size=recipe.image_size
+        )
+        model = adapt(backbone.model, recipe, backbone.head)
+    inner = getattr(model, "base_model", None)
+    head = (model if inner is None else inner.model).get_submodule(backbone.head)
+    return model, parameters_by_part(model, head, recipe.spec.parts), backbone.input_size
+
+
+def _outside_head(parts: dict[str, list[nn.Parameter]]) -> int:
+    return sum(count(parameters) for part, parameters in parts.items() if part != "head")
 
 
 def _step(model: nn.Module, images: Tensor) -> tuple[float, float, float]:

@@ -1,6 +1,7 @@
 """What a bench has to do as jobs: a task's look, the trials of each row, then its final runs."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,9 @@ from arcvit.engine.config import Precision
 from arcvit.executors.job import Call, Job, Outcome
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import Run
-from arcvit.sweep.choose import CHOICE_FILE, choose_settings, trial_folder, trial_recipe
-from arcvit.sweep.space import Settings, label
+from arcvit.sweep.choose import CHOICE_FILE, choose_settings
+from arcvit.sweep.edge import beyond
+from arcvit.sweep.space import RATE, Settings, label
 
 _WORK = "arcvit.bench.work"
 _FORWARD = 1 / 3
@@ -68,14 +70,20 @@ class Course:
             task, self._places[task.name], row, self._bench.seeds[0]
         ).engine.epochs
         trials = list(self._bench.trials(row))
+        tries = self._bench.tries(task)
+        fitted = sizes.train
+        if (folds := tries[0].folds) is not None:
+            fitted = sizes.trainval * (folds - 1) // folds
         return Entry(
             task=task,
             row=row,
             folder=self._out / task.name / row.name.folder,
             trials=trials,
-            trial_cost=epochs * sizes.train + (sizes.trainval - sizes.train) * _FORWARD,
+            tries=tries,
+            trial_cost=epochs * fitted + (sizes.trainval - fitted) * _FORWARD,
             final_cost=epochs * sizes.trainval + sizes.test * _FORWARD,
-            trials_left=len(trials),
+            extensions_left=self._bench.extend,
+            trials_left=len(trials) * len(tries),
             finals_left=len(self._bench.seeds),
         )
 
@@ -114,11 +122,16 @@ class Course:
             write_json(entry.folder / "search" / CHOICE_FILE, choice)
         if not entry.trials:
             return self._finals(entry, settings)
+        return self._trials(entry, range(len(entry.trials)))
+
+    def _trials(self, entry: Entry, indices: range) -> list[Job]:
         jobs = []
-        for index, tried in enumerate(entry.trials):
-            recipe = trial_recipe(self._recipe(entry, self._bench.seeds[0], tried))
-            run = Run(recipe, entry.folder / "search" / trial_folder(tried), read_test=False)
-            jobs += self._run(entry, run, partial(self._tried, entry, index), path=entry.path)
+        for index, (place, attempt) in itertools.product(indices, enumerate(entry.tries)):
+            tried = entry.trials[index]
+            recipe = attempt.recipe(self._recipe(entry, attempt.seed, tried))
+            run = Run(recipe, entry.folder / "search" / attempt.folder(tried), read_test=False)
+            then = partial(self._tried, entry, index, place)
+            jobs += self._run(entry, run, then, path=entry.path)
         return jobs
 
     def _finals(self, entry: Entry, settings: Settings) -> list[Job]:
@@ -127,7 +140,7 @@ class Course:
             recipe = self._recipe(entry, seed, settings)
             run = Run(recipe, entry.folder / f"seed-{seed}")
             chosen = label(settings) or f"lr {recipe.optim.lr:g}"
-            then = partial(self._measured, entry, f"{entry.name} seed {seed} {chosen}")
+            then = partial(self._measured, entry, seed, f"{entry.name} seed {seed} {chosen}")
             jobs += self._run(entry, run, then, path=entry.final_cost)
         return jobs
 
@@ -161,17 +174,19 @@ class Course:
             )
         ]
 
-    def _tried(self, entry: Entry, index: int, outcome: Outcome) -> list[Job]:
-        """A trial is done; after the last one the final runs can begin."""
+    def _tried(self, entry: Entry, index: int, place: int, outcome: Outcome) -> list[Job]:
+        """A run of the search is done; after the last one it is extended, or others can begin."""
         if entry.failure is not None:
             return []
         if outcome.failure is not None:
             return self._fail(entry, outcome.failure)
         settings, value = entry.trials[index], outcome.value
         name = f"{entry.name} search {label(settings)}"
+        if len(entry.tries) > 1:
+            name += f" {entry.tries[place]}"
         if "diverged" in value:
             line = f"{name}: {value['diverged']}"
-            entry.tried[index] = None
+            entry.tried[index, place] = None
         elif value["val"] is None:
             return self._fail(
                 entry,
@@ -180,7 +195,7 @@ class Course:
             )
         else:
             line = f"{name}: val {value['val']:.1%}, done ({value['seconds']:.0f} s)"
-            entry.tried[index] = value["val"]
+            entry.tried[index, place] = value["val"]
         entry.trials_left -= 1
         before = not outcome.seconds
         self._progress.finished(
@@ -188,19 +203,38 @@ class Course:
         )
         if entry.trials_left:
             return []
-        found = [(entry.trials[i], accuracy) for i, accuracy in sorted(entry.tried.items())]
-        finite = [(settings, accuracy) for settings, accuracy in found if accuracy is not None]
-        if not finite:
+        chosen = choose_settings(entry.outcome, entry.folder / "search")
+        if chosen is None:
             return self._fail(entry, f"no settings of the search gave a finite loss: {line}")
-        return self._finals(entry, choose_settings(finite, entry.folder / "search"))
+        further = beyond(entry.trials, chosen) if self._bench.extend else []
+        if further and entry.extensions_left:
+            return self._extend(entry, further)
+        if further:
+            self._progress.say(
+                f"{entry.name}: the best rate, {chosen[RATE]:g}, is the lowest or highest of those"
+                f" tried after {self._bench.extend} more: --extend_rates may allow others"
+            )
+        return self._finals(entry, chosen)
 
-    def _measured(self, entry: Entry, name: str, outcome: Outcome) -> list[Job]:
+    def _extend(self, entry: Entry, further: list[Settings]) -> list[Job]:
+        """Try another rate, as the best so far is the lowest or highest."""
+        first = len(entry.trials)
+        entry.trials += further
+        entry.extensions_left -= 1
+        runs = len(further) * len(entry.tries)
+        entry.trials_left += runs
+        self._progress.added(str(entry.row.name), entry.trial_cost, runs)
+        return self._trials(entry, range(first, len(entry.trials)))
+
+    def _measured(self, entry: Entry, seed: int, name: str, outcome: Outcome) -> list[Job]:
         """A final run is done."""
         if entry.failure is not None:
             return []
         if outcome.failure is not None:
             return self._fail(entry, outcome.failure)
         value = outcome.value
+        if "diverged" in value:
+            return self._ruined(entry, seed, value["diverged"])
         test = "-" if value["test"] is None else f"{value['test']:.1%}"
         state = "done" if outcome.seconds else "finished before"
         entry.finals_left -= 1
@@ -212,6 +246,16 @@ class Course:
         )
         if value["complaint"] is not None:
             self._progress.say(f"warning: {name} {value['complaint']}")
+        return []
+
+    def _ruined(self, entry: Entry, seed: int, reason: str) -> list[Job]:
+        """A final run's loss wasn't finite: it is counted, and the other seeds go on."""
+        entry.ruined[seed] = reason
+        entry.finals_left -= 1
+        self._progress.dropped(str(entry.row.name), entry.final_cost, 1)
+        if len(entry.ruined) == len(self._bench.seeds):
+            return self._fail(entry, reason)
+        self._progress.say(f"{entry.name} seed {seed} ruined: {reason}")
         return []
 
     def _fail(self, entry: Entry, reason: str, *, said: bool = False) -> list[Job]:

@@ -105,7 +105,7 @@ def print_plan(
             continue
         for row in bench.rows:
             recipe = bench.recipe_for(task, task.path, row, bench.seeds[0])
-            trials = len(bench.trials(row))
+            trials = len(bench.trials(row)) * len(bench.tries(task))
             runs += trials + len(bench.seeds)
             try:
                 cost = cost_of(recipe)
@@ -130,6 +130,14 @@ def print_plan(
     console.print(table)
     _say(console, f"runs: trials of the search + seeds ({', '.join(map(str, bench.seeds))});")
     _say(console, f"time: one after another on {chosen.name}; memory: of a training step in fp32.")
+    if bench.extend:
+        _say(
+            console,
+            f"A search whose best rate is the lowest or highest goes on to {bench.extend} more at"
+            " most, which isn't counted.",
+        )
+    for note in bench.notes:
+        _say(console, f"{note}.")
     keys = {key for row in bench.rows for trial in bench.trials(row)[:1] for key in trial}
     others = sorted(key for key in keys if not key.startswith("optim."))
     if others:

@@ -41,6 +41,11 @@ class Progress:
         if line is not None:
             self.say(f"[{self._done}/{self._runs}] {line}{self._time_left()}")
 
+    def added(self, row: str, cost: float, runs: int) -> None:
+        """There are more runs to be done than there were, each of a cost."""
+        self._runs += runs
+        self._left[row] += cost * runs
+
     def dropped(self, row: str, cost: float, runs: int) -> None:
         """Runs won't be done."""
         self._done += runs

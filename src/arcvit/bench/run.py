@@ -8,7 +8,7 @@ from rich.console import Console
 
 from arcvit.bench.course import Course
 from arcvit.bench.progress import Progress
-from arcvit.bench.run_files import FAILURES_FILE, SUITE_FILE
+from arcvit.bench.run_files import FAILURES_FILE, RUINED_FILE, SUITE_FILE
 from arcvit.bench.sizes import Sizes, sizes_of
 from arcvit.bench.suite import SuiteTask, locate
 from arcvit.bench.trials import Bench
@@ -70,6 +70,7 @@ def run_bench(
                 if entry.failure is not None
             ]
             _record_failures(failures, bench, out)
+            _record_ruined(course, bench, out)
     return failures
 
 
@@ -118,6 +119,20 @@ def _record_failures(failures: list[Failure], bench: Bench, out: Path) -> None:
             write_json(file, kept)
 
 
+def _record_ruined(course: Course, bench: Bench, out: Path) -> None:
+    """Leave which seeds of which rows have no result, as their loss wasn't finite."""
+    now = {str(row.name) for row in bench.rows}
+    for task in bench.suite.tasks:
+        file = out / task.name / RUINED_FILE
+        earlier: dict[str, dict[str, str]] = read_json(file) if file.is_file() else {}
+        kept = {row: seeds for row, seeds in earlier.items() if row not in now}
+        for entry in course.entries:
+            if entry.task is task and entry.ruined:
+                kept[str(entry.row.name)] = {str(s): why for s, why in entry.ruined.items()}
+        if kept != earlier:
+            write_json(file, kept)
+
+
 def _write_suite(bench: Bench, out: Path) -> None:
     """Leave what the report needs; tasks and rows of earlier calls stay in the table."""
     file = out / SUITE_FILE
@@ -134,4 +149,5 @@ def _write_suite(bench: Bench, out: Path) -> None:
     rows = earlier.get("rows", [])
     rows += [row.name.to_dict() for row in bench.rows if row.name.to_dict() not in rows]
     groups = {name: groups[name] for name in order}
-    write_json(file, {**earlier, **named, "groups": groups, "rows": rows})
+    notes = dict.fromkeys([*earlier.get("notes", []), *bench.notes])
+    write_json(file, {**earlier, **named, "groups": groups, "rows": rows, "notes": list(notes)})

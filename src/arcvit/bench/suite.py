@@ -12,7 +12,17 @@ from arcvit.data.pixels.preset import PRESETS
 from arcvit.data.readers.hub import is_hub_name
 from arcvit.data.readers.roots import find_suite
 
-_KEYS = ("name", "path", "group", "preset")
+_KEYS = ("name", "path", "group", "preset", "group_pattern", "folds")
+_FLAGS = (
+    "methods",
+    "seeds",
+    "search",
+    "search_seeds",
+    "search_folds",
+    "extend_rates",
+    "match_params",
+)
+"""Flags of ``arcvit bench`` that a suite may give."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +34,8 @@ class SuiteTask:
         group: the group whose mean it is part of.
         path: its folder or table, relative to the data root; of a catalogued task its name.
         preset: preprocessing; None: the recipe's.
+        group_pattern: what of an image's path tells what it shows; None: nothing does.
+        folds: folds of its images that a search validates on; None: its validation split.
         record: its entry in the catalogue of benchmarks; None: a task of one's own.
     """
 
@@ -31,6 +43,8 @@ class SuiteTask:
     group: str
     path: str
     preset: str | None = None
+    group_pattern: str | None = None
+    folds: int | None = None
     record: BenchmarkTask | None = None
 
 
@@ -44,6 +58,7 @@ class Suite:
         order: the names of all its tasks, in the order of the table.
         benchmark: whether it is one of the benchmarks; a file may be called vtab.yaml.
         recipe: the recipe all tasks build on; None: arcvit train's defaults.
+        flags: what it gives of the flags of ``arcvit bench``, as on the command line.
     """
 
     name: str
@@ -51,6 +66,7 @@ class Suite:
     order: tuple[str, ...]
     benchmark: bool = False
     recipe: str | None = None
+    flags: tuple[str, ...] = ()
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -107,7 +123,7 @@ def load_suite(name: str) -> Suite:
     record = read_yaml(file)
     if not isinstance(record, dict) or not isinstance(record.get("tasks"), list):
         raise UserError(f"suite {file} has no list 'tasks': expected entries of name, path, group.")
-    _check_keys(record, ("tasks", "recipe"), f"suite {file}")
+    _check_keys(record, ("tasks", "recipe", "bench"), f"suite {file}")
     tasks = tuple(_read_task(entry, file) for entry in record["tasks"])
     names = [task.name for task in tasks]
     twice = sorted({n for n in names if names.count(n) > 1})
@@ -115,7 +131,8 @@ def load_suite(name: str) -> Suite:
         what = f"names {', '.join(twice)} twice" if twice else "is empty"
         raise UserError(f"suite {file} {what}: expected tasks with different names.")
     recipe = _recipe(record.get("recipe"), file)
-    return Suite(name=file.stem, tasks=tasks, order=tuple(names), recipe=recipe)
+    flags = _flags(record.get("bench", {}), file)
+    return Suite(name=file.stem, tasks=tasks, order=tuple(names), recipe=recipe, flags=flags)
 
 
 def locate(suite: Suite, root: Path | None) -> dict[str, Path]:
@@ -154,12 +171,31 @@ def _recipe(named: Any, file: Path) -> str | None:
     return str(beside) if named and beside.is_file() else named
 
 
+def _flags(given: Any, file: Path) -> tuple[str, ...]:
+    """The suite's own flags of a bench; a search is a file beside the suite or one with a name."""
+    if not isinstance(given, dict):
+        raise UserError(f"suite {file}: bench is {given!r}: expected flags, as 'seeds: 0,1,2'.")
+    _check_keys(given, _FLAGS, f"suite {file}, bench")
+    flags = []
+    for key, value in given.items():
+        if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+            raise UserError(f"suite {file}: bench.{key} is {value!r}: expected text or a number.")
+        beside = file.parent / str(value)
+        flags.append(f"--{key}={beside if key == 'search' and beside.is_file() else value}")
+    return tuple(flags)
+
+
 def _read_task(entry: Any, file: Path) -> SuiteTask:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UserError(f"suite {file}: a task is {entry!r}: expected name, path and group.")
     where = f"suite {file}, task {entry['name']!r}"
     _check_keys(entry, _KEYS, where)
+    folds = entry.get("folds")
+    if folds is not None and (type(folds) is not int or folds < 2):
+        raise UserError(f"{where}: folds is {folds!r}: expected a whole number of at least 2.")
     for key, value in entry.items():
+        if key == "folds":
+            continue
         if not isinstance(value, str) or not value:
             raise UserError(f"{where}: {key} is {value!r}: expected text.")
     if "/" in entry["name"] or entry["name"] in (".", ".."):
@@ -173,7 +209,7 @@ def _read_task(entry: Any, file: Path) -> SuiteTask:
             f"{where}: preset is {preset!r}: expected one of {', '.join(PRESETS)}."
             f"{nearest(preset, PRESETS)}"
         )
-    return SuiteTask(name=entry["name"], group=entry["group"], path=entry["path"], preset=preset)
+    return SuiteTask(**entry)
 
 
 def _check_keys(record: Mapping[str, Any], known: Sequence[str], where: str) -> None:

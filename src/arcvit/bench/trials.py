@@ -14,8 +14,12 @@ from arcvit.recipe.library import is_shipped, merged, recipe_values
 from arcvit.recipe.parser import nested, parse_recipe
 from arcvit.recipe.recipe import Recipe
 from arcvit.sweep.space import Settings
+from arcvit.sweep.tries import Try, tries
 
-_OURS = ("--data.path", "--method", "--seed", "--data.fit_on", "--config")
+_OURS = (
+    *("--data.path", "--data.fit_on", "--data.folds", "--data.fold"),
+    *("--method", "--seed", "--config"),
+)
 _NOT_SEARCHED = (*_OURS, "--engine.validate_every")
 
 
@@ -26,8 +30,12 @@ class Bench:
     Attributes:
         suite: the tasks.
         rows: the methods with their settings and backbones, in the order of the table.
-        seeds: seeds of the final runs; the first one is that of the search.
+        seeds: seeds of the final runs.
         space: settings to try, by the label of a method; None: no search.
+        search_seeds: seeds that settings are tried with; none: the first of ``seeds``.
+        folds: folds that they are validated on, for all tasks; None: as each task says.
+        notes: what is to be said of the rows below a table.
+        extend: how many rates a search may go on to where the best is the lowest or highest.
         settings: settings chosen before, by task and row; None: none.
         recipe: a recipe in place of the suite's own; None: the suite's.
         overrides: flags of a recipe, for all runs.
@@ -37,6 +45,10 @@ class Bench:
     rows: tuple[BenchRow, ...]
     seeds: tuple[int, ...]
     space: Mapping[str, Sequence[Settings]] | None = None
+    search_seeds: tuple[int, ...] = ()
+    folds: int | None = None
+    extend: int = 0
+    notes: tuple[str, ...] = ()
     settings: Mapping[str, Mapping[str, Settings]] | None = None
     recipe: str | None = None
     overrides: tuple[str, ...] = ()
@@ -69,6 +81,10 @@ class Bench:
         """What the search of a row tries; nothing where there is none or nothing to choose."""
         trials = [] if self.space is None else self.space[row.method.label]
         return [] if list(trials) == [{}] else trials
+
+    def tries(self, task: SuiteTask) -> tuple[Try, ...]:
+        """The runs that settings are judged by."""
+        return tries(self.search_seeds or self.seeds[:1], self.folds or task.folds)
 
     def chosen(self, task: SuiteTask, row: BenchRow) -> Settings:
         """What an earlier search chose; nothing where none is asked."""
@@ -109,6 +125,8 @@ class Bench:
         data: dict[str, Any] = {"path": str(path), "fit_on": "trainval"}
         if task.preset is not None:
             data["preset"] = task.preset
+        if task.group_pattern is not None:
+            data["group_pattern"] = task.group_pattern
         if task.record is not None:
             # Of layouts without a list of their own.
             data["val_fraction"] = task.record.val_fraction

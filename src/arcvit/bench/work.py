@@ -53,7 +53,7 @@ def look(task: SuiteTask, recipe: Mapping[str, Any], folder: str) -> list[str]:
 def train(recipe: Mapping[str, Any], folder: str, *, final: bool) -> dict[str, Any]:
     """Do a run, or what is left of it; see :func:`came_of`.
 
-    A trial of a search whose loss isn't finite is no failure: its settings aren't chosen.
+    One whose loss isn't finite is no failure: it gives ``diverged``, the sentence that says so.
 
     Args:
         recipe: as the keys of its YAML file.
@@ -71,8 +71,6 @@ def train(recipe: Mapping[str, Any], folder: str, *, final: bool) -> dict[str, A
     try:
         execute(run, PlainConsole(), quiet=True, looked=True)
     except NonFiniteLoss as error:
-        if final:
-            raise
         return {"diverged": str(error)}
     return came_of(run.folder)
 

@@ -1,6 +1,7 @@
 """``arcvit bench``: run a suite of tasks with several methods, searched and seeded alike."""
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,31 @@ def run(argv: list[str]) -> int:
         " 5 weight decays), none, or a YAML as 'arc: {optim.lr: [0.001, 0.01]}'.",
     )
     parser.add_argument(
+        "--search_seeds",
+        help="Seeds that settings are tried with; the best mean is chosen (default: the first of"
+        " --seeds).",
+    )
+    parser.add_argument(
+        "--search_folds",
+        type=int,
+        help="Choose by cross-validation on so many folds of train and val (default: on val, or as"
+        " the suite says of a task). Folds and seeds take turns: four folds and two seeds are four"
+        " runs.",
+    )
+    parser.add_argument(
+        "--extend_rates",
+        type=int,
+        default=0,
+        help="How many more learning rates to try where the best is the lowest or highest"
+        " (default: 0).",
+    )
+    parser.add_argument(
+        "--match_params",
+        metavar="METHOD",
+        help="Give every method the rank or width that trains at most as many numbers outside the"
+        " head as this one, as arc or lora:r=2. A row that names its own stays as it is.",
+    )
+    parser.add_argument(
         "--settings",
         type=Path,
         help="Settings that an earlier search chose, in place of a search: the settings.yaml that"
@@ -76,6 +102,13 @@ def run(argv: list[str]) -> int:
     )
     argv, executor_settings = executor_flags(argv)
     options, overrides = beside_recipe(parser, argv)
+    from arcvit.bench.suite import load_suite
+
+    suite = load_suite(options.suite)
+    if suite.flags:  # which the command line overrules
+        options, overrides = beside_recipe(parser, [*suite.flags, *argv])
+        if options.settings is not None and "--search" not in {a.partition("=")[0] for a in argv}:
+            options.search = None
     if options.device is not None and not options.dry_run:
         raise UserError(
             "--device is for --dry_run: expected --engine.device to say where runs are done."
@@ -86,24 +119,32 @@ def run(argv: list[str]) -> int:
 
     from arcvit.bench.chosen import read_settings
     from arcvit.bench.rows import bench_rows, split_list
-    from arcvit.bench.suite import load_suite
     from arcvit.bench.trials import Bench
     from arcvit.sweep.space import load_space
 
-    suite = load_suite(options.suite)
     if options.tasks is not None:
         suite = suite.only(split_list(options.tasks, "tasks"))
     rows = bench_rows(options.methods, options.backbones)
-    search = "none" if options.settings is not None else options.search or "grid"
-    names = [task.name for task in suite.tasks]
     bench = Bench(
         suite=suite,
         rows=rows,
-        seeds=tuple(_seeds(split_list(options.seeds, "seeds"))),
-        space=None if search == "none" else load_space(search, [row.method for row in rows]),
-        settings=options.settings and read_settings(options.settings, names, rows),
+        seeds=_seeds(options.seeds, "seeds"),
+        search_seeds=_seeds(options.search_seeds, "search_seeds") if options.search_seeds else (),
+        folds=_at_least(2, options.search_folds, "search_folds"),
+        extend=_at_least(0, options.extend_rates, "extend_rates") or 0,
         recipe=options.recipe,
         overrides=tuple(overrides),
+    )
+    if options.match_params is not None:
+        from arcvit.bench.match import match_params
+
+        bench = match_params(bench, options.match_params)
+    search = "none" if options.settings is not None else options.search or "grid"
+    names = [task.name for task in suite.tasks]
+    bench = replace(
+        bench,
+        space=None if search == "none" else load_space(search, [row.method for row in bench.rows]),
+        settings=options.settings and read_settings(options.settings, names, bench.rows),
     )
     _try_recipes(bench)
     console = PlainConsole()
@@ -145,8 +186,17 @@ def _try_recipes(bench: "Bench") -> None:
                 bench.recipe_for(task, task.path, row, bench.seeds[0], settings)
 
 
-def _seeds(texts: list[str]) -> list[int]:
+def _seeds(given: str, flag: str) -> tuple[int, ...]:
+    from arcvit.bench.rows import split_list
+
+    texts = split_list(given, flag)
     for text in texts:
         if not text.isascii() or not text.isdigit():
-            raise UserError(f"--seeds names {text!r}: expected whole numbers, as 0,1,2.")
-    return [int(text) for text in texts]
+            raise UserError(f"--{flag} names {text!r}: expected whole numbers, as 0,1,2.")
+    return tuple(int(text) for text in texts)
+
+
+def _at_least(least: int, value: int | None, flag: str) -> int | None:
+    if value is not None and value < least:
+        raise UserError(f"--{flag} is {value}: expected a whole number of at least {least}.")
+    return value

@@ -31,6 +31,9 @@ class DataConfig:
         test_fraction: share of the images held out where there are no splits at all.
         split_seed: seed of those splits, apart from the run's seed: runs of several seeds are then
             measured on the same images.
+        folds: for cross-validation: parts that training and validation images together are divided
+            into by split_seed, groups as a whole.
+        fold: the part that is validated on; the others are trained on.
         path_column: column of a CSV or TSV file that holds the image paths.
         label_column: column that holds the labels.
         split_column: column that holds train, val or test; may be absent.
@@ -56,6 +59,8 @@ class DataConfig:
     val_fraction: Share = 0.2
     test_fraction: Share = 0.2
     split_seed: Seed = 0
+    folds: Annotated[int, Range(at_least=2)] | None = None
+    fold: Annotated[int, Range(at_least=0)] = 0
     path_column: str = "path"
     label_column: str = "label"
     split_column: str = "split"
@@ -83,6 +88,8 @@ class DataConfig:
             val_fraction=self.val_fraction,
             test_fraction=self.test_fraction,
             seed=self.split_seed,
+            folds=self.folds,
+            fold=self.fold,
             path_column=self.path_column,
             label_column=self.label_column,
             split_column=self.split_column,

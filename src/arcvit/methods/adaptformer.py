@@ -39,6 +39,7 @@ SPEC = MethodSpec(
     options=AdaptFormerOptions,
     build=build,
     lr=2e-3,
+    size="r",
     saved_as={"peft_type": "ADAPTFORMER"},
     tuner="arcvit.methods.tuners",
 )

@@ -30,6 +30,7 @@ ARC = MethodSpec(
     ),
     saved_as={"peft_type": "ARC"},
     tuner="arcvit.arc.register",
+    size="r",
     folds=True,
     shares_parameters=True,
 )

@@ -47,6 +47,7 @@ SPEC = MethodSpec(
     options=LoraOptions,
     build=build,
     lr=2e-3,
+    size="r",
     saved_as={"peft_type": "LORA"},
     folds=True,
 )

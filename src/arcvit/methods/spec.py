@@ -47,6 +47,7 @@ class MethodSpec:
         parts: parameters that make groups of their own in the optimizer.
         saved_as: what tells its ``adapter_config.json`` from another method's.
         tuner: module that makes its tuner known to PEFT when it is imported; None: PEFT knows it.
+        size: the setting, a whole number, by which it trains more or less; None: there is none.
         folds: whether what was learned can be folded into the backbone.
         shares_parameters: whether blocks share parameters, which FSDP can't shard.
         section: where its settings stand in a recipe; default: under its name.
@@ -65,6 +66,7 @@ class MethodSpec:
     parts: tuple[Part, ...] = ()
     saved_as: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     tuner: str | None = None
+    size: str | None = None
     folds: bool = False
     shares_parameters: bool = False
     section: str = ""

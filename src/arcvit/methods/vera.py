@@ -47,6 +47,7 @@ SPEC = MethodSpec(
     options=VeraOptions,
     build=build,
     lr=1e-2,
+    size="r",
     saved_as={"peft_type": "VERA"},
     folds=True,
 )

@@ -39,6 +39,7 @@ SPEC = MethodSpec(
     options=VptOptions,
     build=build,
     lr=5e-3,
+    size="prompts",
     saved_as={"peft_type": "VPT"},
     tuner="arcvit.methods.tuners",
 )

@@ -15,10 +15,11 @@ Settings = Mapping[str, Any]
 Grid = Mapping[str, Sequence[float]]
 """Values to try of some keys of a recipe."""
 
+RATE = "optim.lr"
 SPACES = ("grid", "wide")
 """Searches that need no file: the method's own rates, and what papers after ARC search."""
 WIDE: Grid = {
-    "optim.lr": [0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.2],
+    RATE: [0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.2],
     "optim.weight_decay": [0, 0.001, 0.005, 0.01, 0.05],
 }
 
@@ -37,7 +38,7 @@ def load_space(name: str, rows: Sequence[MethodRow]) -> dict[str, list[Settings]
         UserError: neither, a row isn't in it, or not as many trials for every method.
     """
     if name == "grid":
-        grids: dict[str, Grid] = {row.label: {"optim.lr": row.spec.rates} for row in rows}
+        grids: dict[str, Grid] = {row.label: {RATE: row.spec.rates} for row in rows}
     elif name == "wide":
         grids = {row.label: WIDE for row in rows}
     else:

@@ -54,6 +54,14 @@ def hold_out(
     return split.rows(kept), split.rows(row for row in range(len(split)) if row in held)
 
 
+def members_by_rank(
+    split: Split, *, seed: int, root: Path, groups: Mapping[Path, str]
+) -> list[list[int]]:
+    """The rows of each group, or of each image that is in none, in the order of a draw."""
+    members = _members(split, root, groups)
+    return [members[name] for name in sorted(members, key=lambda name: _digest(name, seed))]
+
+
 def rank(path: Path, seed: int, root: Path) -> bytes:
     """Where an image comes in a draw: a hash of the seed and of the path inside ``root``."""
     return _digest(_inside(path, root), seed)

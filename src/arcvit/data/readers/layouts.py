@@ -7,6 +7,7 @@ from types import MappingProxyType
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.findings import examples
 from arcvit.data.readers import cub, dogs, fgvc, folders, hub, shards, table, vtab
+from arcvit.data.readers.folds import fold
 from arcvit.data.readers.reader import Opening, Reader, Reading
 from arcvit.data.task import ImageTask
 
@@ -58,7 +59,9 @@ def open_task(
         passes = tolerant and finding.kind in MATTERS_OF_OPINION
         if finding.severity == "spoils" and not passes:
             raise UserError(finding.text)
-    return reading.task
+    if opening is None or opening.folds is None:
+        return reading.task
+    return fold(reading.task, opening.fold, folds=opening.folds, seed=opening.seed)
 
 
 def read_task(path: Path, opening: Opening) -> Reading:

@@ -39,6 +39,10 @@ class Opening:
     bracket, or all of it."""
     to_measure: bool = False
     """Whether nothing is to be learned: train may be absent, and one class will do."""
+    folds: int | None = None
+    """Parts that training and validation images are divided into; None: the splits stay."""
+    fold: int = 0
+    """The part to validate on; the others are trained on."""
     ignore: Sequence[str] = ()
     """Of class folders and tables: what is left out, as patterns of paths from the folder."""
 

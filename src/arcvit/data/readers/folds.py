@@ -1,0 +1,54 @@
+"""Folds for cross-validation: equal shares of every class, groups as a whole."""
+
+from collections import Counter
+from dataclasses import replace
+
+from arcvit.core.errors import UserError
+from arcvit.data.readers.holdout import members_by_rank
+from arcvit.data.task import ImageTask
+
+
+def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
+    """The task with one fold of its training and validation images as the validation split.
+
+    Images and groups are dealt out in the order that ``hold_out`` draws in, each to the fold that
+    has the fewest of its classes. So no group is in two folds, and another seed deals otherwise.
+
+    Args:
+        task: what to divide.
+        number: which fold to validate on, from 0.
+        folds: how many there are.
+        seed: decides which image comes into which fold.
+
+    Raises:
+        UserError: there is no such fold, or there are fewer images or groups than folds.
+    """
+    if not 0 <= number < folds:
+        raise UserError(f"data.fold is {number}: expected a number from 0 to {folds - 1}.")
+    pool = task.trainval()
+    members = members_by_rank(pool, seed=seed, root=task.root, groups=task.groups)
+    if len(members) < folds:
+        what = "groups" if task.groups else "images"
+        raise UserError(
+            f"Task '{task.name}' has {len(members)} {what} to divide into data.folds {folds}:"
+            " expected at least one for each."
+        )
+    dealt: list[list[int]] = [[] for _ in range(folds)]
+    of_class = [Counter[int]() for _ in range(folds)]
+    for rows in members:
+        own = Counter(pool.labels[row] for row in rows)
+
+        def load(place: int, own: Counter[int] = own) -> tuple[int, int]:
+            return sum(of_class[place][label] * n for label, n in own.items()), len(dealt[place])
+
+        least = min(range(folds), key=load)
+        dealt[least] += rows
+        of_class[least] += own
+    held = frozenset(dealt[number])
+    splits = {
+        "train": pool.rows(row for row in range(len(pool)) if row not in held),
+        "val": pool.rows(sorted(held)),
+    }
+    if task.has("test"):
+        splits["test"] = task.split("test")
+    return replace(task, splits=splits)

@@ -1,0 +1,67 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from arcvit.core.errors import UserError
+from arcvit.data.readers.folds import fold
+from arcvit.data.task import ImageTask, Split
+
+ROOT = Path("/photos")
+
+
+def task(count: int, *, animals: int | None = None, classes: int = 3) -> ImageTask:
+    paths = [ROOT / f"{index:03d}.png" for index in range(count)]
+    pairs = [(path, index % classes) for index, path in enumerate(paths)]
+    cut = count * 3 // 4
+    return ImageTask(
+        name="photos",
+        root=ROOT,
+        layout="folders",
+        classes=tuple("abc"[:classes]),
+        splits={
+            "train": Split.of(pairs[:cut]),
+            "val": Split.of(pairs[cut:]),
+            "test": Split.of([(ROOT / "test.png", 0)]),
+        },
+        groups={p: str(i // 4 % animals) for i, p in enumerate(paths)} if animals else {},
+    )
+
+
+@pytest.mark.parametrize("animals", [None, 11])
+def test_every_image_is_validated_on_once(animals: int | None) -> None:
+    whole = task(72, animals=animals)
+    parts = [fold(whole, number, folds=4, seed=0) for number in range(4)]
+    validated = [path for part in parts for path in part.split("val").paths]
+    assert sorted(validated) == sorted(whole.trainval().paths)
+    for part in parts:
+        train, val = part.split("train").paths, part.split("val").paths
+        assert sorted(train + val) == sorted(whole.trainval().paths)
+        assert part.split("test") == whole.split("test")
+        if animals:
+            assert not {whole.groups[p] for p in train} & {whole.groups[p] for p in val}
+        else:
+            assert set(Counter(part.split("val").labels).values()) == {6}
+
+
+def test_the_seed_decides_alone() -> None:
+    whole = task(40)
+    turned = ImageTask(
+        **{**vars(whole), "splits": {"trainval": whole.trainval().rows(range(39, -1, -1))}}
+    )
+    first = set(fold(whole, 1, folds=5, seed=0).split("val").paths)
+    assert set(fold(turned, 1, folds=5, seed=0).split("val").paths) == first
+    assert set(fold(whole, 1, folds=5, seed=1).split("val").paths) != first
+
+
+@pytest.mark.parametrize(
+    ("whole", "number", "sentence"),
+    [
+        (task(40), 4, r"data.fold is 4: expected a number from 0 to 3"),
+        (task(40, animals=3), 0, r"'photos' has 3 groups to divide into data.folds 4"),
+        (task(3), 0, r"'photos' has 3 images to divide into data.folds 4"),
+    ],
+)
+def test_folds_that_cant_be(whole: ImageTask, number: int, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        fold(whole, number, folds=4, seed=0)
