@@ -146,7 +146,7 @@ def test_wrong_configs(tiny: Path, tmp_path: Path, config: object, sentence: str
 
 
 def test_incomplete_folders_and_nameless_files(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is not a backbone: expected timm's config\.json"):
+    with pytest.raises(UserError, match=r"is not a backbone: expected the config\.json of"):
         build_backbone(str(tmp_path), num_classes=5)
     shutil.copy(tiny / "config.json", tmp_path)
     with pytest.raises(UserError, match=r"weights file .*model\.safetensors' isn't there"):

@@ -32,7 +32,7 @@ def test_the_merged_model_needs_no_arcvit(arcvit: Arcvit, trained: Trained, tmp_
     answer = arcvit("merge", trained("arc"), f"--out={tmp_path / 'm'}")
     assert answer.code == 0
     assert answer.out.startswith(f"wrote {tmp_path / 'm'}; logits differ from the adapted model")
-    assert "timm's config can't hold how files were read: turn photos upright" in answer.out
+    assert "Its config can't hold how files were read: turn photos upright" in answer.out
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     torch.save(images, tmp_path / "images.pt")
     files = [str(tmp_path / name) for name in ("m", "images.pt", "logits.pt")]

@@ -1,6 +1,7 @@
 """Build a backbone with a fresh head."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,40 @@ from torch import nn
 from arcvit.backbones.checkpoint import read_checkpoint
 from arcvit.backbones.hub import build_from_hub
 from arcvit.backbones.npz import load_npz
-from arcvit.backbones.source import resolve_source
+from arcvit.backbones.source import Source, resolve_source
+from arcvit.backbones.transformers_model import (
+    TransformersSource,
+    build_classifier,
+    classifier_data_config,
+    classifier_head,
+)
 from arcvit.core.errors import UserError
+
+_OTHER_SETTINGS = {
+    "img_size": "image_size",
+    "drop_path_rate": "drop_path",
+    "pretrained": "weights",
+    "checkpoint_path": "weights",
+}
+_NOT_ARGUMENTS = (
+    "model_name",
+    "num_classes",
+    "in_chans",
+    "features_only",
+    "out_indices",
+    "feature_cfg",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "pretrained_strict",
+    "pretrained_filter_fn",
+    "pretrained_custom_load",
+    "pretrained_model_args",
+    "cache_dir",
+    "scriptable",
+    "exportable",
+    "no_jit",
+)
+"""What timm's constructors take that isn't of the architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +56,18 @@ class Backbone:
 
     Attributes:
         name: what was asked for.
-        model: the timm model; its head has one output a class and starts at zero.
+        model: of timm or transformers; its head has one output a class and starts at zero.
         head: qualified name of the head in the model.
-        data_config: timm's data config: input size, interpolation, mean, std, crop.
+        data_config: timm's data config: input size, interpolation, mean, std, crop; ``refused``
+            says why where a model has an input size alone.
+        commit: of the repository on the hub, where the name is that of one.
     """
 
     name: str
     model: nn.Module
     head: str
     data_config: dict[str, Any]
+    commit: str | None = None
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -48,6 +84,8 @@ def build_backbone(
     seed: int = 0,
     image_size: int | None = None,
     drop_path: float = 0.0,
+    arguments: Mapping[str, Any] | None = None,
+    commit: str | None = None,
 ) -> Backbone:
     """Build a backbone with a head that starts at zero, as in the paper.
 
@@ -60,12 +98,62 @@ def build_backbone(
         image_size: edge of the input in pixels; None: the backbone's own. Position embeddings are
             interpolated.
         drop_path: stochastic depth of the backbone while training.
+        arguments: of its constructor in timm, or entries of its config in transformers.
+        commit: of a model on the hub, whatever its name says.
 
     Raises:
         UserError: the name or file isn't known or doesn't fit, or the hub can't be reached.
     """
-    source = resolve_source(name)
-    arguments: dict[str, Any] = {**source.arguments, "num_classes": num_classes}
+    source = resolve_source(name, commit=commit)
+    if isinstance(source, TransformersSource):
+        model = build_classifier(
+            source,
+            num_classes=num_classes,
+            weights=weights,
+            seed=seed,
+            drop_path=drop_path,
+            arguments=arguments or {},
+        )
+        head, data_config = classifier_head(model, name), classifier_data_config(source, model)
+        own_size = data_config["input_size"][1:]
+        if image_size is not None and own_size != (image_size, image_size):
+            raise UserError(
+                f"image_size is {image_size}: models of transformers keep their own, and {name!r}"
+                f" has {own_size[0]} x {own_size[1]}."
+            )
+    else:
+        _check_arguments(arguments or {})
+        model = _build_timm(
+            source,
+            name,
+            {**(arguments or {}), "num_classes": num_classes},
+            weights=weights,
+            seed=seed,
+            image_size=image_size,
+            drop_path=drop_path,
+        )
+        head = head_name(model)
+        data_config = timm.data.resolve_model_data_config(model)
+        if image_size is not None:
+            # timm's record is that of the weights.
+            data_config["input_size"] = (3, image_size, image_size)
+    _zero(model.get_submodule(head), name)
+    return Backbone(
+        name=name, model=model, head=head, data_config=data_config, commit=source.commit
+    )
+
+
+def _build_timm(
+    source: Source,
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    weights: str,
+    seed: int,
+    image_size: int | None,
+    drop_path: float,
+) -> nn.Module:
+    arguments = {**source.arguments, **arguments}
     if image_size is not None:
         arguments["img_size"] = image_size
     if drop_path:
@@ -84,22 +172,19 @@ def build_backbone(
                     source.architecture, pretrained_cfg=source.pretrained_cfg, **arguments
                 )
     # timm's constructors assert and index; image_size and drop_path may not be theirs.
-    except (AssertionError, IndexError, KeyError, RuntimeError, TypeError) as error:
+    except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         given = ", ".join(f"{k}={v}" for k, v in arguments.items() if k != "num_classes")
+        why = " ".join(str(error).split())[:300].rstrip(".")
         raise UserError(
-            f"backbone {name!r} can't be built with {given or 'its defaults'}: {error}."
+            f"backbone {name!r} can't be built with {given or 'its defaults'}: {why}."
         ) from error
     _check_image_size(model, image_size)
     if not from_hub and weights != "random":
         assert file is not None
         load_weights(model, file)
-    head = head_name(model)
-    _zero(model.get_submodule(head), name)
-    data_config = timm.data.resolve_model_data_config(model)
-    if image_size is not None:
-        # timm's record is that of the weights.
-        data_config["input_size"] = (3, image_size, image_size)
-    return Backbone(name=name, model=model, head=head, data_config=data_config)
+    return model
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
@@ -143,6 +228,20 @@ def head_name(model: nn.Module) -> str:
         if module is classifier:
             return name
     raise UserError(f"{type(model).__name__} has no single classifier module to train.")
+
+
+def _check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Leave to other settings what is theirs, and weights from elsewhere to nobody."""
+    for key in arguments:
+        if key in _OTHER_SETTINGS:
+            raise UserError(
+                f"backbone_args has the key {key!r}: expected --{_OTHER_SETTINGS[key]} for that."
+            )
+        if key in _NOT_ARGUMENTS:
+            raise UserError(
+                f"backbone_args has the key {key!r}: expected arguments of its architecture, as"
+                " {global_pool: avg}."
+            )
 
 
 def _check_image_size(model: nn.Module, image_size: int | None) -> None:

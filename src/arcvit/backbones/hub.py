@@ -1,14 +1,25 @@
-"""Build a timm model with weights from the hub, with one sentence where they can't be had."""
+"""Models on the hub: their config, timm's weights, and one sentence where they can't be had."""
 
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
 import huggingface_hub.constants
 import timm
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from torch import nn
 
 from arcvit.core.errors import UserError
@@ -17,6 +28,30 @@ _HELP = (
     "give a local file with --weights FILE (.safetensors or .pth), --weights random, or"
     " --backbone demo, which needs no network"
 )
+
+
+def fetch_config(repo: str, revision: str | None) -> Path:
+    """The ``config.json`` of a model on the hub, from the local cache or the hub.
+
+    Args:
+        repo: ``USER/NAME``.
+        revision: branch, tag or commit; None: the main branch.
+
+    Returns:
+        The file, in a folder that is called as the commit it is from.
+
+    Raises:
+        UserError: says why it can't be had.
+    """
+    try:
+        with offline_if_unreachable():
+            return Path(hf_hub_download(repo, "config.json", revision=revision))
+    except HFValidationError as error:
+        raise UserError(
+            f"{repo!r} is no name of a model on the hub: expected USER/NAME, or USER/NAME@REVISION."
+        ) from error
+    except (HfHubHTTPError, EntryNotFoundError, OSError) as error:
+        raise UserError(_why_not(error, repo, revision)) from error
 
 
 def build_from_hub(name: str, **arguments: Any) -> nn.Module:
@@ -30,12 +65,11 @@ def build_from_hub(name: str, **arguments: Any) -> nn.Module:
             model: nn.Module = timm.create_model(name, pretrained=True, **arguments)
         except OSError as error:
             raise UserError(
-                f"no weights for {name!r}: tried the local cache and"
-                f" {urlparse(huggingface_hub.constants.ENDPOINT).netloc}, which can't be reached"
-                f" or doesn't have them; {_HELP}."
+                f"no weights for {name!r}: tried the local cache and {_hub()}, which can't be"
+                f" reached or doesn't have them; {_HELP}."
             ) from error
         except RuntimeError as error:
-            if timm.list_pretrained(f"{name.split('.')[0]}*"):
+            if ":" in name or timm.list_pretrained(f"{name.split('.')[0]}*"):
                 raise
             raise UserError(f"timm has no pretrained weights for {name!r}; {_HELP}.") from error
     return model
@@ -55,3 +89,37 @@ def offline_if_unreachable() -> Iterator[None]:
         yield
     finally:
         constants.HF_HUB_OFFLINE = was_offline
+
+
+def _why_not(error: Exception, repo: str, revision: str | None) -> str:
+    # The client looks into its cache first, and tells what the hub said as the cause.
+    asked = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
+    status = getattr(getattr(asked, "response", None), "status_code", None)
+    if isinstance(error, GatedRepoError):
+        return (
+            f"{repo!r} is gated on the hub: accept its terms on its page, and log in with"
+            " `hf auth login`."
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            f"{_hub()} shows no model {repo!r}: check the name; if it is private, log in with"
+            " `hf auth login`."
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return (
+            f"{repo!r} has no revision {revision!r} on the hub: expected a branch, a tag or a"
+            " commit after the @."
+        )
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return f"{repo!r} holds no config.json: expected a model of timm or transformers."
+    if status is not None:
+        return f"{_hub()} refuses {repo!r} ({status}): log in with `hf auth login`, or try later."
+    of = f"{repo!r}" if revision is None else f"{repo!r} at {revision!r}"
+    return (
+        f"{of} can't be had: it isn't in the local cache, and {_hub()} can't be reached; give a"
+        " local folder, or --backbone demo, which needs no network."
+    )
+
+
+def _hub() -> str:
+    return urlparse(huggingface_hub.constants.ENDPOINT).netloc

@@ -1,4 +1,4 @@
-"""What a backbone's name means: the bundled one, a timm name, a folder, or a weights file."""
+"""What a backbone's name means: the bundled one, timm's, the hub's, a folder, a weights file."""
 
 import json
 import re
@@ -9,10 +9,15 @@ from typing import Any
 
 import timm
 
+from arcvit.backbones.hub import fetch_config
 from arcvit.backbones.npz import describe_npz
+from arcvit.backbones.transformers_model import TransformersSource, is_transformers_config
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.files import read_json
 
 DEMO = "demo"
+HF_HUB = "hf-hub:"
+TRANSFORMERS = "transformers:"
 _FILE_ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".npz")
 
 
@@ -25,25 +30,33 @@ class Source:
         arguments: what its constructor takes beyond timm's defaults.
         pretrained_cfg: timm's record of its input and preprocessing; None: that of the timm name.
         file: local weights; None: from the hub.
+        commit: of the repository on the hub, where the name is that of one.
     """
 
     architecture: str
     arguments: dict[str, Any] = field(default_factory=dict)
     pretrained_cfg: dict[str, Any] | None = None
     file: Path | None = None
+    commit: str | None = None
 
 
-def resolve_source(name: str) -> Source:
+def resolve_source(name: str, *, commit: str | None = None) -> Source | TransformersSource:
     """What a name stands for.
 
     Args:
-        name: ``demo``; a timm name with or without a tag; a folder in timm's format
+        name: ``demo``; a timm name with or without a tag; ``hf-hub:USER/NAME`` for timm's models on
+            the hub and ``transformers:USER/NAME`` for those of transformers, both with ``@`` and a
+            branch, tag or commit where one is wanted; a folder in the format of either
             (``config.json`` beside ``model.safetensors``); or a weights file whose config lies
             beside it (``NAME.json`` or ``config.json``) or whose name begins with a timm name.
+        commit: of a model on the hub, whatever its name says.
 
     Raises:
         UserError: nothing of that name is there or known.
     """
+    for prefix in (HF_HUB, TRANSFORMERS):
+        if name.startswith(prefix):
+            return _source_on_hub(name, prefix, commit)
     if name == DEMO:
         folder = Path(str(resources.files("arcvit") / "assets" / "demo_backbone"))
         return _source_of_config(folder / "config.json", folder / "model.safetensors")
@@ -53,18 +66,60 @@ def resolve_source(name: str) -> Source:
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(
-                f"folder {name!r} is not a backbone: expected timm's config.json beside"
-                " model.safetensors in it."
+                f"folder {name!r} is not a backbone: expected the config.json of timm or"
+                " transformers beside model.safetensors in it."
             )
+        if _is_of_transformers(path / "config.json"):
+            return TransformersSource(name=name, place=str(path))
         return _source_of_config(path / "config.json", path / "model.safetensors")
     if path.is_file():
         return _source_of_file(path)
     if path.suffix in _FILE_ENDINGS or len(path.parts) > 1:
+        on_hub = len(path.parts) == 2 and path.suffix not in _FILE_ENDINGS and ":" not in name
+        hub = f"; on the hub it would be {HF_HUB}{name} or {TRANSFORMERS}{name}" if on_hub else ""
         raise UserError(
-            f"backbone file {name!r} isn't there: give a timm name, a file or a folder."
+            f"backbone file {name!r} isn't there: give a timm name, a file or a folder{hub}."
         )
     _check_timm_name(name)
     return Source(architecture=name)
+
+
+def _source_on_hub(name: str, prefix: str, commit: str | None) -> Source | TransformersSource:
+    """A model of timm or transformers on the hub; for transformers also a folder."""
+    place = name.removeprefix(prefix)
+    if prefix == TRANSFORMERS and Path(place).expanduser().is_dir():
+        folder = Path(place).expanduser()
+        config = folder / "config.json"
+        if not config.is_file():
+            raise UserError(f"folder {place!r} is no model of transformers: it has no config.json.")
+        source: Source | TransformersSource = TransformersSource(name=name, place=str(folder))
+    else:
+        repo, _, revision = place.partition("@")
+        config = fetch_config(repo, commit or revision or None)
+        # Weights and processor are then of the same commit, and are found again without a network.
+        commit = config.parent.name
+        source = (
+            TransformersSource(name=name, place=repo, commit=commit)
+            if prefix == TRANSFORMERS
+            else Source(architecture=f"{HF_HUB}{repo}@{commit}", commit=commit)
+        )
+    record = read_json(config)
+    whose = HF_HUB if "architecture" in record else None
+    if is_transformers_config(record):
+        whose = TRANSFORMERS
+    if whose != prefix:
+        hint = f"; it is written {whose}{place}" if whose else ""
+        wanted = "transformers" if prefix == TRANSFORMERS else "timm"
+        raise UserError(f"{place!r} is no model of {wanted}{hint}.")
+    return source
+
+
+def _is_of_transformers(config: Path) -> bool:
+    """Whether a folder's config is; what isn't a config at all is timm's to complain of."""
+    try:
+        return is_transformers_config(read_json(config))
+    except UserError:
+        return False
 
 
 def _source_of_file(path: Path) -> Source:

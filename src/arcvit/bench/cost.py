@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from arcvit.backbones.build import build_backbone
+from arcvit.backbones.logits import logits_of
 from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.groups import count, parameters_by_part
 from arcvit.recipe.methods import adapt
@@ -40,6 +41,7 @@ def _key(recipe: Recipe) -> str:
     parts = (
         recipe.backbone,
         recipe.image_size,
+        recipe.backbone_args,
         recipe.method,
         recipe.options,
         recipe.engine.batch_size,
@@ -88,7 +90,11 @@ def _built(recipe: Recipe) -> tuple[nn.Module, dict[str, list[nn.Parameter]], tu
     """The adapted model on the meta device, what is trained by part, height and width of images."""
     with torch.device("meta"):
         backbone = build_backbone(
-            recipe.backbone, num_classes=2, weights="random", image_size=recipe.image_size
+            recipe.backbone,
+            num_classes=2,
+            weights="random",
+            image_size=recipe.image_size,
+            arguments=recipe.backbone_args,
         )
         model = adapt(backbone.model, recipe, backbone.head)
     inner = getattr(model, "base_model", None)
@@ -116,7 +122,7 @@ def _step(model: nn.Module, images: Tensor) -> tuple[float, float, float]:
     model.train()
     with class_token_alone(model), FlopCounterMode(display=False) as counter:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = model(images).sum()
+            loss = logits_of(model(images)).sum()
         forward = float(counter.get_total_flops())
         loss.backward()
         step = float(counter.get_total_flops())

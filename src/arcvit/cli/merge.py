@@ -1,4 +1,4 @@
-"""``arcvit merge``: fold a run into a plain timm checkpoint."""
+"""``arcvit merge``: fold a run into a plain model of timm or transformers."""
 
 from pathlib import Path
 
@@ -6,27 +6,30 @@ from arcvit.cli.parser import command_parser
 
 
 def run(argv: list[str]) -> int:
-    """Fold, write, read back with plain timm, compare."""
+    """Fold, write, read back without arcvit, compare."""
     parser = command_parser(
-        "merge", "Fold a run into a plain timm checkpoint: no adapter and no arcvit at inference."
+        "merge",
+        "Fold a run into a plain model of timm or transformers: no adapter and no arcvit at"
+        " inference.",
     )
     parser.add_argument("run", type=Path, metavar="RUN|ADAPTER", help="A run or adapter folder.")
     parser.add_argument(
         "--out",
         type=Path,
         required=True,
-        help="NAME.safetensors (config in NAME.json), or a folder that timm loads by local-dir:.",
+        help="NAME.safetensors (config in NAME.json), or a folder that timm loads by local-dir:;"
+        " for a model of transformers a folder that from_pretrained and pipeline load.",
     )
     parser.add_argument("--backbone", help="Where the backbone lies now, if it has moved.")
     parser.add_argument("--force", action="store_true", help="Allow another backbone's weights.")
     options = parser.parse_args(argv)
 
     from arcvit.recipe.load import load_trained
-    from arcvit.recipe.merge import lost_in_timm, merge_run
+    from arcvit.recipe.merge import lost_in_config, merge_run
 
     loaded = load_trained(options.run, backbone=options.backbone, force=options.force)
     difference = merge_run(loaded, options.out)
     print(f"wrote {options.out}; logits differ from the adapted model by at most {difference:.1e}")
-    if sentence := lost_in_timm(loaded.preprocessing):
+    if sentence := lost_in_config(loaded.preprocessing):
         print(sentence)
     return 0

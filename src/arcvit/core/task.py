@@ -44,6 +44,8 @@ class TaskBackbone:
         weights: pretrained (the backbone's own), random, or a local file.
         seed: what random weights are drawn from.
         image_size: edge of the input in pixels, where it isn't the backbone's own.
+        args: what was changed in its architecture.
+        commit: of its repository on the hub, where the name is that of one.
     """
 
     name: str
@@ -51,6 +53,8 @@ class TaskBackbone:
     weights: str = "pretrained"
     seed: Annotated[int, Range(at_least=0, at_most=2**63 - 1)] = 0
     image_size: Annotated[int, Range(at_least=1, at_most=8192)] | None = None
+    args: dict[str, Any] = field(default_factory=dict)
+    commit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from accelerate import Accelerator, DistributedType
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
+from arcvit.backbones.logits import logits_of
 from arcvit.engine.batches import Batches, Prepare, inputs, on_device, widest_that_fits
 from arcvit.engine.device import evaluation_batch
 from arcvit.engine.runtime import Runtime
@@ -168,7 +169,7 @@ def _one_pass(
     stored = on_device(batches, batch_size, accelerator)
     for pixels, labels in inputs(stored, filled_up, accelerator.device):
         with accelerator.autocast():
-            logits = model(pixels)
+            logits = logits_of(model(pixels))
         logits = logits[: len(labels)]
         loss = F.cross_entropy(logits.float(), labels, reduction="none")
         probabilities = logits.float().softmax(-1)

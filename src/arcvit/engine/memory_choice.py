@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from arcvit.backbones.logits import logits_of
 from arcvit.core.errors import UserError
 from arcvit.engine.config import MemoryMode
 from arcvit.engine.learner import Learner
@@ -38,7 +39,7 @@ def fastest_that_fits(learner: Learner, accelerator: Accelerator, *, batch_size:
     def step() -> None:
         pixels = learner.training_input(stored.to(device))
         with accelerator.autocast():
-            logits = model(pixels)
+            logits = logits_of(model(pixels))
         F.cross_entropy(logits.float(), labels.to(device)).backward()
 
     tried = 0

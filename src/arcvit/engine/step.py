@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from arcvit.arc.prepared import Sites, Stacked, fused_sites, prepared, stacked
+from arcvit.backbones.logits import logits_of
 from arcvit.engine.clock import Part
 
 Results = tuple[Tensor, Tensor]
@@ -72,7 +73,7 @@ class Step:
         """Forward and backward pass; gradients add up."""
         with prepared(self.sites, pixels, autocast=self.autocast, make=self.make):
             with self.autocast():
-                logits = self.model(pixels)
+                logits = logits_of(self.model(pixels))
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
             results = loss.detach(), (logits.detach().argmax(-1) == labels).sum()
             self.lap("forward")

@@ -1,7 +1,6 @@
 """Write a plain timm checkpoint, and check that timm gives the same logits from it."""
 
 import json
-import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ from torch import Tensor, nn
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import put_in_place
-
-TOLERANCE = 1e-4
-"""Largest difference of logits, relative to their largest magnitude where that is above one."""
+from arcvit.export.checked import check_same
 
 
 def export_timm(
@@ -64,13 +61,7 @@ def export_timm(
             checkpoint_path=str(written),
         ).eval()
         with torch.inference_mode():
-            difference = (reloaded(probe) - expected).abs().max().item()
-        largest = expected.abs().max().item()
-        if not math.isfinite(largest) or not difference <= TOLERANCE * max(1.0, largest):
-            raise UserError(
-                f"the folded model differs from the adapted one by {difference:.2g} in its logits:"
-                " nothing was written; please report this."
-            )
+            difference = check_same(reloaded(probe), expected)
         weights.parent.mkdir(parents=True, exist_ok=True)
         put_in_place(Path(scratch) / "config.json", config)
         put_in_place(written, weights)

@@ -12,6 +12,8 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from arcvit.backbones.logits import logits_of
+
 _KEYS = ("k_proj", "key", "k", "to_k")
 """Layers whose bias shifts all attention scores of a query alike, which softmax doesn't see."""
 
@@ -31,8 +33,7 @@ def without_effect(model: nn.Module, size: tuple[int, int]) -> list[str]:
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, *size, generator=generator).to(like)
     with _shaken(model, generator), torch.enable_grad():
-        output = model(image)
-        output = getattr(output, "logits", output)
+        output = logits_of(model(image))
         weights = torch.randn(output.shape, generator=generator).to(output)
         total = (output * weights).sum()
         gradients: Sequence[Tensor | None] = [None] * len(trained)

@@ -120,7 +120,11 @@ def write_adapter(folder: Path, model: nn.Module, task: AdapterTask) -> None:
 def adapter_size(model: nn.Module, head: str) -> int:
     """Size in bytes of what was learned without the head, as a safetensors file."""
     whole = not isinstance(model, PeftModel)
-    state = model.state_dict() if whole else get_peft_model_state_dict(model)
+    state = (
+        model.state_dict()
+        if whole
+        else get_peft_model_state_dict(model, save_embedding_layers=False)
+    )
     kept = {n: t.contiguous() for n, t in state.items() if f".{head}." not in f".{n}"}
     return len(safetensors.torch.save(kept)) if kept else 0
 
@@ -162,6 +166,8 @@ def load_adapter(
                 weights="random" if whole else task.backbone.weights,
                 seed=task.backbone.seed,
                 image_size=task.backbone.image_size,
+                arguments=task.backbone.args,
+                commit=None if backbone else task.backbone.commit,
             ).model
         except OSError as error:  # a name can be any text, too long for a file's
             raise UserError(f"backbone {shown(name)} can't be read: {error.strerror}.") from error
@@ -190,7 +196,8 @@ def _write_peft(folder: Path, model: PeftModel, task: AdapterTask) -> None:
         # Plain PEFT resizes the head, and refuses another backbone, by these.
         config.num_classes = len(task.labels)
         config.backbone_fingerprint = task.backbone.fingerprint
-    model.save_pretrained(str(folder), selected_adapters=[name])
+    # Of its own accord PEFT asks the hub whether the words of a language model have changed.
+    model.save_pretrained(str(folder), selected_adapters=[name], save_embedding_layers=False)
     if name != "default":
         for file in (folder / name).iterdir():
             file.rename(folder / file.name)

@@ -1,6 +1,5 @@
-"""Fold a finished run into a plain timm checkpoint."""
+"""Fold a finished run into a plain model of timm or transformers."""
 
-import math
 from pathlib import Path
 
 import torch
@@ -8,8 +7,12 @@ from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper
 from torch import nn
 
+from arcvit.backbones.crop_pct import crop_pct
+from arcvit.backbones.logits import logits_of
+from arcvit.data.pixels.decode import RESAMPLE
 from arcvit.data.pixels.preset import Decoding, Preprocessing
 from arcvit.export.timm_checkpoint import export_timm
+from arcvit.export.transformers_folder import export_transformers, is_transformers_model
 from arcvit.recipe.adapter import LoadedAdapter
 
 
@@ -19,14 +22,18 @@ def merge_run(loaded: LoadedAdapter, out: Path) -> float:
     The run's model is folded in place and must not be used afterwards.
 
     Raises:
-        UserError: the target is taken, or timm doesn't give the same logits.
+        UserError: the target is taken, or plain timm or transformers doesn't give the same logits.
     """
     height, width = loaded.preprocessing.size
     probe = torch.randn(4, 3, height, width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected = loaded.model(probe)
+        expected = logits_of(loaded.model(probe))
+    folded = merged_model(loaded.model)
+    if is_transformers_model(folded):
+        processor = _processor_settings(loaded.preprocessing)
+        return export_transformers(folded, out, processor=processor, probe=probe, expected=expected)
     return export_timm(
-        merged_model(loaded.model),
+        folded,
         out,
         classes=loaded.labels,
         data_config=_timm_data_config(loaded.preprocessing),
@@ -46,8 +53,8 @@ def merged_model(model: nn.Module) -> nn.Module:
     return merged
 
 
-def lost_in_timm(prep: Preprocessing) -> str:
-    """What of a preprocessing timm's config can't hold, as a sentence; empty where nothing is."""
+def lost_in_config(prep: Preprocessing) -> str:
+    """What of a preprocessing no config of timm or transformers holds, as a sentence; or empty."""
     lost = []
     if prep.orientation == "upright":
         lost.append("turn photos upright by their EXIF orientation")
@@ -55,9 +62,7 @@ def lost_in_timm(prep: Preprocessing) -> str:
         lost.append(f"scale grey values of 16 bits from 0 to {prep.grey_max:,}")
     if not lost:
         return ""
-    return (
-        f"timm's config can't hold how files were read: {' and '.join(lost)} before its transform."
-    )
+    return f"Its config can't hold how files were read: {' and '.join(lost)} before its transform."
 
 
 def _timm_data_config(prep: Preprocessing) -> dict[str, object]:
@@ -66,14 +71,22 @@ def _timm_data_config(prep: Preprocessing) -> dict[str, object]:
         "interpolation": prep.interpolation,
         "mean": prep.mean,
         "std": prep.std,
-        "crop_pct": 1.0 if prep.resize == "squash" else _crop_pct(min(prep.size), prep.resize_size),
+        "crop_pct": 1.0 if prep.resize == "squash" else crop_pct(min(prep.size), prep.resize_size),
         "crop_mode": "center" if prep.resize == "shortest" else "squash",
     }
 
 
-def _crop_pct(size: int, resize_size: int) -> float:
-    """The share from which timm gets ``resize_size`` back, as ``floor(size / crop_pct)``."""
-    crop_pct = size / resize_size
-    while math.floor(size / crop_pct) < resize_size:
-        crop_pct = math.nextafter(crop_pct, 0)
-    return crop_pct
+def _processor_settings(prep: Preprocessing) -> dict[str, object]:
+    """As image processors of transformers have it."""
+    height, width = prep.size
+    squashed = dict(zip(("height", "width"), prep.resized, strict=True))
+    settings: dict[str, object] = {
+        "size": {"shortest_edge": prep.resize_size} if prep.resize == "shortest" else squashed,
+        "resample": int(RESAMPLE[prep.interpolation]),
+        "image_mean": list(prep.mean),
+        "image_std": list(prep.std),
+        "do_convert_rgb": True,
+    }
+    if prep.resize != "squash":
+        settings |= {"do_center_crop": True, "crop_size": {"height": height, "width": width}}
+    return settings

@@ -92,6 +92,7 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
         seed=recipe.seed,
         image_size=recipe.image_size,
         drop_path=recipe.drop_path,
+        arguments=recipe.backbone_args,
     )
     prep = resolve_preset(
         recipe.data.preset, input_size=backbone.input_size, data_config=backbone.data_config
@@ -107,6 +108,8 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
             weights=recipe.weights,
             seed=recipe.seed,
             image_size=recipe.image_size,
+            args=recipe.backbone_args,
+            commit=backbone.commit,
         ),
     )
     # The adapters' initial values follow from the seed alone, whatever the backbone drew.

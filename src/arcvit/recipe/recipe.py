@@ -18,8 +18,10 @@ class Recipe:
 
     Attributes:
         data: the images.
-        backbone: timm name, file or folder of a pretrained vision transformer, or demo, which is
-            bundled and needs no network.
+        backbone: timm name, hf-hub:USER/NAME or transformers:USER/NAME on the hub, file or folder
+            of a pretrained vision transformer, or demo, which is bundled and needs no network.
+        backbone_args: what to change in its architecture, as {global_pool: avg}: arguments of its
+            constructor in timm, or entries of its config in transformers.
         weights: pretrained (the backbone's own, from the hub or beside the file), random, or a
             local .safetensors or .pth file.
         image_size: edge of the input in pixels; default: the backbone's own.
@@ -36,6 +38,7 @@ class Recipe:
 
     data: DataConfig
     backbone: str = "demo"
+    backbone_args: dict[str, Any] = field(default_factory=dict)
     weights: str = "pretrained"
     image_size: Count | None = None
     drop_path: Share = 0.0

@@ -60,7 +60,8 @@ def to_array(image: Image.Image, prep: Preprocessing) -> Tensor:
         )
     resized = image.resize((target_width, target_height), RESAMPLE[prep.interpolation])
     crop_height, crop_width = prep.stored
-    top, left = center_start(target_height, crop_height), center_start(target_width, crop_width)
+    top = center_start(target_height, crop_height, prep.crop_start)
+    left = center_start(target_width, crop_width, prep.crop_start)
     # Pillow fills what lies outside the image with black.
     cropped = resized.crop((left, top, left + crop_width, top + crop_height))
     return torch.from_numpy(np.array(cropped)).permute(2, 0, 1).contiguous()

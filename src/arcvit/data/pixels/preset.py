@@ -14,6 +14,7 @@ from arcvit.core.errors import UserError, nearest
 Resize = Literal["squash", "squash-crop", "shortest"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos", "nearest"]
 Orientation = Literal["stored", "upright"]
+CropStart = Literal["rounded", "floored"]
 Rgb = tuple[float, float, float]
 
 IMAGENET_MEAN: Rgb = (0.485, 0.456, 0.406)
@@ -79,6 +80,9 @@ class Preprocessing:
     """Value of white in grey images of 16 bits; those of 12 bits have the range of 4,095."""
     max_pixels: int = MAX_PIXELS
     """As many pixels may the file hold, and have after the resize."""
+    crop_start: CropStart = "rounded"
+    """Where a centred crop begins that can't be in the middle: at the nearest even pixel, as
+    torchvision and timm have it, or always at the lower, as transformers has it."""
 
     def __post_init__(self) -> None:
         for name, expected in (("size", "[height, width]"), ("mean", _THREE), ("std", _THREE)):
@@ -89,6 +93,7 @@ class Preprocessing:
         _check(min(self.size) >= 1, "size", self.size, "[height, width]")
         _check(min(self.std) > 0, "std", self.std, "three positive numbers")
         named = {"resize": Resize, "interpolation": Interpolation, "orientation": Orientation}
+        named["crop_start"] = CropStart
         for name, literal in named.items():
             value, known = getattr(self, name), get_args(literal)
             _check(value in known, name, value, " or ".join(map(repr, known)))
@@ -174,12 +179,15 @@ def resolve_preset(
     Args:
         name: one of ``PRESETS``.
         input_size: height and width of the backbone's input, in pixels.
-        data_config: timm's resolved data config: interpolation, mean, std, crop_pct, crop_mode.
+        data_config: timm's resolved data config: interpolation, mean, std, crop_pct, crop_mode;
+            the presets model and vtab-model raise what ``refused`` says.
 
     Raises:
         UserError: an unknown preset, or a data config that asks for what is not supported.
     """
     short = min(input_size)
+    if name in ("model", "vtab-model") and "refused" in data_config:
+        raise UserError(data_config["refused"])
     if name == "model":
         return _of_model(input_size, data_config)
     if name == "fgvc":
@@ -194,13 +202,12 @@ def resolve_preset(
             random_crop=True,
             flip=True,
         )
-    scales: dict[str, tuple[Rgb, Rgb]] = {
-        "vtab": (IMAGENET_MEAN, IMAGENET_STD),
-        "vtab-raw": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-        "vtab-model": (tuple(data_config["mean"]), tuple(data_config["std"])),
-    }
-    if name in scales:
-        mean, std = scales[name]
+    if name in ("vtab", "vtab-raw", "vtab-model"):
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+        if name == "vtab-raw":
+            mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+        elif name == "vtab-model":
+            mean, std = tuple(data_config["mean"]), tuple(data_config["std"])
         return Preprocessing(
             size=input_size,
             resize="squash",
@@ -240,11 +247,13 @@ def training_preprocessing(prep: Preprocessing, *, preset: str, augment: str) ->
     )
 
 
-def center_start(length: int, crop: int) -> int:
+def center_start(length: int, crop: int, how: CropStart = "rounded") -> int:
     """Where a centred crop starts along one edge, negative where it is longer than the edge.
 
-    The rounding is that of ``torchvision.transforms.functional.center_crop``.
+    Unless it is floored the rounding is that of ``torchvision.transforms.functional.center_crop``.
     """
+    if how == "floored":
+        return (length - crop) // 2
     return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)
 
 
@@ -267,6 +276,7 @@ def _of_model(size: tuple[int, int], config: Mapping[str, Any]) -> Preprocessing
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
         orientation=orientation_of("model"),
+        crop_start=config.get("crop_start", "rounded"),
     )
 
 
