@@ -54,6 +54,12 @@ ABLATIONS = {
         {"core": "full", "train_projection": False},
         2 * L * (R * R + D),
     ),
+    "after MHA and FFN": ({"sites": "after"}, 2 * (D * R + L * (R + D))),
+    "before and after, unshared": (
+        {"sites": "both", "share": "none"},
+        4 * L * (D * R + R + D),
+    ),
+    "before and after MHA": ({"sites": "both", "variant": "arc_att"}, D * R + 2 * L * (R + D)),
     "no bias": ({"adapter_bias": False}, 2 * (D * R + L * R)),
     "last layers": ({"layers_to_transform": [1, 2]}, 2 * (D * R + 2 * (R + D))),
     "first layer": ({"layers_to_transform": 0}, 2 * (D * R + R + D)),
@@ -81,8 +87,9 @@ def test_parameters_and_output_are_those_of_the_equation(ablation) -> None:
     settings, expected = ablation
     model = randomise(adapted(**settings))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected
-    x = torch.randn(2, 17, D)
     for layer in layers(model):
+        width = layer.base_layer.in_features if isinstance(layer.base_layer, nn.Linear) else D
+        x = torch.randn(2, 17, width)
         expected_output = (
             layer.base_layer(x + _update_of(layer, x))
             if settings.get("placement") == "before_norm"
@@ -123,6 +130,7 @@ def test_folds_and_comes_back_or_says_why_not(ablation) -> None:
         "last layers",
         "another r for the FFN",
         "full cores on fixed projections",
+        "before and after MHA",
     ],
     indirect=True,
 )
@@ -154,6 +162,7 @@ def test_sharing_is_by_identity() -> None:
     assert distinct() == 2
     assert distinct(share="all") == 1
     assert distinct(share="none") == 2 * L
+    assert distinct(sites="both") == 2
     assert distinct(rank_pattern={r"blocks\.0\.norm1": 2}) == 3
 
 

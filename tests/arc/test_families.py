@@ -226,6 +226,9 @@ def test_families_have_their_sites_and_train_only_adapters_and_head(
     assert {s.name.rpartition(".")[2] for s in sites if s.role == "att"} == {family.att}
     assert {s.name.rpartition(".")[2] for s in sites if s.role == "ffn"} == {family.ffn}
     assert all(s.consumers for s in sites)
+    after = list(find_sites(plain, "after").values())
+    assert [s.width for s in after] == [d for d in family.widths for _ in range(2)]
+    assert [s.role for s in after] == ["att", "ffn"] * len(family.widths)
     model = adapted(family, plain)
     expected = 2 * sum(d * R for d in sorted(set(family.widths)))
     expected += 2 * sum(R + d for d in family.widths)
@@ -251,7 +254,7 @@ def test_families_start_as_the_init_rules_say(family: Family, plain: nn.Module) 
 
 
 def test_families_fold_equals_not_folded(family: Family, plain: nn.Module) -> None:
-    model = adapted(family, plain)
+    model = adapted(family, plain, sites="both")
     randomise(model)
     original = {n: t.clone() for n, t in model.state_dict().items()}
     unfolded = logits(model, family)
@@ -277,7 +280,7 @@ def test_families_save_and_load_bit_exact(family: Family, plain: nn.Module, tmp_
 
 
 def test_families_gradients_reach_every_trained_parameter(family: Family, plain: nn.Module) -> None:
-    model = adapted(family, plain)
+    model = adapted(family, plain, sites="both")
     randomise(model)
     output = model(torch.randn(2, 3, family.image, family.image))
     output = output if isinstance(output, torch.Tensor) else output.logits
@@ -360,3 +363,22 @@ def test_adapter_parameters_are_the_papers(name: str, r: int, variant: str, expe
         backbone = timm.create_model(name)
         model = get_peft_model(backbone, ArcConfig(r=r, variant=variant))
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == expected
+
+
+@pytest.mark.parametrize("name", ["timm-swin", "timm-swinv2"])
+def test_sites_inside_of_others_carry_a_second_adapter_and_come_off(name: str, tmp_path) -> None:
+    family = FAMILIES[name]
+    torch.manual_seed(0)
+    plain = family.build().eval()
+    model = adapted(family, plain)
+    settings = {"r": R, "modules_to_save": [family.head], "sites": "both"}
+    model.add_adapter("second", ArcConfig(**settings))
+    model.set_adapter("second")
+    randomise(model)
+    expected = logits(model, family)
+    model.save_pretrained(tmp_path, selected_adapters=["second"])
+    loaded = PeftModel.from_pretrained(copy.deepcopy(plain), str(tmp_path / "second")).eval()
+    assert torch.equal(logits(loaded, family), expected)
+    alone = model.merge_and_unload()
+    assert not any(isinstance(m, ArcLayer) for m in alone.modules())
+    torch.testing.assert_close(logits(alone, family), expected, rtol=1e-4, atol=1e-4)

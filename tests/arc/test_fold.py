@@ -28,8 +28,17 @@ def adapted(backbone: str, **settings) -> nn.Module:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("settings", [{}, {"adapter_bias": False, "up_projection": "separate"}])
-@pytest.mark.parametrize("backbone", list(BACKBONES))
+@pytest.mark.parametrize(
+    ("backbone", "settings"),
+    [
+        ("vit", {}),
+        ("vit", {"sites": "both", "core": "full"}),
+        ("swin", {"adapter_bias": False, "up_projection": "separate"}),
+        ("swin", {"sites": "both"}),
+        ("mlp", {}),
+        ("mlp", {"adapter_bias": False, "up_projection": "separate"}),
+    ],
+)
 def test_lora_at_the_consumers_is_the_adapter(backbone: str, settings) -> None:
     model = adapted(backbone, **settings)
     x = torch.randn(INPUTS[backbone], dtype=torch.float64)

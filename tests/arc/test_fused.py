@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from arcvit.arc import fused
+from arcvit.arc.bottleneck import drawn
 from arcvit.arc.functional import Factors, adapter_update
 from arcvit.arc.fused import computed_again, output_again
 
@@ -141,7 +142,7 @@ def test_dropout_acts_in_the_bottleneck_and_keeps_the_mean():
 @pytest.mark.parametrize("dropout", [1e-9, 0.1, 0.5, 0.97])
 def test_dropout_keeps_its_share_of_every_row_and_column(dropout):
     rows, r = 4_096, 51
-    kept = fused._kept(torch.empty(rows, r), dropout).double()
+    kept = drawn(torch.empty(rows, r), dropout).double()
     assert kept.shape == (rows, r)
     for along, count in ((0, rows), (1, r), ((0, 1), rows * r)):
         deviation = (kept.mean(along) - (1 - dropout)).abs().max()
@@ -149,7 +150,7 @@ def test_dropout_keeps_its_share_of_every_row_and_column(dropout):
 
 
 def test_dropout_of_almost_all():
-    assert fused._kept(torch.empty(100, 10), 1 - 1e-9).sum() < 10
+    assert drawn(torch.empty(100, 10), 1 - 1e-9).sum() < 10
 
 
 @pytest.mark.parametrize("reentrant", [False, True])

@@ -90,7 +90,7 @@ def test_the_dropout_mask_sits_in_the_bottleneck_after_the_re_scaling(monkeypatc
     # Drawn as nn.Dropout draws it, so that one seed gives both the same mask.
     monkeypatch.setattr(
         fused,
-        "_kept",
+        "drawn",
         lambda u, p: F.pad(torch.empty(len(u), u.shape[1] - 1).bernoulli_(1 - p), (0, 1)),
     )
     theirs, ours = _pair("arc", dropout=0.4)

@@ -37,21 +37,23 @@ def _gradients(model, images):
         {"adapter_bias": False},
         {"core": "full"},
         {"core": "full", "up_projection": "separate", "train_projection": False},
+        {"sites": "both"},
         {"rank_pattern": {"norm2": 3}},
     ],
 )
 def test_outputs_and_gradients_are_those_of_sites_alone(options):
     model, images = _model(**options), torch.randn(2, 3, 16, 16, dtype=torch.float64)
     sites = fused_sites(model)
-    assert len(sites) == 6
+    assert len(sites) == (12 if options.get("sites") == "both" else 6)
     alone = _gradients(model, images)
     with prepared(sites, images):
         together = _gradients(model, images)
     torch.testing.assert_close(together, alone)
 
 
-def test_the_factor_of_dropout_is_in_the_projections():
-    model, images = _model(), torch.randn(2, 3, 16, 16, dtype=torch.float64)
+@pytest.mark.parametrize("core", ["diagonal", "full"])
+def test_the_factor_of_dropout_is_in_the_projections(core):
+    model, images = _model(sites="both", core=core), torch.randn(2, 3, 16, 16, dtype=torch.float64)
     for site in fused_sites(model):
         site.dropout["default"] = 0.4
     found = []

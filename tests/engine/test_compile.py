@@ -60,8 +60,8 @@ class _Logits(nn.Module):
         return getattr(found, "logits", found)
 
 
-def _arc(backbone):
-    config = ArcConfig(r=4, init_weights=False, arc_dropout=0.0)
+def _arc(backbone, **options):
+    config = ArcConfig(r=4, init_weights=False, arc_dropout=0.0, **options)
     return get_peft_model(backbone, config)
 
 
@@ -186,6 +186,7 @@ def _vpt():
         (lambda: _swin().requires_grad_(False), 4),
         (lambda: _hf_vit().requires_grad_(False), 2),
         (lambda: _arc(_vit()), 2),  # of which one holds the projections of both
+        (lambda: _arc(_vit(), train_projection=False), 2),
         (_vpt, 2),
         (_vit, 2),  # all of it is trained
         (lambda: nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), 0),

@@ -16,9 +16,14 @@ TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads
 def _adapted(method, **backbone):
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", num_classes=3, **TINY, **backbone)
-    if method == "arc":
+    if method in ("arc", "around"):
+        sites = "both" if method == "around" else "before"
         config = ArcConfig(
-            r=4, arc_dropout=0.2, coefficients_init="xavier", modules_to_save=["head"]
+            r=4,
+            arc_dropout=0.2,
+            coefficients_init="xavier",
+            sites=sites,
+            modules_to_save=["head"],
         )
         return get_peft_model(model, config).train()
     if method == "lora":
@@ -52,7 +57,7 @@ def _step(model, memory, *, autocast=False):
     return gradients, sum(kept.values())
 
 
-@pytest.mark.parametrize("method", ["arc", "lora", "full"])
+@pytest.mark.parametrize("method", ["arc", "around", "lora", "full"])
 @pytest.mark.parametrize("autocast", [False, True])
 def test_modes_give_the_same_gradients_and_keep_less(method, autocast):
     model = _adapted(method)

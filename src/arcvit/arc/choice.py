@@ -12,7 +12,7 @@ from arcvit.arc.proof import CantRun, Objection, Suspect, declared_calls, object
 from arcvit.arc.sites import Site
 from arcvit.arc.towers import outside_text_towers
 
-_PLACES = {"att": "before MHA", "ffn": "before the FFN"}
+_PLACES = {"att": "at MHA", "ffn": "at the FFN"}
 
 
 def choose_sites(
@@ -64,7 +64,8 @@ def _with_proof(model: nn.Module, sites: dict[str, Site]) -> dict[str, Site]:
     settled: dict[str, Site] = {}
     for site in sites.values():
         objection = found.get(site.name)
-        if site.role in moving and len(site.consumers) == 1 and (not objection or objection.called):
+        moves = site.role in moving and len(site.consumers) == 1 and not site.after
+        if moves and (not objection or objection.called):
             (name,) = site.consumers
             changes: dict[str, Any] = {"name": name, "on_input": True, "residual_of": None}
             site = dataclasses.replace(site, proved=True, **changes)

@@ -17,7 +17,7 @@ from arcvit.arc.layer import ArcLayer
 from arcvit.arc.plan import PlannedSite
 
 COMBINATION_TYPES = ("cat", "linear")
-_MUST_AGREE = ("share", "core", "up_projection", "placement", "ffn_placement")
+_MUST_AGREE = ("share", "core", "sites", "up_projection", "placement", "ffn_placement")
 
 
 def combined_config(

@@ -119,6 +119,13 @@ FAMILIES: Mapping[str, tuple[SiteRule, ...]] = {
 }
 
 
+LAST_LAYERS: Mapping[str, tuple[str, ...]] = {
+    "att": ("attn.proj", "attention.o_proj", "self_attn.out_proj"),
+    "ffn": ("mlp.fc2", "mlp.down_proj"),
+}
+"""The linear layers that MHA and FFN end with in the blocks above; the first that exists is meant.
+An adapter after one of them is folded into it, whatever follows."""
+
 _WRITTEN_FOR = re.compile(
     r"timm\.(layers\..*|models\.(vision_transformer(_sam)?|beit|eva|swin_transformer(_v2)?|twins"
     r"|convit|pvt_v2))|transformers\.models\.(vit|deit|dinov2(_with_registers)?|dinov3_vit|clip"

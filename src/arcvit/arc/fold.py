@@ -1,6 +1,6 @@
-"""Folding an adapter into a linear layer that consumes its output, and taking it back.
+"""Folding an adapter into a linear layer before or after it, and taking it back.
 
-d  width, o  outputs of the consumer, r  bottleneck rank
+d  inputs, o  outputs of the layer, r  bottleneck rank
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from arcvit.arc.functional import Factors, LoraFactors, lora_factors
+from arcvit.arc.functional import Factors, LoraFactors, lora_factors, lora_factors_after
 
 _SPLIT_BIASES = ("q_bias", "k_bias", "v_bias")
 
@@ -24,7 +24,8 @@ class _Weights:
 
 
 class Consumer:
-    """A linear layer, by its place in the model rather than by reference.
+    """A linear layer that an adapter is folded into, by its place in the model rather than by
+    reference: it consumes what the adapter changes, or the adapter changes its own output.
 
     Some attention modules (BEiT, EVA-02, Swin-V2 in timm) keep the bias of their fused ``qkv``
     layer in three parts of their own; the adapter's bias is folded into those.
@@ -35,11 +36,13 @@ class Consumer:
     Args:
         parent: the module that holds the layer.
         attribute: the layer's name in it.
+        after: whether the adapter comes after the layer.
     """
 
-    def __init__(self, parent: nn.Module, attribute: str) -> None:
+    def __init__(self, parent: nn.Module, attribute: str, *, after: bool = False) -> None:
         self.parent = parent
         self.attribute = attribute
+        self.after = after
         self._original: _Weights | None = None
         self._prepared: _Weights | None = None
 
@@ -94,7 +97,7 @@ class Consumer:
         now = self._read()
         original = self._original or now
         precision = torch.promote_types(now.weight.dtype, torch.float32)
-        a, b, shift = lora_factors(original.weight.to(precision), factors.to(precision))
+        a, b, shift = self._as_lora(original, factors, precision)
         weight = torch.addmm(now.weight.to(precision), b, a)
         folded = _Weights(weight.to(now.weight.dtype), now.bias)
         if shift is not None:
@@ -105,6 +108,17 @@ class Consumer:
         return all(
             bool(torch.isfinite(t).all()) for t in (folded.weight, folded.bias) if t is not None
         )
+
+    def as_lora(self, factors: Factors) -> LoraFactors:
+        """An adapter as exact rank-r factors of LoRA at the layer, in its weight's precision."""
+        return self._as_lora(self._read(), factors, self.weight.dtype)
+
+    def _as_lora(self, weights: _Weights, factors: Factors, precision: torch.dtype) -> LoraFactors:
+        weight, factors = weights.weight.to(precision), factors.to(precision)
+        if not self.after:
+            return lora_factors(weight, factors)
+        bias = None if weights.bias is None else weights.bias.to(precision)
+        return lora_factors_after(weight, bias, factors)
 
     def commit(self) -> None:
         """Put the prepared weights in place, and keep the originals."""
@@ -195,14 +209,14 @@ def fold_all(
 
 @torch.no_grad()
 def lora_at_consumers(model: nn.Module, adapter_name: str) -> dict[str, LoraFactors]:
-    """An adapter as LoRA on the linear layers that consume its output, exactly, of its rank r.
+    """An adapter as LoRA on the linear layers that it is folded into, exactly, of its rank r.
 
     Args:
         model: the model with the adapter.
         adapter_name: the adapter.
 
     Returns:
-        For each consumer, by its name in the plain model: A, (r, d), and B, (o, r), with
+        For each layer, by its name in the plain model: A, (r, d), and B, (o, r), with
         ``W' = W + B A``; and the bias of B, (o,), for ``LoraConfig(lora_bias=True)``, or None.
 
     Raises:
@@ -221,8 +235,8 @@ def lora_at_consumers(model: nn.Module, adapter_name: str) -> dict[str, LoraFact
                     f"{name!r} can't carry LoRA: its module takes its weight and three biases of"
                     " its own, and doesn't call it."
                 )
-            factors = lora_factors(consumer.weight, layer.factors(adapter_name))
-            found[name.replace(".base_layer", "")] = factors
+            as_lora = consumer.as_lora(layer.factors(adapter_name))
+            found[name.replace(".base_layer", "")] = as_lora
     return found
 
 

@@ -57,12 +57,12 @@ class Factors(NamedTuple):
 
 
 class LoraFactors(NamedTuple):
-    """An adapter as LoRA at a consumer: ``W' = W + B A``.
+    """An adapter as LoRA at the layer that it is folded into: ``W' = W + B A``.
 
     Attributes:
         a: A, (r, d).
         b: B, (o, r).
-        bias: of B, (o,): what the consumer's bias gains; or None.
+        bias: of B, (o,): what the layer's bias gains; or None.
     """
 
     a: Tensor
@@ -129,3 +129,20 @@ def lora_factors(weight: Tensor, factors: Factors) -> LoraFactors:
     """
     bias = None if factors.bias is None else torch.mv(weight, factors.bias)
     return LoraFactors(factors.into.mT, weight @ factors.out_of.mT, bias)
+
+
+def lora_factors_after(weight: Tensor, bias: Tensor | None, factors: Factors) -> LoraFactors:
+    """The same of an adapter on a layer's own output: ``W' = (I + D C U)^T W``.
+
+    Args:
+        weight: the layer's weight W, (d, i).
+        bias: its bias, (d,), or None.
+        factors: the adapter.
+
+    Returns:
+        A, (r, i); B, (d, r); and what the layer's bias gains, (d,), or None.
+    """
+    into, out_of = factors.into.mT, factors.out_of.mT
+    gained = [] if bias is None else [out_of @ (into @ bias)]
+    gained += [] if factors.bias is None else [factors.bias]
+    return LoraFactors(into @ weight, out_of, sum(gained[1:], gained[0]) if gained else None)

@@ -6,9 +6,7 @@ M  rows (B·N), d  width, r  bottleneck rank, w  columns of the bottleneck, at l
 
 With a full C it stands on the other side: ``u = dropout(n D)``, ``[C U; b; 0]``.
 
-The bias rides in the products as a row that a column of ones selects, so that neither it nor its
-gradient costs a pass over memory. Zeros fill the bottleneck up to a multiple of 16 columns where
-that decides which kernels run: everywhere but on the CPU. There the bottleneck lies transposed in
+The products are those of ``arcvit.arc.bottleneck``. On a CPU the bottleneck lies transposed in
 memory in fp32: BLAS fills its vectors along the last dimension, and M leaves less of them empty
 than r + 1 does.
 
@@ -26,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arcvit.arc.added import added
+from arcvit.arc.bottleneck import Projections, autocasts, columns, drawn, projections, work_dtype
 from arcvit.arc.functional import Factors
 
 _EXACT = (torch.float32, torch.float64)
@@ -33,21 +32,6 @@ _EXACT = (torch.float32, torch.float64)
 
 _PLAIN_NORMS = {"torch.nn.modules.normalization.LayerNorm", "timm.layers.norm.LayerNorm"}
 """Classes whose forward is ``F.layer_norm``; others compute in another precision or layout."""
-
-
-class Projections(NamedTuple):
-    """An adapter as the products take it.
-
-    Attributes:
-        into: ``(D C)^T`` and rows of zeros, (w, d), in the dtype of the products; C holds the
-            factor of dropout. With a full C, ``D^T``.
-        out_of: ``[U; b; 0]``, (w, d), in the same dtype; with a full C, ``[C U; b; 0]``.
-        ones: the column of the bottleneck that is one, for b; None: there is no b.
-    """
-
-    into: Tensor
-    out_of: Tensor
-    ones: int | None
 
 
 class _How(NamedTuple):
@@ -80,7 +64,7 @@ def norm_adapter(
         adapter = projections(adapter, dropout, work_dtype(x, adapter.down), width)
     into, out_of, ones = adapter
     normed = _norm_dtype(x, norm)
-    out = into.dtype if _autocasts(x) and into.dtype != torch.float64 else normed
+    out = into.dtype if autocasts(x) and into.dtype != torch.float64 else normed
     how = _How(ones, norm.eps, dropout, normed, out)
     tensors = (x, norm.weight, norm.bias, into, out_of)
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
@@ -89,34 +73,6 @@ def norm_adapter(
         adapted: Tensor = NormAdapter.apply(*tensors, how)
         return adapted
     return _forward(*tensors, how)[0]
-
-
-def projections(factors: Factors, dropout: float, dtype: torch.dtype, width: int) -> Projections:
-    """An adapter made ready for the products.
-
-    Args:
-        factors: the adapter.
-        dropout: probability of dropping an element of the bottleneck.
-        dtype: of the products.
-        width: columns of the bottleneck.
-    """
-    down, core, up, bias = factors
-    d, r = down.shape
-    if dropout > 0.0:
-        factors = Factors(down, core / (1.0 - dropout), up, bias)
-    into = [factors.into.mT, down.new_zeros(width - r, d)]
-    out_of = [factors.out_of, down.new_zeros(width - r, d)]
-    if bias is not None:
-        out_of[1:] = [bias.unsqueeze(0).to(down.dtype), down.new_zeros(width - r - 1, d)]
-    ones = None if bias is None else r
-    return Projections(torch.cat(into).to(dtype), torch.cat(out_of).to(dtype), ones)
-
-
-def columns(x: Tensor, factors: Factors) -> int:
-    """Columns of the bottleneck of an adapter at x: CUDA's fast kernels are aligned."""
-    used = factors.down.shape[1] + (factors.bias is not None)
-    multiple = 1 if x.device.type == "cpu" and not torch.compiler.is_compiling() else 16
-    return -(-used // multiple) * multiple
 
 
 def is_plain_norm(module: nn.Module) -> TypeGuard[nn.LayerNorm]:
@@ -219,7 +175,7 @@ def _forward(
         if how.out == into.dtype:
             n = n.to(how.out)
         bottleneck = _thin(n.to(into.dtype), into.mT)
-        kept = _kept(bottleneck, how.dropout) if how.dropout > 0.0 else None
+        kept = drawn(bottleneck, how.dropout) if how.dropout > 0.0 else None
         if kept is not None:
             bottleneck.mul_(kept)
         if how.ones is not None:
@@ -317,49 +273,19 @@ def _transposed_times_normed(
     return found
 
 
-def _kept(bottleneck: Tensor, dropout: float) -> Tensor:
-    """Which elements dropout keeps, (M, w) of 0 and 1, in the bottleneck's layout; in int8, as
-    CPUs multiply slowly by bool.
-
-    A CPU draws 16 bits an element, four elements a number: a quarter of the time of ``bernoulli_``,
-    with the probability rounded to 1 / 65,536.
-    """
-    if bottleneck.device.type != "cpu":
-        return torch.empty_like(bottleneck, dtype=torch.int8).bernoulli_(1.0 - dropout)
-    size = bottleneck.numel()
-    words = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None)
-    draws = words.view(torch.int16)[:size].as_strided(bottleneck.shape, bottleneck.stride())
-    # In place, as a comparison that changes the dtype takes twice the time.
-    return draws.ge_(min(round(dropout * 2**16), 2**16 - 1) - 2**15).to(torch.int8)
-
-
 def _norm_dtype(x: Tensor, norm: nn.LayerNorm) -> torch.dtype:
     """The dtype of n: autocast decides in which precision a norm is taken, so it is asked.
 
     Unless x is in fp32 already: no autocast takes a norm in less.
     """
-    if x.dtype == torch.float32 or not _autocasts(x):
+    if x.dtype == torch.float32 or not autocasts(x):
         return x.dtype
     return F.layer_norm(x.new_empty(0, x.shape[-1]), x.shape[-1:], norm.weight, norm.bias).dtype
 
 
-def work_dtype(x: Tensor, down: Tensor) -> torch.dtype:
-    """The dtype of the bottleneck: that of the adapter, or of autocast."""
-    if _autocasts(x) and down.dtype != torch.float64:
-        return torch.get_autocast_dtype(x.device.type)
-    return down.dtype
-
-
-def _autocasts(x: Tensor) -> bool:
-    """Whether autocast is on; some devices (meta) have none, and Dynamo can't ask which."""
-    device = x.device.type
-    known = torch.compiler.is_compiling() or torch.amp.is_autocast_available(device)
-    return known and torch.is_autocast_enabled(device)
-
-
 def _autocast_off(x: Tensor) -> AbstractContextManager[Any]:
     """Within it, the dtypes are ours."""
-    return torch.autocast(x.device.type, enabled=False) if _autocasts(x) else nullcontext()
+    return torch.autocast(x.device.type, enabled=False) if autocasts(x) else nullcontext()
 
 
 def _cast(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:

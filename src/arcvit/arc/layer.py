@@ -1,4 +1,4 @@
-"""The module that wraps a site: a norm whose output is adapted, or a layer whose input is.
+"""The module that wraps a site: a norm or layer whose output is adapted, or one whose input is.
 
 d  width, r  bottleneck rank
 
@@ -10,16 +10,18 @@ one entry in its state dict, and follows every cast, move and deletion of PEFT.
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 
+from arcvit.arc.bottleneck import Projections
 from arcvit.arc.call import current_call, defer, deferred
 from arcvit.arc.fold import Consumer
-from arcvit.arc.functional import Factors, adapt_rows, adapter_update, lora_factors
-from arcvit.arc.fused import Projections, is_plain_norm, norm_adapter
+from arcvit.arc.functional import Factors, adapt_rows, adapter_update
+from arcvit.arc.fused import is_plain_norm, norm_adapter
+from arcvit.arc.fused_linear import linear_adapter
 from arcvit.arc.variants import OWN, SHARED, AdapterShape, compose
 
 Placement = Literal["output", "input", "residual"]
@@ -64,6 +66,7 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         self.width = width
         self.placement = placement
         self.consumers = consumers
+        self.after = any(consumer.after for consumer in consumers)
         self.unfoldable = unfoldable
         self.proved = proved
         self.r: dict[str, int] = {}
@@ -129,11 +132,21 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         if self._disable_adapters and self.merged_adapters:
             self.unmerge()
         if self.placement == "output":
-            if self._fuses(x) and not args and not kwargs:
-                return self._adapted_norm(x)
-            normed = self.base_layer(x, *args, **kwargs)
-            # A norm's output is a new tensor, unless the norm is an identity.
-            return self.adapt(normed, owned=normed is not x)
+            fuses = self._fuses(x)
+            if fuses and is_plain_norm(self.base_layer) and not args and not kwargs:
+                return norm_adapter(
+                    x,
+                    self.base_layer,
+                    self.prepared or self.factors(self._route[0]),
+                    dropout=self._dropout(),
+                )
+            output = self.base_layer(x, *args, **kwargs)
+            if fuses and self.after:
+                return linear_adapter(
+                    output, self.prepared or self.factors(self._route[0]), dropout=self._dropout()
+                )
+            # An output is a new tensor, unless the module is an identity.
+            return self.adapt(output, owned=output is not x)
         adapted = self.adapt(x)
         if self.placement == "residual":
             defer(self, None if adapted is x else adapted - x)
@@ -244,28 +257,24 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         self._route = () if bypass else tuple(filter(self.has, self.active_adapters))
 
     def fused_adapter(self) -> tuple[Factors, float] | None:
-        """The one active adapter and its dropout, if it is one operation with its norm."""
+        """The one active adapter and its dropout, if it takes prepared projections."""
         if self.placement != "output" or len(self._route) != 1:
             return None
-        (name,) = self._route
-        dropout = self.dropout[name] if self.training else 0.0
-        return (self.factors(name), dropout) if is_plain_norm(self.base_layer) else None
+        fuses = self.after or is_plain_norm(self.base_layer)
+        return (self.factors(self._route[0]), self._dropout()) if fuses else None
 
     def _fuses(self, x: Tensor) -> bool:
-        """Whether norm and adapter can be one operation here and now."""
-        if len(self._route) != 1 or current_call() or not is_plain_norm(self.base_layer):
+        """Whether the products of ``Projections`` can serve here and now."""
+        if len(self._route) != 1 or current_call():
             return False
         if torch.jit.is_tracing():  # type: ignore[attr-defined]  # a trace holds plain operations
             return False
         coefficients = self.arc_coefficients[self._route[0]]
         return self.cast_input_dtype_enabled or x.dtype == coefficients.dtype
 
-    def _adapted_norm(self, x: Tensor) -> Tensor:
-        """``adapt`` of the norm's output in one operation."""
-        (name,) = self._route
-        adapter = self.prepared or self.factors(name)
-        dropout = self.dropout[name] if self.training else 0.0
-        return norm_adapter(x, cast(nn.LayerNorm, self.base_layer), adapter, dropout=dropout)
+    def _dropout(self) -> float:
+        """Dropout of the one active adapter, here and now."""
+        return self.dropout[self._route[0]] if self.training else 0.0
 
     def _add_to_residual(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         del module, args
@@ -302,20 +311,21 @@ class ArcLayer(nn.Module, BaseTunerLayer):
 
 
 class ArcLinear(ArcLayer):
-    """A site on the input of a plain linear layer.
+    """A site on the input or output of a plain linear layer.
 
     PEFT recognises an adapted linear layer by "Linear" in the name of its class: a further adapter
     with ``target_modules="all-linear"`` finds it so.
     """
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
-        """Whether PEFT can convert an adapter to LoRA: where it has no b, which it would drop."""
-        return adapter_name not in self.arc_bias
+        """Whether PEFT can convert an adapter to LoRA: where the bias, which it drops, stays."""
+        moves_bias = self.after and self.get_base_layer().bias is not None
+        return adapter_name not in self.arc_bias and not moves_bias
 
     @torch.no_grad()
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """What an adapter adds to the layer's weight, (o, d)."""
-        a, b, _ = lora_factors(self.get_base_layer().weight, self.factors(adapter_name))
+        a, b, _ = self.consumers[0].as_lora(self.factors(adapter_name))
         return b @ a
 
 

@@ -73,6 +73,9 @@ class ArcModel(CheckedTuner):
             )
         self._holders: dict[Group, tuple[ArcLayer, str]] = {}
         self._plan = plan_adapter(peft_config, model)
+        # PEFT passes over what is inside a site: the last layer of an MHA whose input is adapted.
+        sites = tuple(f"{m.name}." for m in model.modules() if isinstance(m, ArcLayer))
+        self._passed_over = any(name.startswith(sites) for name in self._plan)
         if self._plan:
             peft_config.target_modules = list(self._plan)
             peft_config.layers_to_transform = peft_config.layers_pattern = None
@@ -87,14 +90,26 @@ class ArcModel(CheckedTuner):
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
-        del parameter_name
-        planned = self._plan.get(current_key)
+        del target, target_name, parent, parameter_name
+        # All at once then, in the order that says which site holds what a group shares.
+        for name in self._plan if self._passed_over else [current_key]:
+            self._adapt(peft_config, adapter_name, name)
+
+    def _adapt(self, peft_config: ArcConfig, adapter_name: str, name: str) -> None:
+        """Put an adapter at a site."""
+        planned = self._plan.get(name)
         if planned is None:  # PEFT took its targets from a state dict
-            planned = plan_site(peft_config, self.model, find_sites(self.model), current_key)
-        layer = target
+            sites = find_sites(self.model, peft_config.sites)
+            planned = plan_site(peft_config, self.model, sites, name)
+        parent, _, attribute = name.rpartition(".")
+        holder = self.model.get_submodule(parent)
+        holder = holder.base_layer if isinstance(holder, ArcLayer) else holder
+        layer = getattr(holder, attribute)
         if not isinstance(layer, ArcLayer):
-            layer = wrap(planned, self.model, target, self.active_adapters)
-            setattr(parent, target_name, layer)
+            layer = wrap(planned, self.model, layer, self.active_adapters)
+            setattr(holder, attribute, layer)
+        if layer.has(adapter_name):
+            return
         layer.update_layer(
             adapter_name,
             planned.shape,
@@ -242,6 +257,11 @@ class ArcModel(CheckedTuner):
         """As PEFT does, but all sites are folded before the first is unloaded."""
         if merge:
             self.merge_adapter(adapter_names, safe_merge)
+        for name, layer in reversed(list(self.model.named_modules())):
+            parent, _, attribute = name.rpartition(".")
+            if isinstance(layer, ArcLayer) and ".base_layer." in name:  # PEFT passes over it
+                holder = self.model.get_submodule(parent)
+                self._replace_module(holder, attribute, layer.base_layer, layer)
         return super()._unload_and_optionally_merge(merge=False, progressbar=progressbar)
 
     def dequantize_consumers(self) -> None:

@@ -12,10 +12,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "arc_att": ("att",),
     "arc_ffn": ("ffn",),
 }
-"""Roles that carry an adapter in each variant: before MHA, before the FFN."""
+"""Roles that carry an adapter in each variant: at MHA, at the FFN."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "variant": tuple(VARIANTS),
+    "sites": ("before", "after", "both"),
     "share": ("role", "all", "none"),
     "up_projection": ("symmetric", "separate"),
     "core": ("diagonal", "full"),
@@ -31,8 +32,10 @@ class ArcOptions:
 
     Attributes:
         r: width of the bottleneck; 1 to the width of the layers adapted.
-        variant: adapters before MHA and FFN (arc), before MHA only (arc_att) or before the FFN
-            only (arc_ffn).
+        variant: adapters at MHA and FFN (arc), at MHA only (arc_att) or at the FFN only (arc_ffn).
+        sites: before MHA and FFN, on the norm's output (before, as in the paper), after them, on
+            the output of their last linear layer (after), or both; the two of a role share their
+            projection.
         arc_dropout: dropout in the bottleneck, after the re-scaling.
         adapter_bias: whether each adapter learns its bias b.
         init_weights: start as the paper does; false: at random and far from the identity, for
@@ -59,6 +62,7 @@ class ArcOptions:
 
     r: int = 50
     variant: Literal["arc", "arc_att", "arc_ffn"] = "arc"
+    sites: Literal["before", "after", "both"] = "before"
     arc_dropout: float = 0.1
     adapter_bias: bool = True
     init_weights: bool = True

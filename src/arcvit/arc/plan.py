@@ -55,7 +55,7 @@ def plan_adapter(config: ArcConfig, model: nn.Module) -> dict[str, PlannedSite]:
     Raises:
         UserError: a target can't carry the adapter that the config asks for.
     """
-    sites = find_sites(model)
+    sites = find_sites(model, config.sites)
     if config.target_modules is None:
         sites = choose_sites(model, sites, VARIANTS[config.variant])
     names = expand_targets(config, model, sites)
@@ -82,15 +82,26 @@ def expand_targets(config: ArcConfig, model: nn.Module, sites: Mapping[str, Site
         exclude_modules=config.exclude_modules,
         modules_to_save=config.modules_to_save,
     )
-    inside = tuple(f"{n}." for n, module in model.named_modules() if isinstance(module, ArcLayer))
     return [
         name
-        for name, _ in model.named_modules()
-        if name
-        and not name.startswith(inside)
-        and bool(check_target_module_exists(without_layers, name))
-        and _in_blocks(config, name)
+        for name in plain_names(model)
+        if bool(check_target_module_exists(without_layers, name)) and _in_blocks(config, name)
     ]
+
+
+def plain_names(model: nn.Module) -> list[str]:
+    """The names of a model's modules as if it had no adapters, in order."""
+    names: dict[int, str] = {}
+
+    def visit(module: nn.Module, name: str) -> None:
+        names.setdefault(id(module), name)
+        inner = module.base_layer if isinstance(module, ArcLayer) else module
+        for child_name, child in inner.named_children():
+            if id(child) not in names:
+                visit(child, f"{name}.{child_name}".removeprefix("."))
+
+    visit(model, "")
+    return list(names.values())[1:]
 
 
 def plan_site(
@@ -113,7 +124,7 @@ def plan_site(
     if isinstance(present, ArcLayer) and present.placement != placement:
         raise UserError(
             f"{name!r} is adapted at its {present.placement} already: adapters on one model must"
-            " agree on placement and ffn_placement."
+            " agree on sites, placement and ffn_placement."
         )
     r = config.rank_pattern.get(get_pattern_key(config.rank_pattern.keys(), name), config.r)
     if r > site.width:
@@ -141,7 +152,8 @@ def wrap(
     def consumer(name: str) -> Consumer:
         parent, _, attribute = name.rpartition(".")
         # By their parents, where a wrapper may take their place: a deep copy stays consistent.
-        return Consumer(module if parent == site.name else model.get_submodule(parent), attribute)
+        holder = module if parent == site.name else model.get_submodule(parent)
+        return Consumer(holder, attribute, after=site.after)
 
     residual = site.residual_of if planned.placement == "residual" else None
     kind = ArcLinear if isinstance(module, nn.Linear) else ArcLayer
@@ -192,6 +204,8 @@ def _site(config: ArcConfig, model: nn.Module, sites: Mapping[str, Site], name: 
 
 def _place(config: ArcConfig, site: Site) -> tuple[Placement, str | None]:
     """Where the adapter acts, and why it can't be folded there, if it can't."""
+    if site.after:
+        return "output", site.unfoldable
     if config.ffn_placement == "residual" and site.role == "ffn":
         if site.residual_of is None:
             raise UserError(

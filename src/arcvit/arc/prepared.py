@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from arcvit.arc.bottleneck import Projections, columns, work_dtype
 from arcvit.arc.functional import Factors
-from arcvit.arc.fused import Projections, columns, work_dtype
 from arcvit.arc.layer import ArcLayer
 
 Stacked = Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
@@ -30,7 +30,7 @@ def stacked(
     dtype: torch.dtype,
     width: int,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """``into`` and ``out_of`` of sites that share D and U, see ``arcvit.arc.fused.Projections``.
+    """``into`` and ``out_of`` of sites that share D and U, see ``Projections``.
 
     Args:
         down: D, (d, r).
@@ -75,7 +75,7 @@ def prepared(
     The backward pass belongs into it where it runs blocks again.
 
     Args:
-        sites: sites of one model that are one operation with their norm, see ``fused_sites``.
+        sites: sites of one model that take prepared projections, see ``fused_sites``.
         x: a tensor on their device.
         autocast: gives the context of the forward pass.
         make: ``stacked``, or a compiled version of it.
@@ -116,7 +116,7 @@ def _prepare(
 
 
 def fused_sites(model: nn.Module) -> Sites:
-    """The sites of a model that are one operation with their norm."""
+    """The sites of a model that take prepared projections."""
     return [m for m in model.modules() if isinstance(m, ArcLayer) and m.fused_adapter()]
 
 

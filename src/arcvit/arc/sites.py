@@ -1,8 +1,9 @@
 """Sites: which modules of a backbone carry an adapter, and which linear layers consume it.
 
-A site is the module whose output the adapter changes (the norm before MHA or FFN), or a layer whose
-input it changes; the linear layers that consume the adapted tensor, into which the adapter is
-folded; and the role that says which sites share a projection.
+A site is the module whose output the adapter changes (the norm before MHA or FFN, or the last
+linear layer in them), or a layer whose input it changes; the linear layers into which the adapter
+is folded: those that consume the adapted tensor, or that last layer itself; and the role that says
+which sites share a projection.
 """
 
 import re
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from arcvit.arc.families import SiteRule, is_known_code, rules_for
+from arcvit.arc.families import LAST_LAYERS, SiteRule, is_known_code, rules_for
 from arcvit.core.errors import UserError
 
 
@@ -22,10 +23,11 @@ class Site:
     Attributes:
         name: qualified name of the module that is wrapped.
         on_input: whether the adapter acts on the module's input (a linear layer, its own consumer,
-            or a sub-layer) rather than on its output (a norm).
+            or a sub-layer) rather than on its output (a norm, the last layer of a sub-layer).
         role: which sites share a projection: ``att``, ``ffn``, or the name of a linear layer.
         width: size d of the adapted tensor's last dimension.
-        consumers: qualified names of the linear layers that consume the adapted tensor.
+        consumers: qualified names of the linear layers that consume the adapted tensor; of an
+            adapter after a linear layer, that layer.
         residual_of: qualified name of the module whose output joins the residual stream after this
             norm, where there is one (Swin's FFN).
         proved: whether the consumers are known to take exactly the adapted tensor, and nothing else
@@ -42,15 +44,26 @@ class Site:
     proved: bool = True
     unfoldable: str | None = None
 
+    @property
+    def after(self) -> bool:
+        """Whether the adapter changes the output of the layer that it is folded into."""
+        return not self.on_input and self.consumers == (self.name,)
 
-def find_sites(model: nn.Module) -> dict[str, Site]:
-    """All sites of the blocks of known families, by name, in the order of the model's modules."""
+
+def find_sites(model: nn.Module, where: str = "before") -> dict[str, Site]:
+    """Sites of the blocks of known families, by name, in the order of the model's modules.
+
+    Args:
+        model: the model.
+        where: ``before`` MHA and FFN, ``after`` them, or ``both``.
+    """
     sites: dict[str, Site] = {}
     for block_name, block in model.named_modules():
-        for rule in rules_for(block):
-            site = _site_of_rule(model, block_name, rule)
-            if site is not None:
-                sites[site.name] = site
+        rules = rules_for(block)
+        found = [] if where == "after" else [_site_of_rule(model, block_name, r) for r in rules]
+        if rules and where != "before":
+            found += [_site_after(model, block_name, *last) for last in LAST_LAYERS.items()]
+        sites |= {site.name: site for site in found if site is not None}
     return sites
 
 
@@ -131,6 +144,7 @@ def _site_of_rule(model: nn.Module, block_name: str, rule: SiteRule) -> Site | N
             further = [prefix + c for c in rule.also if _is_linear_at(model, prefix + c)]
             consumers = (*required, *further)
             parents = {model.get_submodule(c.rpartition(".")[0]) for c in consumers}
+            parents = {getattr(parent, "base_layer", parent) for parent in parents}
             return Site(
                 name=name,
                 on_input=rule.on_input,
@@ -142,6 +156,18 @@ def _site_of_rule(model: nn.Module, block_name: str, rule: SiteRule) -> Site | N
                 or consumers == (name,),
             )
     return None
+
+
+def _site_after(
+    model: nn.Module, block_name: str, role: str, candidates: Sequence[str]
+) -> Site | None:
+    prefix = f"{block_name}." if block_name else ""
+    name = next((prefix + c for c in candidates if _is_linear_at(model, prefix + c)), None)
+    if name is None:
+        return None
+    layer = model.get_submodule(name)
+    width = int(getattr(layer, "base_layer", layer).out_features)  # type: ignore[arg-type]
+    return Site(name=name, on_input=False, role=role, width=width, consumers=(name,))
 
 
 def _common_width(model: nn.Module, name: str, consumers: Sequence[str]) -> int:

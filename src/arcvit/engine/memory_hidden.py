@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arcvit.arc.fused import computed_again, output_again
+from arcvit.arc.layer import ArcLayer
 from arcvit.engine.known_source import is_known
 
 _MLP = """
@@ -34,6 +35,9 @@ def keeps_only_hidden(mlp: nn.Module) -> bool:
     if not is_known(type(mlp).forward, _MLP, "Recomputing an MLP's hidden activations alone"):
         return False
     parts = dict(mlp.named_children())
+    last = parts["fc2"]
+    if isinstance(last, ArcLayer) and last.placement == "output":
+        parts["fc2"] = last.base_layer  # an adapter after it doesn't look at its input
     return (
         type(parts["fc1"]) is nn.Linear
         and type(parts["act"]) is nn.GELU

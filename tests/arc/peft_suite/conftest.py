@@ -96,7 +96,7 @@ CASES = {
     "vit-share-all": Case("vit", VIT | {"share": "all", "adapter_bias": False}),
     "vit-share-none": Case("vit", VIT | {"share": "none"}),
     "vit-separate": Case("vit", VIT | {"up_projection": "separate"}),
-    "vit-full-core": Case("vit", VIT | {"core": "full"}),
+    "vit-full-core": Case("vit", VIT | {"core": "full", "sites": "both"}),
     "vit-list": Case("vit", VIT | {"target_modules": ["norm2"]}),
     "vit-regex": Case("vit", VIT | {"target_modules": r"blocks\.\d\.norm[12]"}),
     "vit-linears": Case("vit", VIT | {"target_modules": ["qkv", "fc1"]}),
