@@ -12,6 +12,7 @@ from PIL import Image
 from arcvit.bench import admission
 from arcvit.bench.suite import SuiteTask
 from arcvit.core.errors import UserError
+from arcvit.core.files import write_json
 from arcvit.data.config import DataConfig
 from arcvit.data.make.vtab_write import write_vtab
 from arcvit.recipe.recipe import Recipe
@@ -38,7 +39,9 @@ def task(tmp_path: Path) -> Path:
 def admit(path: Path, folder: Path, **data: object) -> None:
     named = SuiteTask(name="mine", group="g", path=str(path))
     recipe = Recipe(data=DataConfig(path=str(path), **data))  # type: ignore[arg-type]
-    admission.admit(named, recipe, folder, print)
+    record = admission.admit(named, recipe, admission.known_data(folder), print)
+    if record is not None:
+        write_json(folder / "data.json", record)
 
 
 def images(root: Path, split: str) -> list[Path]:
@@ -120,7 +123,7 @@ def test_other_images_never_stand_in_the_same_row(task: Path, tmp_path: Path) ->
     (runs / "arc" / "seed-0" / "result.json").write_text("{}")
     admit(task, runs)
     list_file.write_text("\n".join(list_file.read_text().splitlines()[:-1]) + "\n")
-    with pytest.raises(UserError, match=r"isn't what the runs in .* were trained and measured on"):
+    with pytest.raises(UserError, match=r"isn't what the earlier runs of mine were trained and"):
         admit(task, runs)
 
 
@@ -131,5 +134,5 @@ def test_another_photo_of_the_same_size(task: Path, tmp_path: Path) -> None:
     photo = images(task, "test")[0]
     content = photo.read_bytes()
     photo.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(UserError, match="isn't what the runs in"):
+    with pytest.raises(UserError, match="isn't what the earlier runs"):
         admit(task, runs)

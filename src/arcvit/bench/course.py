@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from arcvit.bench.admission import known_data
 from arcvit.bench.entry import Entry
 from arcvit.bench.progress import Progress
 from arcvit.bench.rows import BenchRow
+from arcvit.bench.run_files import DATA_FILE
 from arcvit.bench.sizes import Sizes
+from arcvit.bench.store import Store
 from arcvit.bench.suite import SuiteTask
 from arcvit.bench.trials import Bench
 from arcvit.bench.work import came_of
@@ -39,6 +42,7 @@ class Course:
         sizes: of the tasks, where they are known.
         out: folder of the runs.
         precision: what ``auto`` stands for, here and on every worker.
+        store: where workers that share no disk with ``out`` put their runs; None: they share it.
     """
 
     def __init__(
@@ -48,11 +52,13 @@ class Course:
         sizes: Mapping[str, Sizes | None],
         out: Path,
         precision: Precision,
+        store: Store | None = None,
     ) -> None:
         self._bench = bench
         self._places = places
         self._out = out
         self._precision = precision
+        self._store = store
         self.entries = [
             self._entry(task, row, sizes[task.name] or _UNKNOWN)
             for task in bench.suite.tasks
@@ -93,8 +99,11 @@ class Course:
     def _look(self, task: SuiteTask) -> list[Job]:
         entries = self._of(task)
         recipe = self._recipe(entries[0], self._bench.seeds[0], {})
-        folder = str(self._out / task.name)
-        arguments = {"task": task, "recipe": recipe.to_dict(), "folder": folder}
+        try:
+            known = known_data(self._out / task.name)
+        except UserError as error:
+            return self._looked(task, Outcome(failure=str(error)))
+        arguments = {"task": task, "recipe": recipe.to_dict(), "known": known}
         return [
             Job(
                 name=f"the look at {task.name}",
@@ -111,8 +120,10 @@ class Course:
             for entry in self._of(task):
                 self._fail(entry, outcome.failure, said=True)
             return []
-        for line in outcome.value:
+        for line in outcome.value["said"]:
             self._progress.say(line)
+        if outcome.value["record"] is not None:
+            write_json(self._out / task.name / DATA_FILE, outcome.value["record"])
         return [job for entry in self._of(task) for job in self._begin(entry)]
 
     def _begin(self, entry: Entry) -> list[Job]:
@@ -157,15 +168,18 @@ class Course:
                 self._fail(entry, str(error))
                 return []
         break_lock(run.folder)  # this bench's folder is ours: who had it is dead
-        arguments = {
-            "recipe": run.recipe.to_dict(),
-            "folder": str(run.folder),
-            "final": run.read_test,
-        }
+        name = run.folder.relative_to(self._out).as_posix()
+        work = {"recipe": run.recipe.to_dict(), "final": run.read_test}
+        if self._store is None:
+            call = Call(function=f"{_WORK}:train", arguments={**work, "folder": str(run.folder)})
+        else:
+            away = {**work, "address": self._store.address, "name": name}
+            call = Call(function=f"{_WORK}:train_away", arguments=away)
+            then = partial(self._fetched, self._store, name, then)
         return [
             Job(
-                name=str(run.folder.relative_to(self._out)),
-                call=Call(function=f"{_WORK}:train", arguments=arguments),
+                name=name,
+                call=call,
                 then=then,
                 place=entry.task.name,
                 path=path,
@@ -173,6 +187,16 @@ class Course:
                 wanted=lambda: entry.failure is None,
             )
         ]
+
+    def _fetched(
+        self, store: Store, name: str, then: "partial[list[Job]]", outcome: Outcome
+    ) -> list[Job]:
+        """A run was done elsewhere: it is brought here before anything follows from it."""
+        left = outcome.failure is None and "diverged" not in outcome.value
+        if left and not store.fetch(name, self._out / name):
+            failure = f"{store.address} holds no {name}: expected an address that workers share"
+            outcome = dataclasses.replace(outcome, failure=f"{failure} with this command.")
+        return then(outcome)
 
     def _tried(self, entry: Entry, index: int, place: int, outcome: Outcome) -> list[Job]:
         """A run of the search is done; after the last one it is extended, or others can begin."""

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from arcvit.bench.course import Course
 from arcvit.bench.progress import Progress
-from arcvit.bench.run_files import FAILURES_FILE, RUINED_FILE, SUITE_FILE
+from arcvit.bench.run_files import BENCH_FILES, FAILURES_FILE, RUINED_FILE, SUITE_FILE
 from arcvit.bench.sizes import Sizes, sizes_of
+from arcvit.bench.store import Store
 from arcvit.bench.suite import SuiteTask, locate
 from arcvit.bench.trials import Bench
 from arcvit.core.errors import UserError
@@ -36,7 +37,12 @@ class Failure:
 
 
 def run_bench(
-    bench: Bench, root: Path | None, out: Path, executor: Executor, console: Console
+    bench: Bench,
+    root: Path | None,
+    out: Path,
+    executor: Executor,
+    console: Console,
+    store: Store | None = None,
 ) -> list[Failure]:
     """Run what isn't finished yet, below ``out/TASK/ROW``; what failed.
 
@@ -49,17 +55,22 @@ def run_bench(
         out: folder of the runs.
         executor: the workers. It is left open.
         console: where progress is shown.
+        store: where workers put their runs that share no disk with ``out``; what has finished
+            there is brought here, and what belongs to no run put there too.
 
     Raises:
-        UserError: tasks aren't there, or another process works in ``out``.
+        UserError: tasks aren't there, another process works in ``out``, or the store can't be
+            used.
     """
     places = locate(bench.suite, root)
     with locked(out):
         for folder in (out, *out.glob("*"), *out.glob("*/*/search")):
             settle(folder)
+        if store is not None:
+            store.fetch_all(out, BENCH_FILES)
         _write_suite(bench, out)
         sizes = {task.name: _sizes(task, root) for task in bench.suite.tasks}
-        course = Course(bench, places, sizes, out, _precision(bench, out, executor))
+        course = Course(bench, places, sizes, out, _precision(bench, out, executor), store)
         progress = Progress(console, course.entries, executor.size)
         try:
             run_jobs(course.jobs(progress), executor, progress.say)
@@ -71,6 +82,8 @@ def run_bench(
             ]
             _record_failures(failures, bench, out)
             _record_ruined(course, bench, out)
+            if store is not None:
+                store.put_files(out, [file for p in BENCH_FILES for file in sorted(out.glob(p))])
     return failures
 
 

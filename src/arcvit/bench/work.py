@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from arcvit.bench.admission import admit
+from arcvit.bench.admission import Known, admit
+from arcvit.bench.store import Store
 from arcvit.bench.suite import SuiteTask
 from arcvit.core.console import PlainConsole
 from arcvit.core.metrics import learned_nothing, read_metrics
@@ -39,15 +41,18 @@ def precision_for(recipe: Recipe) -> str:
     )
 
 
-def look(task: SuiteTask, recipe: Mapping[str, Any], folder: str) -> list[str]:
-    """Look through the images of a task; what is to be said of them.
+def look(task: SuiteTask, recipe: Mapping[str, Any], known: Known) -> dict[str, Any]:
+    """Look through the images of a task.
+
+    Returns:
+        ``said``, lines about them, and ``record`` for ``data.json``, None where it is as before.
 
     Raises:
         UserError: they would give a wrong result.
     """
     said: list[str] = []
-    admit(task, _recipe(recipe), Path(folder), said.append)
-    return said
+    record = admit(task, _recipe(recipe), known, said.append)
+    return {"said": said, "record": record}
 
 
 def train(recipe: Mapping[str, Any], folder: str, *, final: bool) -> dict[str, Any]:
@@ -73,6 +78,31 @@ def train(recipe: Mapping[str, Any], folder: str, *, final: bool) -> dict[str, A
     except NonFiniteLoss as error:
         return {"diverged": str(error)}
     return came_of(run.folder)
+
+
+def train_away(
+    recipe: Mapping[str, Any], address: str, name: str, *, final: bool
+) -> dict[str, Any]:
+    """Do a run in a folder of this machine, and put it under an address once it has finished.
+
+    Args:
+        recipe: as for :func:`train`.
+        address: of the bench's results.
+        name: of the run there.
+        final: as for :func:`train`.
+
+    Raises:
+        UserError: as from :func:`train`, or the address can't be used.
+    """
+    store = Store(address)
+    with TemporaryDirectory(prefix="arcvit-") as scratch:
+        folder = Path(scratch) / "run"
+        if store.fetch(name, folder):  # a worker that was cut off has finished it
+            return came_of(folder)
+        came = train(recipe, str(folder), final=final)
+        if "diverged" not in came:
+            store.put(folder, name)
+        return came
 
 
 def came_of(folder: Path) -> dict[str, Any]:

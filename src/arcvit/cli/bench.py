@@ -78,6 +78,12 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--recipe", help="A recipe in place of the suite's own, as vtab/swin_b.")
     parser.add_argument("--out", type=Path, help="Folder of the runs (default: runs/SUITE).")
     parser.add_argument(
+        "--results",
+        metavar="ADDRESS",
+        help="Where workers that share no disk with --out leave their runs, as s3://BUCKET/NAME or"
+        " whatever else fsspec opens; each is brought to --out when it has finished.",
+    )
+    parser.add_argument(
         "--executor",
         choices=EXECUTORS,
         default="local",
@@ -160,16 +166,17 @@ def run(argv: list[str]) -> int:
         raise UserError("--data.root is missing: expected the folder that holds the tasks.")
 
     from arcvit.bench.run import run_bench
+    from arcvit.bench.store import Store
 
     out = options.out or Path("runs") / suite.name
     if ":/" in str(out):
         raise UserError(
-            f"--out {out} is an address: expected a folder on a disk that all workers see, which a"
-            " mounted bucket may be."
+            f"--out {out} is an address: expected a folder here. Give the address as --results."
         )
+    store = None if options.results is None else Store(options.results)
     made = make_executor(options.executor, options.jobs, executor_settings, out)
     with closing(made) as executor:
-        failures = run_bench(bench, options.root, out, executor, console)
+        failures = run_bench(bench, options.root, out, executor, console, store)
     for failure in failures:
         print(plain(f"failed: {failure.task} {failure.row}: {failure.reason}"))
     print(f"the runs are in {out}; arcvit report {out} makes the tables and the page")
