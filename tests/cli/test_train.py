@@ -115,4 +115,5 @@ def test_photos_without_a_flag(arcvit: Arcvit, photos: Path, tmp_path: Path) -> 
     flags = ("--engine.epochs", "0", "--quiet", photos)  # none of them takes the folder
     assert "engine.epochs is 0" in arcvit("train", *flags).err
     assert "are both given: expected one" in arcvit("train", photos, f"--data.path={photos}").err
+    assert "my photos isn't there" in arcvit("train", "--data.path=my photos", "--quiet").err
     assert "'b' is not expected here" in arcvit("train", "a", "b").err

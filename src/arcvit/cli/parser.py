@@ -45,18 +45,24 @@ def beside_recipe(
 ) -> tuple[argparse.Namespace, list[str]]:
     """A command's own arguments, and the flags of a recipe as ``--FLAG=VALUE``.
 
-    argparse would take the value of a flag that it doesn't know for an argument of its own.
+    argparse would take the value of a flag that it doesn't know for an argument of its own, and so
+    the whole flag where its value has a blank in it.
     """
     own = [option for action in parser._actions for option in action.option_strings]
-    joined: list[str] = []
+    ours: list[str] = []
+    flags: list[str] = []
     rest = list(argv)
     while rest:
         argument = rest.pop(0)
-        foreign = argument.startswith("--") and argument not in (*own, "--print_config")
-        if foreign and "=" not in argument and rest and not rest[0].startswith("--"):
+        if not argument.startswith("--") or argument.split("=")[0] in own:
+            ours.append(argument)
+            continue
+        has_value = "=" in argument or argument == "--print_config"
+        if not has_value and rest and not rest[0].startswith("--"):
             argument += f"={rest.pop(0)}"
-        joined.append(argument)
-    return parser.parse_known_intermixed_args(joined)
+        flags.append(argument)
+    options, unknown = parser.parse_known_intermixed_args(ours)
+    return options, [*flags, *unknown]
 
 
 def command_parser(
