@@ -271,3 +271,24 @@ def test_a_new_class_is_always_refused(
         assert answer.code == 2  # type: ignore[attr-defined]
         assert "1 class(es) more than when" in answer.err  # type: ignore[attr-defined]
         assert "'violet': its head has no output for them" in answer.err  # type: ignore[attr-defined]
+
+
+def test_a_time_limit_is_decided_once(
+    short_run: tuple[str, ...],
+    tmp_path: Path,
+    arcvit: Callable[..., object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from arcvit.recipe import settle
+
+    run = tmp_path / "run"
+    command = ["train", *short_run, "--method=linear", "--time_limit=1h", f"--out={run}"]
+    command.remove("--quiet")
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(settle, "epochs_that_fit", lambda *args, **kwargs: (2, 7.0))
+        stop_after(patched, 1)
+        arcvit(*command)
+    answer = arcvit(*command)  # there would be room for all
+    assert "resuming at epoch 2\n" in answer.out  # type: ignore[attr-defined]
+    assert "has room for" not in answer.out  # type: ignore[attr-defined]
+    assert json.loads((run / "result.json").read_text())["epochs"] == 2

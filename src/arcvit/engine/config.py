@@ -12,6 +12,9 @@ Memory = Literal["auto", "fast", "lean", "min"]
 CompileMode = Literal["off", "capture", "blocks", "graph"]
 Compile = Literal["auto", "off", "capture", "blocks", "graph"]
 
+VALIDATIONS = 10
+"""Validations of a run, about: the last epoch counts, and more would only take time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -90,3 +93,13 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         check_settings("engine", self)
+
+    @property
+    def validation_interval(self) -> int:
+        """Epochs between validations; 0: only after the last."""
+        every = self.validate_every
+        return max(1, self.epochs // VALIDATIONS) if every is None else every
+
+    def is_due(self, epoch: int, every: int) -> bool:
+        """Whether what is done every so many epochs, and after the last, is done after this one."""
+        return epoch == self.epochs or (every > 0 and epoch % every == 0)

@@ -27,9 +27,6 @@ from arcvit.engine.schedule import share_of_peak
 from arcvit.engine.step import AcceleratedStep
 from arcvit.methods.spec import Part
 
-VALIDATIONS = 10
-"""Validations of a run, about: the last epoch counts, and more would only take time."""
-
 Record = dict[str, Any]
 """What an epoch came to, as a line of metrics.jsonl."""
 
@@ -110,8 +107,6 @@ class Trainer:
         sizes = batch_sizes(len(learner.train), engine.batch_size)
         self._rows = own_rows(sizes, width, accelerator.process_index)
         self._shares = batch_shares(sizes, engine.accumulate, rows=self._rows, processes=processes)
-        every = engine.validate_every
-        self._validate_every = max(1, engine.epochs // VALIDATIONS) if every is None else every
         self._plan()
         self._checkpoints = checkpoints
         if checkpoints is not None:
@@ -134,7 +129,7 @@ class Trainer:
             self._tell()
         while len(self.history) < self._engine.epochs:
             self.history.append(self.epoch())
-            if self._checkpoints is not None and self._is_due(
+            if self._checkpoints is not None and self._engine.is_due(
                 len(self.history), self._engine.checkpoint_every
             ):
                 self._checkpoints.settings["compile"] = self._runtime.mode
@@ -171,7 +166,9 @@ class Trainer:
             "val_seconds": None,
         }
         with self._average.in_place():
-            if self._learner.val is not None and self._is_due(number, self._validate_every):
+            if self._learner.val is not None and self._engine.is_due(
+                number, self._engine.validation_interval
+            ):
                 record.update(self._validate(last=number == self._engine.epochs))
         self._refuse_broken_state(record)
         record["seconds_left"] = self.clock.left()
@@ -240,9 +237,6 @@ class Trainer:
             "val_seconds": self.clock.seconds("evaluation") - before,
         }
 
-    def _is_due(self, epoch: int, every: int) -> bool:
-        return epoch == self._engine.epochs or (every > 0 and epoch % every == 0)
-
     def _tell(self) -> None:
         for tell in self.on_epoch:
             tell(self.history)
@@ -252,13 +246,13 @@ class Trainer:
         engine, val = self._engine, self._learner.val
 
         def times(every: int) -> int:
-            return sum(self._is_due(epoch, every) for epoch in range(1, engine.epochs + 1))
+            return sum(engine.is_due(epoch, every) for epoch in range(1, engine.epochs + 1))
 
         batches = 0 if val is None else len(val) / engine.batch_size
         self.clock.plan(
             {
                 "train": len(self._data) * engine.epochs,
-                "evaluation": 0 if val is None else times(self._validate_every),
+                "evaluation": 0 if val is None else times(engine.validation_interval),
                 "checkpoint": times(engine.checkpoint_every),
             },
             worth={"evaluation": FORWARD_SHARE * batches},

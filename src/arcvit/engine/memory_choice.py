@@ -1,18 +1,16 @@
 """Which memory mode a run takes where none is asked for: the fastest that a step fits in."""
 
 import gc
-from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from arcvit.backbones.logits import logits_of
 from arcvit.core.errors import UserError
 from arcvit.engine.config import MemoryMode
 from arcvit.engine.learner import Learner
 from arcvit.engine.memory import recomputing
+from arcvit.engine.trial import trial
 
 MODES: tuple[MemoryMode, ...] = ("fast", "lean", "min")
 """From the fastest to the one that keeps least."""
@@ -32,37 +30,25 @@ def fastest_that_fits(learner: Learner, accelerator: Accelerator, *, batch_size:
     Raises:
         UserError: not even the mode that keeps least fits.
     """
-    model, train = learner.model, learner.train
-    stored, labels = train.__getitems__(list(range(min(batch_size, len(train)))))
-    device = accelerator.device
-
-    def step() -> None:
-        pixels = learner.training_input(stored.to(device))
-        with accelerator.autocast():
-            logits = logits_of(model(pixels))
-        F.cross_entropy(logits.float(), labels.to(device)).backward()
-
-    tried = 0
-    while tried < len(MODES) and not _fits(model, MODES[tried], step, device):
+    device, tried = accelerator.device, 0
+    images = min(batch_size, len(learner.train))
+    while tried < len(MODES) and not _fits(learner, accelerator, MODES[tried], images):
         tried += 1
     if accelerator.num_processes > 1:
         tried = int(accelerator.gather(torch.tensor([tried], device=device)).max())
     if tried == len(MODES):
         raise UserError(
-            f"a batch of {len(labels)} images doesn't fit {device} in any memory mode: lower"
+            f"a batch of {images} images doesn't fit {device} in any memory mode: lower"
             " --engine.batch_size, and raise --engine.accumulate to make up for it."
         )
     return MODES[tried]
 
 
-def _fits(
-    model: nn.Module, memory: MemoryMode, step: Callable[[], None], device: torch.device
-) -> bool:
+def _fits(learner: Learner, accelerator: Accelerator, memory: MemoryMode, images: int) -> bool:
+    model = learner.model
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    was_training = model.training
-    cuda = [device] if device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(cuda), recomputing(model.train(), memory):
+        with trial(learner, accelerator, images=images) as step, recomputing(model, memory):
             adam = _room_for_adam(trained)
             step()
             del adam
@@ -71,10 +57,6 @@ def _fits(
         return False
     except torch.OutOfMemoryError:
         pass
-    finally:
-        model.train(was_training)
-        for parameter in trained:
-            parameter.grad = None
     # Outside of the handler, where nothing holds on to the tensors of the step.
     gc.collect()
     torch.cuda.empty_cache()

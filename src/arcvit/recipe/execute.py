@@ -1,6 +1,7 @@
 """Do what a recipe says: train, evaluate, and leave a complete run folder."""
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 
@@ -21,18 +22,14 @@ from arcvit.engine.accumulation import rows_per_process
 from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.clock import Clock, describe
-from arcvit.engine.config import MemoryMode
 from arcvit.engine.device import make_accelerator
 from arcvit.engine.evaluate import Evaluation, evaluate
 from arcvit.engine.features import on_features
 from arcvit.engine.groups import parameters_by_part
-from arcvit.engine.learner import Learner
 from arcvit.engine.loop import Record, Trainer
 from arcvit.engine.memory import recomputing
-from arcvit.engine.memory_choice import fastest_that_fits
-from arcvit.engine.mode import check_modes, choose_plan
+from arcvit.engine.mode import check_modes
 from arcvit.engine.progress import TrainingDisplay
-from arcvit.engine.runtime import Runtime
 from arcvit.engine.tracking import check_trackers, tracking
 from arcvit.recipe.adapter import write_adapter
 from arcvit.recipe.look import look_for_all
@@ -43,6 +40,7 @@ from arcvit.recipe.prepare import open_recipe_task, prepare
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.resume import known_task, settle_on, write_images
 from arcvit.recipe.run import PROFILE_FILE, RECIPE_FILE, Run, flat
+from arcvit.recipe.settle import memory_mode, runtime_of, within_time_limit
 from arcvit.recipe.warm import start_from
 
 
@@ -78,6 +76,7 @@ class _Execution:
         self, run: Run, console: Console, *, quiet: bool, looked: bool, lock: Lock | None
     ) -> None:
         recipe = run.recipe
+        self.begun = time.monotonic()
         self.run = run
         self.lock = lock
         self.checkpoints = Checkpoints(run.checkpoint)
@@ -146,23 +145,36 @@ class _Execution:
         if not (work.training_prep.random_crop or work.training_prep.flip):
             learner = on_features(learner, self.accelerator)
             self.clock.lap("features")
-        memory = self._memory_mode(learner)
-        runtime = self._runtime(learner, memory)
+        accelerator, checkpoints, say = self.accelerator, self.checkpoints, self.say
+        memory = memory_mode(recipe.engine, learner, accelerator, width=self.width, say=say)
+        engine = within_time_limit(
+            recipe,
+            learner,
+            accelerator,
+            checkpoints,
+            recomputed=recomputing(work.model, memory),
+            width=self.width,
+            whole=work.learner,
+            images_after=len(work.images.test or ()),
+            elapsed=time.monotonic() - self.begun,
+            say=say,
+        )
+        runtime = runtime_of(engine, learner, accelerator, checkpoints, memory=memory, say=say)
         with recomputing(work.model, memory), runtime.running():
             trainer = Trainer(
                 learner,
                 self.accelerator,
                 optim=recipe.optim,
-                engine=recipe.engine,
+                engine=engine,
                 parts=recipe.spec.parts,
-                checkpoints=self.checkpoints if recipe.engine.checkpoint_every else None,
+                checkpoints=self.checkpoints if engine.checkpoint_every else None,
                 clock=self.clock,
                 runtime=runtime,
             )
             display = TrainingDisplay(
                 self.console,
                 recipe.method,
-                epochs=recipe.engine.epochs,
+                epochs=engine.epochs,
                 steps=trainer.batches,
                 quiet=self.quiet,
             )
@@ -205,34 +217,6 @@ class _Execution:
         epoch = history[-1]
         measured = {k: v for k, v in epoch.items() if v is not None and k != "epoch"}
         self.accelerator.log(measured, step=epoch["epoch"])
-
-    def _memory_mode(self, learner: Learner) -> MemoryMode:
-        """What was asked for; by default the fastest that fits a GPU, and fast elsewhere."""
-        engine = self.run.recipe.engine
-        if engine.memory != "auto":
-            return engine.memory
-        if self.accelerator.device.type != "cuda":
-            return "fast"
-        found = fastest_that_fits(learner, self.accelerator, batch_size=self.width)
-        self.say(f"memory mode {found}: the fastest that fits {self.accelerator.device}")
-        return found
-
-    def _runtime(self, learner: Learner, memory: MemoryMode) -> Runtime:
-        """How steps are executed, and a word about it where it isn't as PyTorch runs them."""
-        plan, lowered = choose_plan(
-            self.run.recipe.engine,
-            self.accelerator,
-            learner.model,
-            images=len(learner.train),
-            memory=memory,
-            resumed=self.checkpoints.settings.get("compile"),
-            head_alone=learner.model is learner.head,
-        )
-        if lowered:
-            self.say(lowered)
-        if plan.mode != "off":
-            self.say(plan.describe())
-        return Runtime(learner.model, plan, say=self.say)
 
     def _write(self, result: RunResult, outcomes: Mapping[str, Evaluation]) -> None:
         """Everything a finished run holds; the result comes last."""

@@ -15,7 +15,7 @@ from arcvit.recipe.keys import sections
 from arcvit.recipe.recipe import Recipe
 
 OFTEN = (
-    *("method", "backbone", "init_from", "seed"),
+    *("method", "backbone", "init_from", "time_limit", "seed"),
     *("data.augment", "data.on_bad"),
     *("optim.lr", "engine.epochs", "engine.batch_size", "engine.device"),
 )

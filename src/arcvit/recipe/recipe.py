@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
+from arcvit.core.durations import seconds_in
 from arcvit.core.errors import UserError
 from arcvit.core.settings import Count, Share, check_settings
 from arcvit.data.config import DataConfig, Seed
@@ -31,6 +32,8 @@ class Recipe:
         options: settings of the method; in YAML they stand under the method's name.
         init_from: a finished run or an adapter to start from, of the same backbone and method; its
             head's rows are carried over by the names of their classes.
+        time_limit: how long the run may take, as 90s, 10m or 1h30m: steps are measured, and as many
+            epochs are trained as fit, at most engine.epochs.
         optim: the optimizer.
         engine: the training loop.
         seed: seed of order, initialisation and dropout.
@@ -45,12 +48,15 @@ class Recipe:
     method: str = "arc"
     options: Any = None
     init_from: str | None = None
+    time_limit: str | None = None
     optim: OptimConfig = field(default_factory=OptimConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     seed: Seed = 0
 
     def __post_init__(self) -> None:
         check_settings("", self)
+        if self.time_limit is not None:
+            seconds_in(self.time_limit, key="time_limit")
         spec = self.spec
         if self.options is None:
             object.__setattr__(self, "options", spec.make_options())

@@ -40,7 +40,8 @@ def settle_on(
     for sentence in checkpoints.damaged:
         say(f"warning: {sentence.rstrip('.')}: the run {goes_on}")
     if newest is not None:
-        done, epochs = epoch_of(newest), run.recipe.engine.epochs
+        epochs = checkpoints.settings.get("epochs", run.recipe.engine.epochs)
+        done = epoch_of(newest)
         say(f"resuming at epoch {done + 1}" if done < epochs else "resuming after the last epoch")
     here = {"device": accelerator.device.type, "processes": accelerator.num_processes}
     before = {key: checkpoints.settings.get(key) for key in here}
