@@ -84,8 +84,12 @@ def vtab_bench(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_the_papers_table(arcvit: Arcvit, vtab_bench: Path) -> None:
-    answer = arcvit("report", vtab_bench)
+    answer = arcvit("report", vtab_bench, "--against=linear")
     assert answer.code == 0
+    beside = (vtab_bench / "report" / "against.md").read_text()
+    assert "| arc | 1,000 | 1,000 | 25.0 | +5.00 | 0.00 | 0.00 | 19 of 19 | 0 of 19 |" in beside
+    assert (vtab_bench / "report" / "against.png").is_file()
+    assert beside in answer.out
     table = read_csv(vtab_bench / "report" / "table.csv")
     ours = {row["method"]: row for row in table if row["source"] == "2 seeds"}
     published = {row["method"]: row for row in table if row["source"] == "published"}

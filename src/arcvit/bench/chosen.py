@@ -28,6 +28,12 @@ def chosen_in(folder: Path) -> Settings | None:
     return read_json(file)["settings"] if file.is_file() else None
 
 
+def at_edge(folder: Path) -> bool:
+    """Whether the best rate of a search is the lowest or highest of those it tried."""
+    file = folder / "search" / CHOICE_FILE
+    return file.is_file() and bool(read_json(file).get("edge"))
+
+
 def settings_text(chosen: Chosen) -> str:
     """Settings as YAML."""
     head = "# What searches chose: arcvit bench SUITE --settings FILE runs it without a search.\n"

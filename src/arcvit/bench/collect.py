@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arcvit.bench.chosen import Chosen, chosen_in
+from arcvit.bench.chosen import Chosen, at_edge, chosen_in
 from arcvit.bench.rows import RowName
 from arcvit.bench.run_files import DATA_FILE, FAILURES_FILE, SUITE_FILE
 from arcvit.core.errors import UserError
@@ -38,6 +38,8 @@ class Collected:
         runs: finished runs by task and row, in the order of their seeds.
         chosen: what searches chose.
         warnings: what is odd about the data of a task or its runs, by task.
+        notes: what is to be said of the rows.
+        edges: tasks and rows whose best rate is the lowest or highest of those tried.
         failures: why a task and row couldn't be finished.
     """
 
@@ -48,6 +50,8 @@ class Collected:
     runs: dict[tuple[str, str], tuple[FinishedRun, ...]]
     chosen: Chosen
     warnings: dict[str, list[str]]
+    notes: list[str]
+    edges: list[tuple[str, str]]
     failures: dict[tuple[str, str], str]
 
     @property
@@ -72,6 +76,7 @@ def collect(folder: Path) -> Collected:
     rows = tuple(RowName(**row) for row in suite["rows"])
     runs: dict[tuple[str, str], tuple[FinishedRun, ...]] = {}
     chosen: dict[str, dict[str, Any]] = {}
+    edges: list[tuple[str, str]] = []
     warnings: dict[str, list[str]] = {}
     failures: dict[tuple[str, str], str] = {}
     for task in groups:
@@ -98,6 +103,8 @@ def collect(folder: Path) -> Collected:
             settings = chosen_in(place)
             if settings is not None:
                 chosen.setdefault(task, {})[str(row)] = settings
+            if at_edge(place):
+                edges.append((task, str(row)))
         skipped = max((run.result.skipped_images for _, run in of_task), default=0)
         if skipped:
             warnings[task].append(f"{skipped:,} unreadable images were left out of the runs")
@@ -115,6 +122,8 @@ def collect(folder: Path) -> Collected:
         runs=runs,
         chosen=chosen,
         warnings={task: found for task, found in warnings.items() if found},
+        notes=list(suite.get("notes", [])),
+        edges=edges,
         failures=failures,
     )
 

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
-from arcvit.bench import pictures
+from arcvit.bench import against_views, pictures
 from arcvit.bench.adapter_views import read_sites
+from arcvit.bench.against import compare
 from arcvit.bench.chosen import SETTINGS_FILE, settings_text
 from arcvit.bench.collect import Collected, collect
 from arcvit.bench.render import cells, csv_text, header, latex, markdown
 from arcvit.bench.table import Row, table_rows
 from arcvit.bench.worst import Worst, worst_task
-from arcvit.core.files import write_text
+from arcvit.core import shown
+from arcvit.core.files import atomic_path, write_text
 from arcvit.pages.page import data_uri, write_page
 
 
-def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
+def write_report(folder: Path, out: Path, *, against: str | None = None) -> tuple[str, list[Path]]:
     """Write ``table.md``, ``table.csv``, ``table.tex`` and ``index.html``, and ``settings.yaml``.
 
     The settings are those that searches chose; ``arcvit bench --settings`` runs them again.
@@ -21,17 +23,20 @@ def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
     Args:
         folder: what ``arcvit bench`` wrote.
         out: where to write.
+        against: a row that the others are compared with, in ``against.md`` and ``against.png``.
 
     Returns:
-        The table as Markdown, and the files.
+        The tables as Markdown, and the files.
 
     Raises:
-        UserError: the folder is none of a bench, or no run has finished.
+        UserError: the folder is none of a bench, no run has finished, or there is no such row.
     """
     collected = collect(folder)
     rows = table_rows(collected)
     warnings = _warnings(collected)
-    table = markdown(rows, warnings)
+    notes = _notes(collected)
+    table = markdown(rows, warnings) + "".join(f"- {shown.markdown(note)}\n" for note in notes)
+    compared = [] if against is None else compare(collected, folder, against)
     texts = {
         "table.md": table,
         "table.csv": csv_text(rows, warnings),
@@ -39,16 +44,32 @@ def write_report(folder: Path, out: Path) -> tuple[str, list[Path]]:
     }
     if collected.chosen:
         texts[SETTINGS_FILE] = settings_text(collected.chosen)
+    leading: list[tuple[str, bytes, str]] = []
+    if against is not None:
+        texts["against.md"] = against_views.table(compared, against, notes)
+        table += "\n" + texts["against.md"]
+        image = against_views.picture(compared, against)
+        with atomic_path(out / "against.png") as partial:
+            partial.write_bytes(image)
+        leading = [(f"Accuracy against numbers trained, beside {against}", image, ". ".join(notes))]
     for name, text in texts.items():
         write_text(out / name, text)
-    _write_page(out / "index.html", collected, rows, warnings)
-    return table, [out / name for name in (*texts, "index.html")]
+    _write_page(out / "index.html", collected, rows, warnings, leading)
+    pictured = () if against is None else ("against.png",)
+    return table, [out / name for name in (*texts, *pictured, "index.html")]
 
 
-def _write_page(file: Path, collected: Collected, rows: list[Row], warnings: list[str]) -> None:
+def _write_page(
+    file: Path,
+    collected: Collected,
+    rows: list[Row],
+    warnings: list[str],
+    leading: list[tuple[str, bytes, str]],
+) -> None:
     best = _best_row(rows)
     worst = worst_task(collected, best)
-    shown = [
+    views = [
+        *leading,
         ("Accuracy against parameters", pictures.accuracy_against_size(rows), ""),
         ("Difference to the linear probe", pictures.difference_to_linear(rows), ""),
         ("Learning curves", pictures.learning_curves(collected), "First seed."),
@@ -66,7 +87,7 @@ def _write_page(file: Path, collected: Collected, rows: list[Row], warnings: lis
         warnings=warnings,
         pictures=[
             {"title": title, "image": data_uri(image, "image/png"), "note": note}
-            for title, image, note in shown
+            for title, image, note in views
             if image is not None
         ],
         worst=worst,
@@ -115,6 +136,18 @@ def _best_row(rows: list[Row]) -> str:
     ours = [row for row in rows if not row.published]
     complete = [(row.mean.mean, row.label) for row in ours if row.mean is not None]
     return max(complete)[1] if complete else [row for row in ours if row.seeds][-1].label
+
+
+def _notes(collected: Collected) -> list[str]:
+    """What is to be known of the rows: sizes that were chosen, searches that ended at an edge."""
+    notes = list(collected.notes)
+    if collected.edges:
+        where = ", ".join(f"{row} on {task}" for task, row in collected.edges)
+        notes.append(
+            f"the best rate is the lowest or highest tried in {len(collected.edges)} searches, so"
+            f" that others may be better: {where}"
+        )
+    return notes
 
 
 def _warnings(collected: Collected) -> list[str]:

@@ -1,0 +1,101 @@
+"""Paired differences to a reference row, as a table and as a picture over the numbers trained."""
+
+import io
+from collections.abc import Sequence
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from arcvit.bench.against import Against
+from arcvit.core import shown
+
+_HEADER = (
+    *("method", "trained", "stored", "mean", "difference", "± tasks", "± seeds"),
+    *("ahead", "behind", "ruined"),
+)
+
+
+def table(rows: Sequence[Against], reference: str, notes: Sequence[str]) -> str:
+    """A Markdown table, with what its columns are and the notes below it."""
+    lines = [list(_HEADER), ["---", *["---:"] * (len(_HEADER) - 1)]]
+    for row in rows:
+        beside = row.label == row.reference
+        lines.append(
+            [
+                shown.markdown(row.label),
+                f"{row.trained:,.0f}",
+                f"{row.stored:,.0f}",
+                f"{row.mean:.1f}",
+                "reference" if beside else _points(row.difference, "+"),
+                "" if beside else _points(row.error),
+                "" if beside else _points(row.seed_error),
+                "" if beside else f"{row.won} of {row.tasks}",
+                "" if beside else f"{row.lost} of {row.tasks}",
+                f"{row.ruined} of {row.runs}",
+            ]
+        )
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    told = [
+        f"difference: in points to {reference}, of runs with the same task and seed; a mean over"
+        " seeds, then tasks",
+        "± tasks: its standard error over tasks; ± seeds: over seeds, on these very tasks",
+        "trained, stored: numbers outside the head, trained and in the adapter's file",
+        "ruined: runs whose loss wasn't finite, or no better than one answer for all while others"
+        " are",
+        *notes,
+    ]
+    return text + "\n\n" + "".join(f"- {shown.markdown(line)}\n" for line in told)
+
+
+def picture(rows: Sequence[Against], reference: str) -> bytes:
+    """Mean accuracy over the numbers trained; bars: standard errors of the paired differences.
+
+    A bar that doesn't reach the line of the reference is a difference of more than one of them.
+    What is stored beside what is trained is a hollow mark on the same height.
+    """
+    from matplotlib import colormaps
+
+    figure = Figure(figsize=(8.4, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    # A log axis has no zero: methods that train the head alone stand at its left end.
+    least = min((row.trained for row in rows if row.trained), default=1.0) / 3
+    colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
+    for index, row in enumerate(rows):
+        x, colour = max(row.trained, least), colours[index % len(colours)]
+        name = shown.plain(row.label).replace("$", r"\$")
+        axes.errorbar(
+            x, row.mean, yerr=row.error or 0.0, fmt="o", capsize=3, color=colour, label=name
+        )
+        axes.annotate(name, (x, row.mean), (6, 5), textcoords="offset points", fontsize="small")
+        if row.stored > row.trained:
+            axes.plot([x, row.stored], [row.mean] * 2, ":", color=colour, linewidth=1)
+            axes.plot(row.stored, row.mean, "o", color=colour, markerfacecolor="none")
+        if row.label == row.reference:
+            axes.axhline(row.mean, color="gray", linestyle="--", linewidth=1)
+    axes.set_xscale("log")
+    if any(not row.trained for row in rows):
+        axes.axvline(least, color="gray", linewidth=0.6)
+        axes.annotate(
+            "0",
+            (least, 0),
+            (0, -12),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+            fontsize="small",
+        )
+    axes.margins(x=0.12, y=0.15)
+    axes.set_xlabel("numbers trained outside the head (hollow: stored)")
+    axes.set_ylabel("mean test accuracy (%)")
+    axes.set_title(
+        f"bars: ± standard error of the difference to {reference} over tasks", fontsize="small"
+    )
+    axes.grid(visible=True, alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _points(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.2f}"

@@ -1,0 +1,100 @@
+"""Paired differences: what is compared, how sure it is, and what is counted as ruined."""
+
+import json
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from arcvit.bench.against import Against, compare
+from arcvit.bench.against_views import picture, table
+from arcvit.bench.collect import Collected, FinishedRun
+from arcvit.bench.rows import RowName
+from arcvit.core.errors import UserError
+from arcvit.core.result import RunResult
+
+ACCURACIES = {
+    # task: row: accuracy by seed
+    "one": {"arc": {0: 0.62, 1: 0.64}, "lora:r=2": {0: 0.60, 1: 0.60}, "linear": {0: 0.5}},
+    "two": {"arc": {0: 0.40, 1: 0.42}, "lora:r=2": {0: 0.41, 1: 0.43}, "linear": {0: 0.1}},
+}
+SIZES = {"arc": 22_104, "lora:r=2": 20_736, "linear": 0}
+
+
+def run(method: str, seed: int, accuracy: float) -> FinishedRun:
+    values = {f.name: None for f in fields(RunResult)} | {
+        "method": method,
+        "seed": seed,
+        "test_accuracy": accuracy,
+        "majority_share": 0.1,
+        "params": {"adapter": SIZES[method], "head": 10, "total": SIZES[method] + 10},
+    }
+    return FinishedRun(folder=Path(), result=RunResult(**values))
+
+
+@pytest.fixture
+def collected() -> Collected:
+    rows = tuple(RowName(method=method) for method in SIZES)
+    return Collected(
+        suite="mine",
+        benchmark=False,
+        groups=dict.fromkeys(ACCURACIES, "g"),
+        rows=rows,
+        runs={
+            (task, row): tuple(run(row, seed, found) for seed, found in seeds.items())
+            for task, of_task in ACCURACIES.items()
+            for row, seeds in of_task.items()
+        },
+        chosen={},
+        warnings={},
+        notes=[],
+        edges=[],
+        failures={},
+    )
+
+
+def test_runs_of_the_same_task_and_seed_are_paired(collected: Collected, tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "ruined.json").write_text(json.dumps({"linear": {"1": "nan"}}))
+    arc, lora, linear = compare(collected, tmp_path, "lora:r=2")
+    # Differences in points: 2 and 4 on the first task, -1 and -1 on the second.
+    assert arc.difference == pytest.approx(1)
+    assert arc.error == pytest.approx(2)  # of 3 and -1: their deviation 2.83 over the root of 2
+    assert arc.seed_error == pytest.approx(math.sqrt(2 / 2 + 0) / 2)
+    assert (arc.won, arc.lost, arc.tasks) == (1, 1, 2)
+    assert arc.mean == pytest.approx(52)
+    assert (lora.difference, lora.error, lora.seed_error) == (0, 0, 0)
+    # One seed alone: seed 0 of the reference stands beside it.
+    assert linear.difference == pytest.approx((-10 - 31) / 2)
+    assert linear.seed_error is None
+    # One that answers one class for all, where others don't, and one without a result.
+    assert (linear.ruined, linear.runs) == (2, 3)
+    assert (arc.ruined, arc.runs) == (0, 4)
+
+
+def test_a_row_that_isnt_there(collected: Collected, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"isn't a row of this bench: .*Did you mean 'lora:r=2'"):
+        compare(collected, tmp_path, "lora:r=3")
+
+
+def test_the_table_and_the_picture() -> None:
+    row = Against(
+        label="$a|b$",
+        reference="lora",
+        trained=0,
+        stored=10,
+        mean=50.0,
+        difference=None,
+        error=None,
+        seed_error=None,
+        won=0,
+        lost=0,
+        tasks=0,
+        ruined=1,
+        runs=3,
+    )
+    text = table([row], "lora", ["a note"])
+    assert r"| \$a\|b\$ | 0 | 10 | 50.0 | - | - | - | 0 of 0 | 0 of 0 | 1 of 3 |" in text
+    assert text.endswith("- a note\n")
+    assert picture([row], "lora").startswith(b"\x89PNG")
