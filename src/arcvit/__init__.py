@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from arcvit.arc.model import ArcModel
     from arcvit.recipe.adapter import load_adapter, save_adapter
     from arcvit.recipe.classifier import Classifier, load
+    from arcvit.recipe.compare import compare
     from arcvit.recipe.prediction import Prediction
     from arcvit.recipe.train import train
 
@@ -32,6 +33,7 @@ __all__ = [
     "Classifier",
     "Prediction",
     "__version__",
+    "compare",
     "load",
     "load_adapter",
     "save_adapter",
@@ -44,6 +46,7 @@ _LAZY = {
     "ArcModel": "arcvit.arc.model",
     "Classifier": "arcvit.recipe.classifier",
     "Prediction": "arcvit.recipe.prediction",
+    "compare": "arcvit.recipe.compare",
     "load": "arcvit.recipe.classifier",
     "load_adapter": "arcvit.recipe.adapter",
     "save_adapter": "arcvit.recipe.adapter",

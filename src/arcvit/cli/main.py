@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "learn a task: a small adapter on a frozen backbone",
     "evaluate": "accuracy of a trained run on a split",
     "predict": "class names for images",
+    "embed": "features of images, for search, clusters and maps",
     "compare": "runs side by side on the same images, and which images changed",
     "merge": "fold a run into a plain timm checkpoint",
     "inspect": "what a run or an adapter is, on what, how big",

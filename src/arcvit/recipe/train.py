@@ -7,7 +7,8 @@ from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.recipe.execute import execute
 from arcvit.recipe.library import merged, recipe_values
-from arcvit.recipe.names import run_folder
+from arcvit.recipe.names import run_folder, run_name
+from arcvit.recipe.overwrite import overwrite as replacing
 from arcvit.recipe.parser import nested, parse_recipe
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import Run
@@ -19,6 +20,7 @@ def train(
     source: Recipe | str | Path,
     *,
     out: str | Path | None = None,
+    overwrite: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
@@ -29,6 +31,7 @@ def train(
             layout.
         out: the run folder; None: runs/TASK-METHOD-BACKBONE, with a number where that is taken. An
             unfinished run in it is resumed.
+        overwrite: replace the run in that folder; it stays until the new one has finished.
         quiet: show nothing.
         settings: fields of a recipe, as ``method="lora:r=4"`` or ``engine={"epochs": 5}``; with a
             recipe's file they override it.
@@ -40,8 +43,11 @@ def train(
         UserError: anything wrong with recipe, data, backbone or run folder.
     """
     recipe = _recipe(source, settings)
-    run = Run(recipe, run_folder(recipe, Path("runs")) if out is None else Path(out))
-    execute(run, PlainConsole(), quiet=quiet)
+    if out is None:
+        root = Path("runs")
+        out = root / run_name(recipe) if overwrite else run_folder(recipe, root)
+    run = Run(recipe, Path(out))
+    (replacing if overwrite else execute)(run, PlainConsole(), quiet=quiet)
     return run
 
 
