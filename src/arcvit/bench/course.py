@@ -170,6 +170,8 @@ class Course:
         break_lock(run.folder)  # this bench's folder is ours: who had it is dead
         name = run.folder.relative_to(self._out).as_posix()
         work = {"recipe": run.recipe.to_dict(), "final": run.read_test}
+        cost = entry.final_cost if run.read_test else entry.trial_cost
+        self._progress.expected(name, str(entry.row.name), cost, run.recipe.engine.epochs)
         if self._store is None:
             call = Call(function=f"{_WORK}:train", arguments={**work, "folder": str(run.folder)})
         else:

@@ -71,9 +71,10 @@ def run_bench(
         _write_suite(bench, out)
         sizes = {task.name: _sizes(task, root) for task in bench.suite.tasks}
         course = Course(bench, places, sizes, out, _precision(bench, out, executor), store)
-        progress = Progress(console, course.entries, executor.size)
+        progress = Progress(console, course.entries, executor.size, out)
         try:
-            run_jobs(course.jobs(progress), executor, progress.say)
+            with progress.shown():
+                run_jobs(course.jobs(progress), executor, progress.say, progress.doing)
         finally:
             failures = [
                 Failure(task=entry.task.name, row=str(entry.row.name), reason=entry.failure)

@@ -1,7 +1,7 @@
 """Give jobs to workers until nothing is left, and those of a dead worker to another."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from arcvit.executors.job import Call, Job, Outcome
@@ -33,7 +33,12 @@ class Executor(Protocol):
         """End all workers; what they were doing is left as it is."""
 
 
-def run_jobs(jobs: Iterable[Job], executor: Executor, say: Callable[[str], None]) -> None:
+def run_jobs(
+    jobs: Iterable[Job],
+    executor: Executor,
+    say: Callable[[str], None],
+    doing: Callable[[Sequence[str]], None] = lambda names: None,
+) -> None:
     """Run jobs and what follows from them.
 
     A job whose worker dies is given to another one; if that dies too, the job has failed. The death
@@ -43,6 +48,7 @@ def run_jobs(jobs: Iterable[Job], executor: Executor, say: Callable[[str], None]
         jobs: to begin with; each says what follows from its outcome.
         executor: the workers. It is left open.
         say: told of workers that died.
+        doing: told the names of the jobs that are being done, when these may have changed.
     """
     waiting = Waiting(jobs)
     running: dict[str, Job] = {}
@@ -55,6 +61,7 @@ def run_jobs(jobs: Iterable[Job], executor: Executor, say: Callable[[str], None]
                 break
             running[worker], places[worker] = job, job.place
             executor.start(worker, job.call)
+        doing([job.name for job in running.values()])
         for worker, outcome in executor.wait() if running or waiting else ():
             job = running.pop(worker)
             if outcome.lost is None:
