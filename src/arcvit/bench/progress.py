@@ -122,8 +122,8 @@ class Progress:
         named = []
         for name in doing[:_SHOWN]:
             run = self._known.get(name)
-            known = run is not None and epochs[name]
-            named.append(f"{name} epoch {epochs[name]}/{run.epochs}" if known else name)
+            epoch = f" epoch {epochs[name]}/{run.epochs}" if run and epochs[name] else ""
+            named.append(f"{name}{epoch}")
         if len(doing) > _SHOWN:
             named.append(f"{len(doing) - _SHOWN} more")
         left = self._time_left(epochs)
