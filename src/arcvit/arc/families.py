@@ -5,8 +5,9 @@ too); names of attributes alone would take a post-norm block for a pre-norm one.
 
 Most sites are the norm before MHA or FFN: its output reaches nothing but the listed linear
 layers. Some blocks put the site on the input of a sub-layer instead. Swin and SAM pad their windows
-between norm and attention, Twins in its attention, and a padded token must pass the adapter too, or
-folding would change it. Post-norm blocks (Swin-V2) have no norm before the sub-layer.
+between norm and attention, as DaViT does, Twins in its attention, and a padded token must pass the
+adapter too, or folding would change it. Post-norm blocks (Swin-V2) have no norm before the
+sub-layer, and of XCiT's last blocks the norm's output is the residual stream as well.
 
 What is said here of a block holds for the code it was written for. Other code whose classes have
 the same names is looked at as it runs: see ``arcvit.arc.proof``.
@@ -88,11 +89,36 @@ _TWINS = (
     SiteRule(role="att", module="attn.qkv", on_input=True, consumers=_TIMM_ATTENTION),
     SiteRule(role="ffn", module="norm2", consumers=_TIMM_MLP),
 )
+_TOKEN_ATTENTION = (tuple(f"attn.{name}" for name in "qkv"),)
+_CAIT_TOKEN = (
+    SiteRule(role="att", module="norm1", consumers=_TOKEN_ATTENTION),
+    SiteRule(role="ffn", module="norm2", consumers=_TIMM_MLP),
+)
+_XCIT_TOKEN = (
+    SiteRule(role="att", module="attn", on_input=True, consumers=_TOKEN_ATTENTION),
+    SiteRule(role="ffn", module="mlp", on_input=True, consumers=_TIMM_MLP),
+)
+_HIERA = (
+    # Where a block widens, the stream itself goes through proj after the norm.
+    SiteRule(role="att", module="norm1", consumers=_TIMM_ATTENTION, also=("proj",)),
+    SiteRule(role="ffn", module="norm2", consumers=_TIMM_MLP),
+)
+_HF_HIERA = (
+    SiteRule(role="att", module="layernorm_before", consumers=_TIMM_ATTENTION, also=("proj",)),
+    SiteRule(role="ffn", module="layernorm_after", consumers=_HF_MLP),
+)
 
 FAMILIES: Mapping[str, tuple[SiteRule, ...]] = {
     # timm
     "Block": _TIMM_PRE_NORM,  # ViT, DeiT, SigLIP towers, BEiT
     "EvaBlock": _TIMM_PRE_NORM,
+    "LayerScaleBlock": _TIMM_PRE_NORM,  # CaiT
+    "LayerScaleBlockClassAttn": _CAIT_TOKEN,
+    "XCABlock": _TIMM_PRE_NORM,
+    "xcit.ClassAttentionBlock": _XCIT_TOKEN,
+    "davit.ChannelBlock": _TIMM_PRE_NORM,
+    "davit.SpatialBlock": _SAM,
+    "HieraBlock": _HIERA,
     "convit.Block": _CONVIT,
     "twins.Block": _TWINS,
     "vision_transformer_sam.Block": _SAM,
@@ -107,6 +133,11 @@ FAMILIES: Mapping[str, tuple[SiteRule, ...]] = {
     # transformers
     "ViTLayer": _HF_VIT,
     "DeiTLayer": _HF_VIT,
+    "BeitLayer": _HF_VIT,
+    "ViTMAELayer": _HF_VIT,
+    "ViTMSNLayer": _HF_VIT,
+    "IJepaLayer": _HF_VIT,
+    "HieraLayer": _HF_HIERA,
     "Dinov2Layer": _HF_DINO,
     "Dinov2WithRegistersLayer": _HF_DINO,
     "DINOv3ViTLayer": _HF_DINO,
@@ -128,8 +159,8 @@ An adapter after one of them is folded into it, whatever follows."""
 
 _WRITTEN_FOR = re.compile(
     r"timm\.(layers\..*|models\.(vision_transformer(_sam)?|beit|eva|swin_transformer(_v2)?|twins"
-    r"|convit|pvt_v2))|transformers\.models\.(vit|deit|dinov2(_with_registers)?|dinov3_vit|clip"
-    r"|siglip|swin)\..*"
+    r"|cait|convit|davit|hiera|pvt_v2|xcit))|transformers\.models\.(vit(_mae|_msn)?|deit|beit|hiera"
+    r"|ijepa|dinov2(_with_registers)?|dinov3_vit|clip|siglip|swin)\..*"
 )
 """Modules of Python that were read for the rules above."""
 
