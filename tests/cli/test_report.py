@@ -232,7 +232,7 @@ def test_a_damaged_result_is_left_out(vtab_bench: Path, content: str | None) -> 
 def test_a_folder_without_a_bench(arcvit: Arcvit, tmp_path: Path) -> None:
     answer = arcvit("report", tmp_path)
     assert answer.code == 2
-    assert "holds no bench: expected suite.json in it" in answer.err
+    assert "holds no finished run and no bench: expected result.json" in answer.err
     write_json(tmp_path / "suite.json", {"suite": "s", "groups": {"a": "g"}, "rows": []})
     answer = arcvit("report", tmp_path)
     assert answer.code == 2

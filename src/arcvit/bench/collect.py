@@ -68,8 +68,8 @@ def collect(folder: Path) -> Collected:
     """
     if not (folder / SUITE_FILE).is_file():
         raise UserError(
-            f"{str(folder)!r} holds no bench: expected {SUITE_FILE} in it; arcvit bench writes one"
-            " with its runs."
+            f"{str(folder)!r} holds no finished run and no bench: expected {RESULT_FILE}, which"
+            f" arcvit train writes, or {SUITE_FILE}, which arcvit bench writes."
         )
     suite = _read(folder / SUITE_FILE, {"suite": str, "groups": dict, "rows": list})
     groups: dict[str, str] = suite["groups"]

@@ -1,18 +1,33 @@
-"""``arcvit report``: tables, pictures and a page of a bench."""
+"""``arcvit report``: the page of a run, or tables, pictures and a page of a bench."""
 
 from pathlib import Path
 
 from arcvit.cli.parser import command_parser
+from arcvit.core.errors import UserError
 from arcvit.core.extras import require
+from arcvit.core.result import is_finished
 
 
 def run(argv: list[str]) -> int:
-    """Write Markdown, CSV, LaTeX and one self-contained HTML page."""
+    """Write one self-contained HTML page; of a bench, Markdown, CSV and LaTeX too."""
     parser = command_parser(
-        "report", "Tables (Markdown, CSV, LaTeX) and one self-contained page of a bench."
+        "report",
+        "One self-contained page of a run, index.html, with the scores of its classes as CSV; or of"
+        " a bench, with its table in Markdown, CSV and LaTeX.",
     )
-    parser.add_argument("runs", type=Path, metavar="RUNS", help="What arcvit bench wrote.")
-    parser.add_argument("--out", type=Path, help="Where to write (default: RUNS/report).")
+    parser.add_argument(
+        "runs", type=Path, metavar="RUN|RUNS", help="What arcvit train or arcvit bench wrote."
+    )
+    parser.add_argument(
+        "--out", type=Path, help="Of a bench: where to write (default: RUNS/report)."
+    )
+    parser.add_argument(
+        "--split",
+        help="Of a run: the images shown, test or val; default: test where there is one.",
+    )
+    parser.add_argument(
+        "--photos", type=Path, help="Of a run: where its images lie now, if they have moved."
+    )
     parser.add_argument(
         "--against",
         metavar="METHOD",
@@ -22,11 +37,40 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     require("bench", "arcvit report")
-    from arcvit.bench.report import write_report
+    if is_finished(options.runs):
+        for name in ("out", "against"):
+            if getattr(options, name) is not None:
+                raise UserError(f"--{name} is of a bench, and this is a run: leave it out.")
+        from arcvit.pages.run_page import write_run_page
 
-    table, files = write_report(
-        options.runs, options.out or options.runs / "report", against=options.against
-    )
-    print(table)
+        files = write_run_page(options.runs, split=options.split, photos=options.photos)
+    else:
+        if options.split is not None or options.photos is not None:
+            raise UserError(
+                f"--split and --photos are of a run, and {str(options.runs)!r} is no finished one."
+            )
+        from arcvit.bench.report import write_report
+
+        table, files = write_report(
+            options.runs, options.out or options.runs / "report", against=options.against
+        )
+        print(table)
     print(f"wrote {', '.join(map(str, files))}")
     return 0
+
+
+def draw_page(run: Path) -> str:
+    """Draw the page of a run that has just finished; what to tell of it.
+
+    The run stands whatever comes of the page, so nothing is raised.
+    """
+    again = f"arcvit report {run} draws it"
+    try:
+        require("bench", "the page of the run")
+        from arcvit.pages.run_page import write_run_page
+
+        return f"its page is {write_run_page(run)[0]}"
+    except UserError as error:
+        return f"no page was drawn: {str(error).rstrip('.')}; then {again}"
+    except Exception as error:
+        return f"no page was drawn ({type(error).__name__}: {error}); {again} again"

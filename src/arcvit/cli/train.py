@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arcvit.cli.parser import beside_recipe, command_parser
+from arcvit.cli.report import draw_page
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.launch import rank
@@ -47,7 +48,9 @@ def run(argv: list[str]) -> int:
         help="Go on with an unfinished run although its images have changed; those it had stay in"
         " their splits.",
     )
-    parser.add_argument("--quiet", action="store_true", help="Show only the result.")
+    parser.add_argument(
+        "--quiet", action="store_true", help="Show only the result, and draw no page of it."
+    )
     options, flags = beside_recipe(parser, argv)
     if options.photos is not None:
         if any(flag.startswith("--data.path=") for flag in flags):
@@ -70,6 +73,8 @@ def run(argv: list[str]) -> int:
     result = (overwrite if options.overwrite else execute)(planned, console, quiet=options.quiet)
     if rank() == 0:
         console.print(f"{_summary(result)}; the run is in {out}", soft_wrap=True)
+    if shows:
+        console.print(draw_page(out), highlight=False, soft_wrap=True)
     return 0
 
 

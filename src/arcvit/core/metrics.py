@@ -23,9 +23,17 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The records of a run's epochs; none where the file is gone or damaged."""
     try:
         lines = (run / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        epochs = [json.loads(line) for line in lines]
     except (OSError, ValueError):
         return []
+    return epochs if all(map(_is_epoch, epochs)) else []
+
+
+def _is_epoch(record: Any) -> bool:
+    """Whether a line holds numbers, or null where one wasn't finite."""
+    return isinstance(record, dict) and all(
+        value is None or isinstance(value, (int, float)) for value in record.values()
+    )
 
 
 def learned_nothing(epochs: Sequence[dict[str, Any]], classes: int) -> str | None:
