@@ -88,6 +88,7 @@ def test_nothing_is_run_again(arcvit: Arcvit, root: Path, tiny: Path, finished: 
     answer = arcvit("bench", *command(root, tiny, finished))
     assert answer.code == 0
     assert answer.out.count("finished before") == 8
+    assert "ended" not in json.loads((finished / "suite.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("result.json")} == before
 
 

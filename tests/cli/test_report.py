@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from arcvit.bench.collect import collect
-from arcvit.core.files import write_json
+from arcvit.core.files import write_json, write_text
 from arcvit.core.metrics import write_metrics
 from arcvit.core.result import RunResult
 from arcvit.data.catalogue import suite_tasks
@@ -214,6 +214,21 @@ def test_damage_beside_the_results_leaves_the_table(arcvit: Arcvit, vtab_bench: 
     answer = arcvit("report", vtab_bench)
     assert answer.code == 2
     assert "suite.json is damaged: expected 'suite' in it" in answer.err
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"settings": 3, "warnings": 3}'])
+def test_damaged_files_beside_the_results_are_named(vtab_bench: Path, content: str) -> None:
+    beside = ("data.json", "failures.json", "arc/search/choice.json")
+    for file in beside:
+        write_text(vtab_bench / "cifar" / file, content)
+    suite = json.loads((vtab_bench / "suite.json").read_text())
+    write_json(vtab_bench / "suite.json", suite | {"ended": "was interrupted"})
+    found = collect(vtab_bench)
+    assert len(found.runs["cifar", "arc"]) == 2
+    damaged = [text for text in found.warnings["cifar"] if text.endswith("It is left out.")]
+    # The names of rows in failures.json may be any.
+    assert len(damaged) == (2 if "settings" in content else 3)
+    assert found.ended == "was interrupted"
 
 
 @pytest.mark.parametrize("content", ["", '{"task": "cif', "[]", "{}", None])

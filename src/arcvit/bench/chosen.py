@@ -12,26 +12,12 @@ import yaml
 
 from arcvit.bench.rows import BenchRow
 from arcvit.core.errors import UserError
-from arcvit.core.files import read_json
 from arcvit.core.yaml_files import read_yaml
-from arcvit.sweep.choose import CHOICE_FILE
 from arcvit.sweep.space import Settings
 
 SETTINGS_FILE = "settings.yaml"
 Chosen = Mapping[str, Mapping[str, Settings]]
 """Settings by the name of the task and that of the row."""
-
-
-def chosen_in(folder: Path) -> Settings | None:
-    """What was chosen for a task and row; None where nothing was."""
-    file = folder / "search" / CHOICE_FILE
-    return read_json(file)["settings"] if file.is_file() else None
-
-
-def at_edge(folder: Path) -> bool:
-    """Whether the best rate of a search is the lowest or highest of those it tried."""
-    file = folder / "search" / CHOICE_FILE
-    return file.is_file() and bool(read_json(file).get("edge"))
 
 
 def settings_text(chosen: Chosen) -> str:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arcvit.bench.chosen import Chosen, at_edge, chosen_in
+from arcvit.bench.chosen import Chosen
 from arcvit.bench.rows import RowName
 from arcvit.bench.run_files import DATA_FILE, FAILURES_FILE, SUITE_FILE
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
 from arcvit.core.metrics import learned_nothing, read_metrics
 from arcvit.core.result import RESULT_FILE, RunResult, read_result
+from arcvit.sweep.choose import CHOICE_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Collected:
         notes: what is to be said of the rows.
         edges: tasks and rows whose best rate is the lowest or highest of those tried.
         failures: why a task and row couldn't be finished.
+        ended: why the last ``arcvit bench`` of the folder didn't come to its end; None: it did.
     """
 
     suite: str
@@ -53,6 +55,7 @@ class Collected:
     notes: list[str]
     edges: list[tuple[str, str]]
     failures: dict[tuple[str, str], str]
+    ended: str | None
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -73,19 +76,20 @@ def collect(folder: Path) -> Collected:
         )
     suite = _read(folder / SUITE_FILE, {"suite": str, "groups": dict, "rows": list})
     groups: dict[str, str] = suite["groups"]
-    rows = tuple(RowName(**row) for row in suite["rows"])
+    try:
+        rows = tuple(RowName(**row) for row in suite["rows"])
+    except TypeError as error:
+        raise UserError(f"{folder / SUITE_FILE} is damaged: a row has other keys.") from error
     runs: dict[tuple[str, str], tuple[FinishedRun, ...]] = {}
     chosen: dict[str, dict[str, Any]] = {}
     edges: list[tuple[str, str]] = []
     warnings: dict[str, list[str]] = {}
     failures: dict[tuple[str, str], str] = {}
     for task in groups:
-        warnings[task] = []
-        if (folder / task / DATA_FILE).is_file():
-            warnings[task] += _read(folder / task / DATA_FILE, {"warnings": list})["warnings"]
-        if (folder / task / FAILURES_FILE).is_file():
-            found = read_json(folder / task / FAILURES_FILE)
-            failures |= {(task, row): reason for row, reason in found.items()}
+        told = warnings[task] = []
+        told += _beside(folder / task / DATA_FILE, told, {"warnings": list}).get("warnings", [])
+        found = _beside(folder / task / FAILURES_FILE, told)
+        failures |= {(task, row): str(reason) for row, reason in found.items()}
         of_task: list[tuple[RowName, FinishedRun]] = []
         for row in rows:
             place = folder / task / row.folder
@@ -100,10 +104,10 @@ def collect(folder: Path) -> Collected:
                 finished.sort(key=lambda run: run.result.seed)
                 runs[task, str(row)] = tuple(finished)
                 of_task += [(row, run) for run in finished]
-            settings = chosen_in(place)
-            if settings is not None:
-                chosen.setdefault(task, {})[str(row)] = settings
-            if at_edge(place):
+            choice = _beside(place / "search" / CHOICE_FILE, told, {"settings": dict})
+            if choice:
+                chosen.setdefault(task, {})[str(row)] = choice["settings"]
+            if choice.get("edge"):
                 edges.append((task, str(row)))
         skipped = max((run.result.skipped_images for _, run in of_task), default=0)
         if skipped:
@@ -125,7 +129,17 @@ def collect(folder: Path) -> Collected:
         notes=list(suite.get("notes", [])),
         edges=edges,
         failures=failures,
+        ended=suite.get("ended"),
     )
+
+
+def _beside(file: Path, told: list[str], expected: dict[str, type] | None = None) -> dict[str, Any]:
+    """What a file beside the results holds; nothing where it is damaged, which is told."""
+    try:
+        return _read(file, expected or {}) if file.is_file() else {}
+    except UserError as error:
+        told.append(f"{error} It is left out.")
+        return {}
 
 
 def _read(file: Path, expected: dict[str, type]) -> dict[str, Any]:

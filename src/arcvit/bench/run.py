@@ -1,5 +1,7 @@
 """Run a suite: search, then the final runs with each seed, on whatever workers there are."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -70,22 +72,46 @@ def run_bench(
             store.fetch_all(out, BENCH_FILES)
         _write_suite(bench, out)
         sizes = {task.name: _sizes(task, root) for task in bench.suite.tasks}
-        course = Course(bench, places, sizes, out, _precision(bench, out, executor), store)
-        progress = Progress(console, course.entries, executor.size, out)
-        try:
-            with progress.shown():
-                run_jobs(course.jobs(progress), executor, progress.say, progress.doing)
-        finally:
-            failures = [
-                Failure(task=entry.task.name, row=str(entry.row.name), reason=entry.failure)
-                for entry in course.entries
-                if entry.failure is not None
-            ]
-            _record_failures(failures, bench, out)
-            _record_ruined(course, bench, out)
-            if store is not None:
-                store.put_files(out, [file for p in BENCH_FILES for file in sorted(out.glob(p))])
+        with _ending(out, store):
+            course = Course(bench, places, sizes, out, _precision(bench, out, executor), store)
+            progress = Progress(console, course.entries, executor.size, out)
+            try:
+                with progress.shown():
+                    run_jobs(course.jobs(progress), executor, progress.say, progress.doing)
+            finally:
+                failures = [
+                    Failure(task=entry.task.name, row=str(entry.row.name), reason=entry.failure)
+                    for entry in course.entries
+                    if entry.failure is not None
+                ]
+                _record_failures(failures, bench, out)
+                _record_ruined(course, bench, out)
     return failures
+
+
+@contextmanager
+def _ending(out: Path, store: Store | None) -> Iterator[None]:
+    """Leave how the command ended, which is no failure of any run; and all of it in the store."""
+
+    def ended(how: str | None) -> None:
+        suite = {k: v for k, v in read_json(out / SUITE_FILE).items() if k != "ended"}
+        write_json(out / SUITE_FILE, suite | ({} if how is None else {"ended": how}))
+
+    ended("was killed, or is still at work")
+    try:
+        yield
+    except KeyboardInterrupt:
+        ended("was interrupted")
+        raise
+    except Exception as error:
+        name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        ended(f"ended with an error: {name}{' '.join(str(error).split())}")
+        raise
+    else:
+        ended(None)
+    finally:
+        if store is not None:
+            store.put_files(out, [file for p in BENCH_FILES for file in sorted(out.glob(p))])
 
 
 def _sizes(task: SuiteTask, root: Path | None) -> Sizes | None:
@@ -126,7 +152,7 @@ def _record_failures(failures: list[Failure], bench: Bench, out: Path) -> None:
     now = {str(row.name) for row in bench.rows}
     for task in bench.suite.tasks:
         file = out / task.name / FAILURES_FILE
-        earlier: dict[str, str] = read_json(file) if file.is_file() else {}
+        earlier: dict[str, str] = _earlier(file)
         kept = {row: reason for row, reason in earlier.items() if row not in now}
         kept |= {failure.row: failure.reason for failure in failures if failure.task == task.name}
         if kept != earlier:
@@ -138,13 +164,21 @@ def _record_ruined(course: Course, bench: Bench, out: Path) -> None:
     now = {str(row.name) for row in bench.rows}
     for task in bench.suite.tasks:
         file = out / task.name / RUINED_FILE
-        earlier: dict[str, dict[str, str]] = read_json(file) if file.is_file() else {}
+        earlier: dict[str, dict[str, str]] = _earlier(file)
         kept = {row: seeds for row, seeds in earlier.items() if row not in now}
         for entry in course.entries:
             if entry.task is task and entry.ruined:
                 kept[str(entry.row.name)] = {str(s): why for s, why in entry.ruined.items()}
         if kept != earlier:
             write_json(file, kept)
+
+
+def _earlier(file: Path) -> dict[str, Any]:
+    """What an earlier call left; nothing where it is damaged, as it is written anew."""
+    try:
+        return read_json(file) if file.is_file() else {}
+    except UserError:
+        return {}
 
 
 def _write_suite(bench: Bench, out: Path) -> None:
