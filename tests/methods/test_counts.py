@@ -32,6 +32,8 @@ COUNTS = [
     ("vera", L * (2 * 256 + 3 * D + 4 * D)),
     ("arc", 96_432),
     ("arc_att", 48_216),
+    ("arc_plus", 2 * D * 39 + 4 * L * (39 + D)),
+    ("arc:core=full:r=57:train_projection=false", 2 * L * (57 * 57 + D)),
     ("linear", 0),
     ("full", 85_798_656),
 ]

@@ -23,7 +23,10 @@ from arcvit.recipe.run import Run
 METHODS = (
     "arc",
     "linear",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("arc_att", "full", "bitfit", "lora")),
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("arc_plus", "full", "bitfit", "lora")
+    ),
 )
 
 FIELDS = {

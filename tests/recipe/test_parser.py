@@ -77,7 +77,7 @@ def test_yaml_is_complete_and_comes_back(tmp_path: Path) -> None:
         data=DataConfig(path="photos", preset="vtab", workers=2),
         method="lora",
         options=LoraOptions(targets=["qkv"]),
-        optim=OptimConfig(lr=1e-5, projection_lr=0.5),
+        optim=OptimConfig(lr=1e-5, projection_lr=0.5, coefficients_lr=1.0),
         engine=EngineConfig(track=[], precision="bf16"),
         image_size=64,
         seed=5,
@@ -110,12 +110,12 @@ WRONG_FLAGS = [
         "--method=arcc",
         "method is 'arcc': expected one of linear, bitfit, lnorm, lora, vera, vpt,",
     ),
-    ("--method=arcc", "Did you mean 'arc' or 'arc_att'?"),
+    ("--method=arcc", "Did you mean 'arc' or 'arc_att' or 'arc_plus'?"),
     ("--arc.r=a", "arc.r is 'a': expected a whole number."),
     ("--arc.r=1.5", "arc.r is '1.5': expected a whole number."),
     ("--arc.r=0", "arc.r=0 is not a bottleneck width: expected an integer from 1"),
     ("--arc.arc_dropout=1", "arc.arc_dropout=1.0 is out of range"),
-    ("--arc=3", "arc is a section: expected keys of their own (r, variant, arc_dropout,"),
+    ("--arc=3", "arc is a section: expected keys of their own (r, variant, sites, arc_dropout,"),
     ("--arc.share=rolle", "arc.share is 'rolle': expected one of role, all, none. Did you mean"),
     ("--arc.rank_pattern={a: b}", "arc.rank_pattern is '{a: b}': expected keys and values"),
     ("--method=arc:shr=none", "arc has no setting 'shr': expected some of r, variant,"),
@@ -280,3 +280,29 @@ def test_the_short_help_shows_what_is_set_often_and_names_the_groups() -> None:
     assert {"methods", "optim", "arc"} <= set(groups)
     with pytest.raises(UserError, match=r"no group 'optm'.*Did you mean 'optim'"):
         recipe_help("optm")
+
+
+@pytest.mark.parametrize(
+    ("flags", "method", "multiple"),
+    [
+        (("--method=arc",), "arc", 1),
+        (("--method=arc_plus",), "arc_plus", 10),
+        (("--method=arc:variant=arc_plus",), "arc_plus", 10),
+        (("--arc.variant=arc_plus",), "arc_plus", 10),
+        (("--method=arc_plus", "--optim.coefficients_lr=2"), "arc_plus", 2),
+        (("--arc.variant=arc_att",), "arc_att", 1),
+        (("--method=lora",), "lora", 1),
+    ],
+)
+def test_a_variant_has_its_own_name_and_rates_however_it_is_chosen(
+    flags: tuple[str, ...], method: str, multiple: float
+) -> None:
+    recipe = parse("--data.path=p", *flags)
+    assert (recipe.method, recipe.optim.coefficients_lr) == (method, multiple)
+
+
+def test_a_variant_has_defaults_of_its_own_that_can_be_set() -> None:
+    plus = parse("--data.path=p", "--method=arc_plus").options
+    assert (plus.r, plus.sites, plus.projection_init) == (39, "both", "activations")
+    plus = parse("--data.path=p", "--method=arc_plus:r=50:projection_init=xavier").options
+    assert (plus.r, plus.sites, plus.projection_init) == (50, "both", "xavier")

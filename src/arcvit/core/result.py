@@ -26,7 +26,8 @@ class RunResult:
         classes: number of classes.
         train_images: images trained on.
         skipped_images: unreadable images that were left out.
-        params: trained values: adapter, head, total.
+        params: trained values: adapter, head, total; and stored: those of the adapter with what it
+            stores untrained.
         val_accuracy: top-1 on the validation split as a fraction, null where not measured.
         test_accuracy: top-1 on the test split as a fraction, null where not measured.
         val_balanced_accuracy: mean of the classes' accuracies on the validation split.

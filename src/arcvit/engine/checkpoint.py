@@ -16,6 +16,7 @@ from torch import nn
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import disk_errors, put_in_place, read_json, write_json
+from arcvit.engine.groups import adapter_parameters
 
 _TRAINED = "trained.safetensors"
 _EPOCH = "epoch.json"
@@ -69,7 +70,11 @@ class Checkpoints:
             model: the model as it was before accelerate prepared it.
         """
         self._accelerator = accelerator
-        self._trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        # Projections that stay as they start may have been made from images.
+        adapters = set(map(id, adapter_parameters(model)))
+        self._trained = {
+            n: p for n, p in model.named_parameters() if p.requires_grad or id(p) in adapters
+        }
         accelerator.register_save_state_pre_hook(self._save_trained)
         accelerator.register_load_state_pre_hook(self._load_trained)
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from arcvit.arc.prepared import Stacked
 from arcvit.engine.config import MemoryMode
 from arcvit.engine.drop_path import probabilities_in_tensors
+from arcvit.engine.groups import adapter_parameters
 
 RECOMPILE_LIMIT = 64
 """Versions of a block's code a process may compile: training, evaluation, other adapters and sizes.
@@ -102,12 +102,6 @@ def _with_itself(part: nn.Module) -> list[nn.Module]:
 def _kind(block: nn.Module) -> tuple[Any, ...]:
     """Class and shapes. Of an adapted block those of the frozen: one holds what all share."""
     parameters = list(block.parameters())
-    tuners = [m for m in block.modules() if isinstance(m, BaseTunerLayer)]
-    adapters = {
-        id(p)
-        for m in tuners
-        for name in m.adapter_layer_names
-        for p in getattr(m, name).parameters()
-    }
+    adapters = set(map(id, adapter_parameters(block)))
     frozen = [p.shape for p in parameters if not p.requires_grad and id(p) not in adapters]
     return type(block), *(frozen or [p.shape for p in parameters])

@@ -28,7 +28,8 @@ class OptimConfig:
         average: share of the steps, at the end, whose weights are averaged; the mean is what is
             validated, tested and kept. 0: the last step's.
         projection_lr: rate of the shared projections, as a multiple of lr.
-        coefficients_lr: rate of the re-scaling coefficients, as a multiple of lr.
+        coefficients_lr: rate of the re-scaling coefficients, as a multiple of lr; default: the
+            method's own (1; arc_plus: 10).
         bias_lr: rate of the adapters' biases, as a multiple of lr.
         head_lr: rate of the head, as a multiple of lr.
     """
@@ -39,7 +40,7 @@ class OptimConfig:
     clip_grad: NotNegative = 1.0
     average: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
     projection_lr: NotNegative = 1.0
-    coefficients_lr: NotNegative = 1.0
+    coefficients_lr: NotNegative | None = None
     bias_lr: NotNegative = 1.0
     head_lr: NotNegative = 1.0
 

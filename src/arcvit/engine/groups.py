@@ -37,12 +37,27 @@ def parameters_by_part(
     return found
 
 
+def adapter_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """What the layers of tuners hold, trained or not, each once."""
+    held = {
+        id(parameter): parameter
+        for layer in model.modules()
+        if isinstance(layer, BaseTunerLayer)
+        for name in layer.adapter_layer_names
+        for parameter in getattr(layer, name).parameters()
+    }
+    return list(held.values())
+
+
 def optimizer_groups(
     model: nn.Module, head: nn.Module, optim: OptimConfig, parts: Sequence[Part] = ()
 ) -> list[dict[str, Any]]:
     """One group a part, with its learning rate."""
     assert optim.lr is not None
-    multiples = {part.name: getattr(optim, part.rate) for part in parts if part.rate}
+    multiples = {}
+    for part in parts:
+        given = getattr(optim, part.rate) if part.rate else None
+        multiples[part.name] = part.multiple if given is None else given
     multiples["head"] = optim.head_lr
     return [
         {"params": parameters, "lr": optim.lr * multiples.get(part, 1.0), "name": part}

@@ -1,6 +1,7 @@
 """ARC: re-composed bottlenecks before MHA and FFN (NeurIPS 2023, arXiv 2310.06234)."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from arcvit.arc.options import ArcOptions
@@ -16,11 +17,20 @@ def build(model: Any, options: ArcOptions, head: str) -> Any:
     return get_peft_model(model, ArcConfig(**dataclasses.asdict(options), modules_to_save=[head]))
 
 
+def start(model: Any, options: ArcOptions, batches: Iterable[Any]) -> None:
+    """Projections from the activations, where they are asked for."""
+    if options.projection_init == "activations":
+        from arcvit.arc.activations import initialize_from_activations
+
+        initialize_from_activations(model, batches)
+
+
 ARC = MethodSpec(
     name="arc",
     summary="bottlenecks of 50 before MHA and FFN",
     options=ArcOptions,
     build=build,
+    start=start,
     lr=5e-3,
     parts=(
         Part(name="projection", held_in="arc_projection", rate="projection_lr"),
@@ -33,6 +43,19 @@ ARC = MethodSpec(
     size="r",
     folds=True,
     shares_parameters=True,
+)
+
+ARC_PLUS = dataclasses.replace(
+    ARC,
+    name="arc_plus",
+    summary="bottlenecks of 39 before and after MHA and FFN, D from the activations",
+    # Adam's steps are of one size: entries of D are near 0.1, coefficients grow to about 1.
+    parts=tuple(
+        dataclasses.replace(part, multiple=10.0) if part.name == "coefficients" else part
+        for part in ARC.parts
+    ),
+    saved_as={"peft_type": "ARC", "variant": "arc_plus"},
+    fixed={"variant": "arc_plus"},
 )
 
 ARC_ATT = dataclasses.replace(

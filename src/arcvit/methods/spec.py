@@ -4,7 +4,7 @@ No torch: the command line reads this.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,10 @@ Build = Callable[[Any, Any, str], Any]
 """``build(model, options, head)``: the adapted model, with what the method trains trainable."""
 
 
+Start = Callable[[Any, Any, Iterable[Any]], None]
+"""``start(model, options, batches)``: sets what follows from training images, before training."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """Parameters of a method that make a group of their own in the optimizer.
@@ -24,11 +28,13 @@ class Part:
         name: what the group is called.
         held_in: attribute of the method's layers that holds the parameters by adapter.
         rate: key of ``optim`` that scales their learning rate; None: they learn at ``optim.lr``.
+        multiple: what it scales by where the key isn't set.
     """
 
     name: str
     held_in: str
     rate: str | None = None
+    multiple: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,8 @@ class MethodSpec:
         options: dataclass of its settings; every field has a default.
         build: puts the method on a model; imports what it needs when it is called. It returns a
             ``PeftModel``, or the model itself where nothing is saved apart from it.
+        start: sets values that follow from training images, inputs of the model in batches; it
+            doesn't look at them where its options ask for none.
         lr: learning rate where none is given.
         rates: learning rates that ``arcvit bench --search grid`` tries; default: about a third of
             ``lr``, ``lr``, and three times as much.
@@ -61,6 +69,7 @@ class MethodSpec:
     summary: str
     options: type[Any]
     build: Build
+    start: Start | None = None
     lr: float
     rates: tuple[float, ...] = ()
     parts: tuple[Part, ...] = ()

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import importlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -42,6 +42,7 @@ _OURS = (
     ssf.SPEC,
     arc.ARC_ATT,
     arc.ARC,
+    arc.ARC_PLUS,
     full.SPEC,
     peft_file.SPEC,
 )
@@ -73,6 +74,14 @@ def method_named(name: str, *, key: str = "method") -> MethodSpec:
         f"{key} is {name!r}: expected one of {', '.join(known)}.{nearest(str(name), known)}"
         " A method from outside needs --plugin package.module:SPEC."
     )
+
+
+def named_for(spec: MethodSpec, values: Mapping[str, Any]) -> MethodSpec:
+    """The method whose name stands for these settings: ``arc`` with ``variant: arc_att``."""
+    for other in methods().values():
+        if other.section == spec.section and other.fixed and other.fixed.items() <= values.items():
+            return other
+    return spec
 
 
 def plug_in(target: str) -> MethodSpec:

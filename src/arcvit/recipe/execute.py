@@ -32,6 +32,7 @@ from arcvit.engine.mode import check_modes
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.tracking import check_trackers, tracking
 from arcvit.recipe.adapter import write_adapter
+from arcvit.recipe.first_values import start_from_images
 from arcvit.recipe.look import look_for_all
 from arcvit.recipe.outcome import parameter_counts, run_result
 from arcvit.recipe.parser import write_recipe
@@ -106,7 +107,11 @@ class _Execution:
             # All have the same model by now; what is dropped and how images turn differs.
             set_seed(recipe.seed, device_specific=True)
         self.work.to(self.accelerator.device)
-        self.params = parameter_counts(parameters_by_part(self.work.model, self.work.head))
+        if recipe.init_from is None and self.checkpoints.newest is None:
+            start_from_images(self.work, recipe, self.accelerator)
+        self.params = parameter_counts(
+            self.work.model, parameters_by_part(self.work.model, self.work.head)
+        )
         self.say(self._opening())
 
     def say(self, line: str) -> None:

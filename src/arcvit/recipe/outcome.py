@@ -11,7 +11,7 @@ from arcvit.engine.by_group import accuracy_by_group
 from arcvit.engine.clock import Clock
 from arcvit.engine.device import peak_memory_mb
 from arcvit.engine.evaluate import Evaluation, majority_share
-from arcvit.engine.groups import count
+from arcvit.engine.groups import adapter_parameters, count
 from arcvit.engine.loop import Record
 from arcvit.recipe.adapter import adapter_size
 from arcvit.recipe.prepare import Workplace
@@ -74,8 +74,9 @@ def run_result(
     )
 
 
-def parameter_counts(parts: Mapping[str, list[nn.Parameter]]) -> dict[str, int]:
-    """How many values are trained: adapter, head, total."""
+def parameter_counts(model: nn.Module, parts: Mapping[str, list[nn.Parameter]]) -> dict[str, int]:
+    """How many values are trained: adapter, head, total; and how many the adapter stores."""
     head = count(parts.get("head", []))
     total = sum(count(parameters) for parameters in parts.values())
-    return {"adapter": total - head, "head": head, "total": total}
+    fixed = count([p for p in adapter_parameters(model) if not p.requires_grad])
+    return {"adapter": total - head, "head": head, "total": total, "stored": total - head + fixed}

@@ -11,7 +11,7 @@ import yaml
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_text
 from arcvit.methods.row import MethodRow, parse_row
-from arcvit.methods.table import methods
+from arcvit.methods.table import methods, named_for
 from arcvit.recipe.keys import check_keys, read_flags, sections
 from arcvit.recipe.library import merged, recipe_values
 from arcvit.recipe.recipe import Recipe
@@ -130,7 +130,8 @@ def _build(values: dict[str, Any], row: MethodRow | None) -> Recipe:
             built[key] = value
     recipe = Recipe(**built)
     options = recipe.spec.make_options(values.get(recipe.spec.section, {}))
-    return dataclasses.replace(recipe, options=options).resolved()
+    method = named_for(recipe.spec, dataclasses.asdict(options)).name
+    return dataclasses.replace(recipe, method=method, options=options).resolved()
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:

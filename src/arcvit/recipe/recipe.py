@@ -73,10 +73,11 @@ class Recipe:
         return method_named(self.method)
 
     def resolved(self) -> "Recipe":
-        """The recipe with the method's own learning rate filled in where none is given."""
-        if self.optim.lr is not None:
-            return self
-        return dataclasses.replace(self, optim=dataclasses.replace(self.optim, lr=self.spec.lr))
+        """The recipe with the method's own learning rates filled in where none are given."""
+        own = {"lr": self.spec.lr, "coefficients_lr": 1.0}
+        own |= {part.rate: part.multiple for part in self.spec.parts if part.rate}
+        missing = {key: value for key, value in own.items() if getattr(self.optim, key) is None}
+        return dataclasses.replace(self, optim=dataclasses.replace(self.optim, **missing))
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as the keys of its YAML file: the settings stand under the method's name."""
