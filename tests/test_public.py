@@ -8,7 +8,8 @@ import arcvit
 
 def test_exported_names_are_these() -> None:
     names = ["ArcConfig", "ArcLayer", "ArcModel", "Classifier", "Prediction", "__version__"]
-    names += ["compare", "load", "load_adapter", "save_adapter", "train"]
+    names += ["compare", "initialize_from_activations", "load", "load_adapter", "save_adapter"]
+    names += ["train"]
     assert sorted(arcvit.__all__) == names
     assert dir(arcvit) == sorted(arcvit.__all__)
     for name in arcvit.__all__:

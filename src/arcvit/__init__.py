@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from arcvit.arc.activations import initialize_from_activations
     from arcvit.arc.config import ArcConfig
     from arcvit.arc.layer import ArcLayer
     from arcvit.arc.model import ArcModel
@@ -34,6 +35,7 @@ __all__ = [
     "Prediction",
     "__version__",
     "compare",
+    "initialize_from_activations",
     "load",
     "load_adapter",
     "save_adapter",
@@ -47,6 +49,7 @@ _LAZY = {
     "Classifier": "arcvit.recipe.classifier",
     "Prediction": "arcvit.recipe.prediction",
     "compare": "arcvit.recipe.compare",
+    "initialize_from_activations": "arcvit.arc.activations",
     "load": "arcvit.recipe.classifier",
     "load_adapter": "arcvit.recipe.adapter",
     "save_adapter": "arcvit.recipe.adapter",

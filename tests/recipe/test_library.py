@@ -26,6 +26,7 @@ def test_every_recipe_loads(name: str) -> None:
 def test_which_recipes_there_are() -> None:
     vtab = [task.name for task in suite_tasks("vtab")]
     expected = ["fgvc/vit_b16", "vtab/vit_b16", "vtab/swin_b", "vtab/vit_l16", "vtab/vit_h14"]
+    expected += ["vtab/vit_b16_plus"]
     expected += [f"fgvc/vit_b16/{task.name}" for task in suite_tasks("fgvc")]
     expected += [f"vtab/{backbone}/{task}" for backbone in ("vit_b16", "swin_b") for task in vtab]
     assert sorted(shipped_recipes()) == sorted(expected)
