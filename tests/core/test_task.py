@@ -1,5 +1,6 @@
 """task.json: what is written comes back, and what is damaged is told in a sentence."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,19 @@ from typing import Any
 import pytest
 
 from arcvit.core.errors import UserError
-from arcvit.core.task import VERSION, AdapterTask, TaskBackbone, has_task, read_task
+from arcvit.core.task import VERSION, AdapterTask, Calibration, TaskBackbone, has_task, read_task
 
 TASK = AdapterTask(
     labels=["cat", "dog"],
     head="head",
     preprocessing={"size": [32, 32], "resize": "squash"},
     backbone=TaskBackbone(name="demo", fingerprint="1-2", image_size=32),
+    calibration=Calibration(
+        temperature=1.5, images=20, score="cosine", threshold=0.25, coverage=0.95
+    ),
     results={"test_accuracy": 0.5},
 )
+CALIBRATED = dataclasses.asdict(TASK.calibration)
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
@@ -48,6 +53,11 @@ def test_what_may_be_left_out(tmp_path: Path) -> None:
         ({"backbone": {"name": 1}}, "name is 1"),
         ({"backbone": {}}, "missing 1 required keyword-only argument: 'name'"),
         ({"backbone": {"name": "demo", "image_size": 1.5}}, r"image_size is 1\.5"),
+        ({"calibration": 2}, "calibration is 2: expected keys of their own"),
+        ({"calibration": {"temperature": 2}}, "missing 4 required keyword-only arguments"),
+        ({"calibration": CALIBRATED | {"temperature": 0}}, "temperature is 0: expected a number"),
+        ({"calibration": CALIBRATED | {"threshold": 1e9}}, r"threshold is 1000000000\.0: expected"),
+        ({"calibration": CALIBRATED | {"score": "energy"}}, "score is 'energy': expected one"),
         ({"label": ["a"]}, r"has the key 'label': expected .* Did you mean 'labels'"),
         ({"version": VERSION + 1, "new": 1}, f"reads up to {VERSION}: upgrade arcvit"),
         ({"version": "x"}, "version is 'x'"),

@@ -57,7 +57,8 @@ def test_every_form_of_an_image_gives_the_same(
 def test_what_is_said_of_an_image(classifier: arcvit.Classifier, reds: list[Path]) -> None:
     pixels = ToInput.of(classifier.preprocessing).eval()(decode_all(reds, classifier.preprocessing))
     with torch.inference_mode():
-        expected = classifier.model(pixels).softmax(-1)
+        logits = classifier.model(pixels)
+    expected = (logits / classifier.calibration.temperature).softmax(-1)
     for prediction, probabilities in zip(classifier.predict(reds, 3), expected, strict=True):
         best = probabilities.topk(3)
         assert [r.probability for r in prediction.top] == pytest.approx(best.values.tolist())
@@ -129,7 +130,7 @@ def test_features_are_those_that_the_head_reads(
     assert (features.shape, features.dtype) == ((len(reds), 32), np.float32)
     head = classifier.model.get_base_model().head
     with torch.inference_mode():
-        logits = head(torch.from_numpy(features))
+        logits = head(torch.from_numpy(features)) / classifier.calibration.temperature
     for row, prediction in zip(logits.softmax(-1), classifier.predict(reds), strict=True):
         assert row.max().item() == pytest.approx(prediction.probability, abs=1e-6)
     assert classifier.embed([]).shape[0] == 0

@@ -59,7 +59,7 @@ def quietly(recipe: Recipe, run: Path) -> dict[str, torch.Tensor]:
 
 
 def learned(run: Path) -> dict[str, torch.Tensor]:
-    (file,) = (run / "adapter").glob("*.safetensors")
+    (file,) = (run / "adapter").glob("*model.safetensors")
     return load_file(file)
 
 
@@ -73,7 +73,8 @@ def assert_identical(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor
 def test_the_run_folder(trained: Callable[[str], Path], tiny: Path, method: str) -> None:
     run = trained(method)
     names = sorted(path.name for path in run.iterdir())
-    assert names == ["adapter", "images.json", "metrics.jsonl", "recipe.yaml", "result.json"]
+    kept = ["adapter", "images.json", "metrics.jsonl", "predictions.csv", "recipe.yaml"]
+    assert names == [*kept, "result.json"]
     result = json.loads((run / "result.json").read_text())
     assert {key: result[key] for key in FIELDS} == FIELDS
     assert (result["method"], result["backbone"]) == (method, str(tiny))

@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -43,6 +44,19 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--top", type=int, default=5, help="Classes shown an image (default: 5).")
     parser.add_argument("--backbone", help="Where the backbone lies now, if it has moved.")
     parser.add_argument("--force", action="store_true", help="Allow another backbone's weights.")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        "--unknown",
+        action="store_true",
+        help="Call images unknown that are like none of the classes; the run needs validation"
+        " images for that.",
+    )
+    known.add_argument(
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="Call images unknown whose label has a lower probability than this.",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="Print one JSON object an image.")
     form.add_argument("--csv", metavar="FILE", help="Write a table; - for standard output.")
@@ -59,11 +73,17 @@ def run(argv: list[str]) -> int:
     from arcvit.recipe.classifier import load
 
     classifier = load(options.run, backbone=options.backbone, force=options.force)
+    if options.unknown and classifier.calibration is None:
+        raise UserError(
+            f"{options.run} can't tell what is unknown: it was trained without validation images."
+            " --threshold P tells by the probability; or train again with validation images."
+        )
     top = min(options.top, len(classifier.labels))
+    rejects = options.unknown or options.threshold is not None
     good = bad = 0
-    with _form(options.csv, top, as_json=options.json) as show:
+    with _form(options.csv, top, as_json=options.json, rejects=rejects) as show:
         for arrived in arriving_names(names):
-            for prediction in classifier.stream(arrived, top):
+            for prediction in classifier.stream(arrived, top, threshold=options.threshold):
                 if prediction.error is not None:
                     bad += 1
                     _say(f"{prediction.path}: {prediction.error}")
@@ -78,10 +98,10 @@ def run(argv: list[str]) -> int:
 
 
 @contextmanager
-def _form(table: str | None, top: int, *, as_json: bool) -> Iterator[Show]:
+def _form(table: str | None, top: int, *, as_json: bool, rejects: bool) -> Iterator[Show]:
     """What shows a prediction: lines of text, of JSON or of a table."""
     if table is None:
-        yield _print_json if as_json else _print_text
+        yield _print_json if as_json else partial(_print_text, rejects=rejects)
         return
     if table == STDIN:
         yield _table(sys.stdout, top)
@@ -111,10 +131,13 @@ def _print_json(prediction: "Prediction") -> None:
     print(to_json(prediction.record), flush=True)
 
 
-def _print_text(prediction: "Prediction") -> None:
-    if prediction.error is None:
-        shown = "  ".join(f"{plain(label)} {value:.1%}" for label, value in prediction.top)
-        print(f"{plain(prediction.path)}  {shown}", flush=True)
+def _print_text(prediction: "Prediction", *, rejects: bool) -> None:
+    if prediction.error is not None:
+        return
+    shown = "  ".join(f"{plain(label)} {value:.1%}" for label, value in prediction.top)
+    if rejects and not prediction.known:
+        shown = f"unknown (nearest: {plain(prediction.label)})"
+    print(f"{plain(prediction.path)}  {shown}", flush=True)
 
 
 def _say(line: str) -> None:

@@ -58,6 +58,26 @@ class TaskBackbone:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How far to believe the outputs, as validation images showed.
+
+    Attributes:
+        temperature: what logits are divided by before softmax.
+        images: number of validation images.
+        score: how much an image is like those learned: the largest cosine of its features and the
+            mean features of a class.
+        threshold: images of a lower score aren't known.
+        coverage: share of the validation images that the threshold keeps at least.
+    """
+
+    temperature: Annotated[float, Range(at_least=1e-3, at_most=1e3)]
+    images: Annotated[int, Range(at_least=1)]
+    score: Literal["cosine"]
+    threshold: Annotated[float, Range(at_least=-1, at_most=1)]
+    coverage: Annotated[float, Range(above=0, at_most=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdapterTask:
     """What the outputs of an adapter mean.
 
@@ -67,7 +87,8 @@ class AdapterTask:
         preprocessing: how images are prepared, as ``Preprocessing`` writes itself.
         backbone: what the adapter was trained on.
         kind: an image has one of the labels (single) or any number of them (several).
-        calibration: what turns logits into probabilities; None: softmax as it is.
+        calibration: how far to believe the outputs; None: probabilities are those of softmax, and
+            images that are like none aren't told.
         results: what came out: task, method, val_accuracy, test_accuracy, as far as measured.
         version: version of the format.
     """
@@ -77,7 +98,7 @@ class AdapterTask:
     preprocessing: dict[str, Any]
     backbone: TaskBackbone
     kind: Kind = "single"
-    calibration: dict[str, Any] | None = None
+    calibration: Calibration | None = None
     results: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
 
@@ -114,9 +135,9 @@ def read_task(folder: Path) -> AdapterTask:
     if isinstance(labels, list) and len(labels) > MOST_LABELS:
         raise UserError(f"{file} has {len(labels):,} labels: expected at most {MOST_LABELS:,}.")
     try:
-        backbone = record.get("backbone")
-        if isinstance(backbone, dict):
-            record["backbone"] = _record_of(TaskBackbone, backbone)
+        for key, kind in (("backbone", TaskBackbone), ("calibration", Calibration)):
+            if isinstance(record.get(key), dict):
+                record[key] = _record_of(kind, record[key])
         task = _record_of(AdapterTask, record)
     except UserError as error:
         raise UserError(f"{file} is damaged: {error}") from error

@@ -22,7 +22,7 @@ FOLD_FROM = 256
 MOST_PROBABILITIES = 2**28
 """As many are kept of a split at most: 1 GB on the device."""
 
-_WHOLE_WEIGHTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+WHOLE_WEIGHTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 """Where every process holds all weights, so that they can be folded into."""
 
 
@@ -86,7 +86,7 @@ def evaluate(
         runtime: how the model is executed; None: as PyTorch does.
     """
     inner = accelerator.unwrap_model(model)
-    fold = len(batches) >= fold_from and accelerator.distributed_type in _WHOLE_WEIGHTS
+    fold = len(batches) >= fold_from and accelerator.distributed_type in WHOLE_WEIGHTS
     was_training = model.training
     model.eval()
 

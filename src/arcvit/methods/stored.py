@@ -21,6 +21,7 @@ from arcvit.core.errors import UserError, nearest
 from arcvit.core.files import read_json
 from arcvit.core.settings import shown
 from arcvit.core.task import AdapterTask, read_task
+from arcvit.methods.means import read_means
 from arcvit.methods.table import register_tuners
 
 CONFIG_FILE = "adapter_config.json"
@@ -42,12 +43,14 @@ class StoredAdapter:
         task: what its outputs mean.
         config: PEFT's config; None where a model was trained whole.
         state: the weights, by their names in the file.
+        means: the classes' mean features, (K, d); None where it isn't calibrated.
     """
 
     folder: Path
     task: AdapterTask
     config: PeftConfig | None
     state: dict[str, Tensor]
+    means: Tensor | None
 
 
 def read_stored(folder: Path) -> StoredAdapter:
@@ -65,9 +68,12 @@ def read_stored(folder: Path) -> StoredAdapter:
         odd = [k for k, v in state.items() if not (v.is_floating_point() or k.endswith(_COUNTS))]
         if odd:
             raise UserError(f"{file}: {odd[0]} is {state[odd[0]].dtype}, expected floating point.")
-    _check_head(file, state, task, "" if whole else WRAPPED)
+    width = _check_head(file, state, task, "" if whole else WRAPPED)
     config = None if whole else _read_config(folder / CONFIG_FILE, task, state)
-    return StoredAdapter(folder=folder, task=task, config=config, state=state)
+    means = None
+    if task.calibration is not None:
+        means = read_means(folder, labels=len(task.labels), width=width)
+    return StoredAdapter(folder=folder, task=task, config=config, state=state, means=means)
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
@@ -85,8 +91,10 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
     return state
 
 
-def _check_head(file: Path, state: Mapping[str, Tensor], task: AdapterTask, prefix: str) -> None:
-    """The head is there, with an output for each label."""
+def _check_head(
+    file: Path, state: Mapping[str, Tensor], task: AdapterTask, prefix: str
+) -> int | None:
+    """The head is there, with an output for each label; what it reads, where that shows."""
     head = f"{prefix}{task.head}."
     if not any(key.startswith(head) for key in state):
         raise UserError(
@@ -103,7 +111,8 @@ def _check_head(file: Path, state: Mapping[str, Tensor], task: AdapterTask, pref
                 f"{file}: the head {shown(task.head)} has {outputs:,} outputs, but there are"
                 f" {len(task.labels):,} labels: expected one for each."
             )
-        return
+        return weight.shape[1] if path == "" and weight.ndim == 2 else None
+    return None
 
 
 def _read_config(file: Path, task: AdapterTask, state: Mapping[str, Tensor]) -> PeftConfig:

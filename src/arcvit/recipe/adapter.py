@@ -15,7 +15,7 @@ import timm.data
 from peft import MODEL_TYPE_TO_PEFT_MODEL_MAPPING, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
-from torch import nn
+from torch import Tensor, nn
 
 from arcvit.arc.fingerprint import check_fingerprint, fingerprint
 from arcvit.arc.register import ArcConfig
@@ -30,6 +30,7 @@ from arcvit.data.pixels.preset import Preprocessing, resolve_preset
 from arcvit.engine.device import choose_device
 from arcvit.export.hub import pull_folder
 from arcvit.export.model_card import CARD_FILE, model_card
+from arcvit.methods.means import write_means
 from arcvit.methods.stored import CONFIG_FILE, WHOLE_FILE, StoredAdapter, read_stored
 
 
@@ -40,10 +41,12 @@ class LoadedAdapter:
     Attributes:
         model: a ``PeftModel`` in evaluation mode, or a plain model that was trained whole.
         task: what its outputs mean.
+        means: the classes' mean features, (K, d); None where it isn't calibrated.
     """
 
     model: nn.Module
     task: AdapterTask
+    means: Tensor | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -102,11 +105,15 @@ def save_adapter(
     write_adapter(Path(folder), model, task)
 
 
-def write_adapter(folder: Path, model: nn.Module, task: AdapterTask) -> None:
-    """Write what was learned with its task and card, atomically."""
+def write_adapter(
+    folder: Path, model: nn.Module, task: AdapterTask, means: Tensor | None = None
+) -> None:
+    """Write what was learned with its task and card, atomically; means go with a calibration."""
     with atomic_path(folder) as partial:
         partial.mkdir()
         task.write(partial)
+        if means is not None:
+            write_means(partial, means)
         config: dict[str, Any] = {}
         if isinstance(model, PeftModel):
             _write_peft(partial, model, task)
@@ -186,7 +193,8 @@ def load_adapter(
             f" {what} {' '.join(str(error).split())[:300]}."
         ) from error
     name_labels(model.get_base_model() if isinstance(model, PeftModel) else model, task.labels)
-    return LoadedAdapter(model=model.to(choose_device(device)).eval(), task=task)
+    model = model.to(choose_device(device)).eval()
+    return LoadedAdapter(model=model, task=task, means=stored.means)
 
 
 def _write_peft(folder: Path, model: PeftModel, task: AdapterTask) -> None:

@@ -14,11 +14,14 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
+from arcvit.backbones.logits import logits_of
 from arcvit.core.errors import UserError
 from arcvit.core.settings import shown
+from arcvit.core.task import Calibration
 from arcvit.data.findings import examples
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.preset import Preprocessing
+from arcvit.engine.calibration import likeness
 from arcvit.recipe.adapter import LoadedAdapter
 from arcvit.recipe.given import Given, Single, file_of, one_by_one, read
 from arcvit.recipe.keys import check_keys
@@ -84,6 +87,11 @@ class Classifier:
         return self.loaded.preprocessing
 
     @property
+    def calibration(self) -> Calibration | None:
+        """How far to believe it; None where it was trained without validation images."""
+        return self.loaded.task.calibration
+
+    @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
@@ -93,16 +101,18 @@ class Classifier:
         images: Given | Iterable[Given],
         top: int = 5,
         *,
+        threshold: float | None = None,
         batch_size: int = BATCH,
     ) -> list[Prediction]:
         """What is to be seen on images, in their order; see ``stream``."""
-        return list(self.stream(images, top, batch_size=batch_size))
+        return list(self.stream(images, top, threshold=threshold, batch_size=batch_size))
 
     def stream(
         self,
         images: Given | Iterable[Given],
         top: int = 5,
         *,
+        threshold: float | None = None,
         batch_size: int = BATCH,
     ) -> Iterator[Prediction]:
         """What is to be seen on images, batch by batch, in their order.
@@ -113,16 +123,22 @@ class Classifier:
             images: paths, folders, patterns such as ``photos/**/*.jpg``, PIL images, or arrays
                 ``uint8`` (H, W, 3) or grey (H, W); one, or any iterable, which is read as needed.
             top: labels of each image.
+            threshold: an image is known from this probability on, in [0, 1]; None: where it is like
+                those learned, which only a calibrated model tells.
             batch_size: images in a forward pass: answers come when so many were read.
 
         Raises:
-            UserError: something that is no image was given; ``top`` or ``batch_size`` is below 1.
+            UserError: something that is no image was given; ``top`` or ``batch_size`` is below 1;
+                ``threshold`` is no probability.
         """
         for name, value in (("top", top), ("batch_size", batch_size)):
             if value < 1:
                 raise UserError(f"{name} is {shown(value)}: expected at least 1.")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise UserError(f"threshold is {shown(threshold)}: expected a probability, 0 to 1.")
         # Not a generator itself: what is wrong shows at the call, not at the first image.
-        return self._answers(self._batches(images, batch_size), min(top, len(self.labels)))
+        batches = self._batches(images, batch_size)
+        return self._answers(batches, min(top, len(self.labels)), threshold)
 
     def embed(self, images: Given | Iterable[Given], *, batch_size: int = BATCH) -> np.ndarray:
         """The features that the head reads, ``float32`` (N, d): alike where images are alike.
@@ -182,32 +198,49 @@ class Classifier:
         while batch := list(islice(source, size)):
             yield batch
 
-    def _answers(self, batches: Iterable[list[Single]], top: int) -> Iterator[Prediction]:
+    def _answers(
+        self, batches: Iterable[list[Single]], top: int, threshold: float | None
+    ) -> Iterator[Prediction]:
         for batch in batches:
             pixels, errors, blank = read(batch, self.preprocessing)
             # Rows that couldn't be read stay out: the model needn't see them.
             readable = [row for row in range(len(batch)) if row not in errors]
-            logits, _ = self._forward(pixels[readable])
+            logits, features = self._forward(pixels[readable])
             best = self._probabilities(logits).topk(top)
-            ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            known = self._known(features, best.values[:, 0], threshold)
+            ranked = zip(best.indices.tolist(), best.values.tolist(), known, strict=True)
             for row, image in enumerate(batch):
                 if row in errors:
                     yield Prediction(path=file_of(image), error=errors[row])
                     continue
-                labels = tuple(
-                    Ranked(self.labels[k], p) for k, p in zip(*next(ranked), strict=True)
-                )
+                indices, values, is_known = next(ranked)
+                pairs = zip(indices, values, strict=True)
+                labels = tuple(Ranked(self.labels[index], value) for index, value in pairs)
                 yield Prediction(
                     path=file_of(image),
                     label=labels[0].label,
                     probability=labels[0].probability,
+                    known=is_known,
                     top=labels,
                     blank=row in blank,
                 )
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         """Of each label, (N, K)."""
-        return logits.softmax(-1) if self.loaded.task.kind == "single" else logits.sigmoid()
+        if self.loaded.task.kind == "several":
+            return logits.sigmoid()
+        calibration = self.calibration
+        return (logits if calibration is None else logits / calibration.temperature).softmax(-1)
+
+    def _known(
+        self, features: Tensor, probability: Tensor, threshold: float | None
+    ) -> list[bool] | list[None]:
+        """Whether each image is known, (N,)."""
+        if threshold is not None:
+            return (probability >= threshold).tolist()
+        if self.calibration is None or self.loaded.means is None:
+            return [None] * len(features)
+        return (likeness(features, self.loaded.means) >= self.calibration.threshold).tolist()
 
     def _forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and features (N, d) of decoded images, on the CPU."""
@@ -218,9 +251,7 @@ class Classifier:
                 output = self.model(self._to_input.to(self.device)(pixels.to(self.device)))
             finally:
                 hook.remove()
-        # Models of transformers give a record with the logits in it.
-        logits = getattr(output, "logits", output)
-        return logits.float().cpu(), seen[0].flatten(1).float().cpu()
+        return logits_of(output).float().cpu(), seen[0].flatten(1).float().cpu()
 
     @property
     def _head(self) -> nn.Module:

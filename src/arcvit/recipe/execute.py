@@ -32,6 +32,7 @@ from arcvit.engine.mode import check_modes
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.tracking import check_trackers, tracking
 from arcvit.recipe.adapter import write_adapter
+from arcvit.recipe.calibrate import Calibrated, calibrate
 from arcvit.recipe.first_values import start_from_images
 from arcvit.recipe.look import look_for_all
 from arcvit.recipe.outcome import parameter_counts, run_result
@@ -112,6 +113,7 @@ class _Execution:
         self.params = parameter_counts(
             self.work.model, parameters_by_part(self.work.model, self.work.head)
         )
+        self.calibrated = Calibrated()
         self.say(self._opening())
 
     def say(self, line: str) -> None:
@@ -145,8 +147,8 @@ class _Execution:
 
     def _train_and_measure(self) -> tuple[RunResult, dict[str, Evaluation]]:
         """Fit, validating on the way; then read the test split, once."""
-        recipe, work = self.run.recipe, self.work
-        learner = work.learner
+        run, work = self.run, self.work
+        recipe, learner = run.recipe, work.learner
         if not (work.training_prep.random_crop or work.training_prep.flip):
             learner = on_features(learner, self.accelerator)
             self.clock.lap("features")
@@ -202,6 +204,9 @@ class _Execution:
                     runtime=runtime,
                 )
                 self.clock.lap("evaluation", 1)
+        if run.read_test:  # a search throws its models away
+            self.calibrated = calibrate(work, learner, self.accelerator)
+            self.clock.lap("evaluation")
         result = run_result(
             recipe,
             work,
@@ -230,15 +235,23 @@ class _Execution:
             self.lock.check()
         named = ("task", "method", "val_accuracy", "test_accuracy")
         results = {name: getattr(result, name) for name in named}
-        task = dataclasses.replace(work.adapter_task, results=results)
-        write_adapter(run.adapter, work.model, task)
+        calibrated = self.calibrated
+        task = dataclasses.replace(
+            work.adapter_task, results=results, calibration=calibrated.calibration
+        )
+        write_adapter(run.adapter, work.model, task, calibrated.means)
         if run.recipe.engine.profile:
             record = {**self.clock.profile(), "decoding": work.decoding}
             write_json(run.folder / PROFILE_FILE, record)
             self.say(describe(record))
-        write_predictions(
-            run.folder, predictions_of(outcomes, work.images, work.task, self.contents)
+        predictions = predictions_of(
+            outcomes,
+            work.images,
+            work.task,
+            self.contents,
+            temperature=calibrated.temperature,
         )
+        write_predictions(run.folder, predictions)
         result.write(run.folder)
         run.tidy()
 

@@ -73,5 +73,10 @@ def load_run(
         raise UserError(f"{str(folder)!r} isn't there: the run is damaged.")
     adapter = load_adapter(folder, backbone=backbone, device=device, force=force)
     return LoadedRun(
-        folder=run, recipe=recipe, result=result, model=adapter.model, task=adapter.task
+        folder=run,
+        recipe=recipe,
+        result=result,
+        model=adapter.model,
+        task=adapter.task,
+        means=adapter.means,
     )

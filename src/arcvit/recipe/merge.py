@@ -9,6 +9,7 @@ from torch import nn
 
 from arcvit.backbones.crop_pct import crop_pct
 from arcvit.backbones.logits import logits_of
+from arcvit.core.task import Calibration
 from arcvit.data.pixels.decode import RESAMPLE
 from arcvit.data.pixels.preset import Decoding, Preprocessing
 from arcvit.export.timm_checkpoint import export_timm
@@ -63,6 +64,16 @@ def lost_in_config(prep: Preprocessing) -> str:
     if not lost:
         return ""
     return f"Its config can't hold how files were read: {' and '.join(lost)} before its transform."
+
+
+def lost_calibration(calibration: Calibration | None) -> str:
+    """What of a calibration a plain model goes without, as a sentence; or empty."""
+    if calibration is None:
+        return ""
+    return (
+        "Its probabilities are calibrated where its logits are divided by"
+        f" {calibration.temperature:.4g} before softmax; what is unknown only the adapter tells."
+    )
 
 
 def _timm_data_config(prep: Preprocessing) -> dict[str, object]:
