@@ -50,7 +50,7 @@ $(LOWEST)/.ready: $(READY) lowest.txt
 $(DOCS)/.ready: $(READY)
 	$(call beside,$(DOCS),--constraint constraints.txt mkdocs-material 'mkdocstrings[python]')
 
-demo: $(READY) ## Train ARC on bundled photos and write runs/demo/index.html
+demo: $(READY) ## Teach two bundled tasks and write runs/demo/index.html
 	$(BIN)/arcvit demo
 
 # One thread a worker: on two cores, more would wait for one another.

@@ -8,11 +8,11 @@ from arcvit.core.extras import require
 
 
 def run(argv: list[str]) -> int:
-    """Train linear, ARC_att and ARC; print a table; write a page."""
+    """Teach two tasks, print a table, write a page."""
     parser = command_parser(
         "demo",
-        "Train a linear probe, ARC_att and ARC on bundled photos with the bundled backbone, print"
-        " a table, check the folding, and write a page. Takes two to three minutes on two cores.",
+        "Teach two bundled tasks to the bundled backbone, with a linear probe and with ARC, answer"
+        " both in one batch, fold, and write a page. Takes two to three minutes on two cores.",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/demo"), help="Folder (default: runs/demo)."

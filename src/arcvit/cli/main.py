@@ -17,7 +17,7 @@ from arcvit.core.shown import plain
 from arcvit.core.waiting import wait_passively
 
 COMMANDS = {
-    "demo": "train on bundled photos with the bundled backbone and show what came out",
+    "demo": "teach two bundled tasks to the bundled backbone and show what came out",
     "train": "learn a task: a small adapter on a frozen backbone",
     "evaluate": "accuracy of a trained run on a split",
     "predict": "class names for images",
