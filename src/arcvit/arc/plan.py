@@ -14,7 +14,8 @@ from arcvit.arc.config import ArcConfig
 from arcvit.arc.fold import Consumer
 from arcvit.arc.layer import ArcLayer, ArcLinear, Placement
 from arcvit.arc.options import VARIANTS
-from arcvit.arc.sites import Site, find_sites, linear_site, named_site, unknown_family
+from arcvit.arc.sites import Site, find_sites, linear_site, named_site
+from arcvit.arc.suggest import unknown_family
 from arcvit.arc.towers import tower_of
 from arcvit.arc.variants import AdapterShape
 from arcvit.core.errors import UserError

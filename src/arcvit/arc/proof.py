@@ -101,6 +101,28 @@ def declared_calls(model: nn.Module) -> list[Call]:
     return [image(more) for more in (0, 48, 32)]
 
 
+@torch.no_grad()
+def run_watched(
+    model: nn.Module, norms: Mapping[str, nn.Module], layers: Mapping[str, nn.Module], call: Call
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What norms give and what layers take in a call, by their names: all values, sorted.
+
+    Raises:
+        CantRun: the model can't be run on its arguments.
+    """
+    places = [Suspect(name=n, module=m, on_input=False, consumers={}) for n, m in norms.items()]
+    places += [Suspect(name=n, module=m, on_input=True, consumers={}) for n, m in layers.items()]
+    with _evaluating(model):
+        try:
+            seen, _, _ = _watch(model, places, call)
+        except Exception as error:  # whatever a model raises on an input that isn't its own
+            raise CantRun(str(error)) from error
+    values = {name: _values(tensors) for name, tensors in seen.items() if tensors}
+    return {n: values[n] for n in norms if n in values}, {
+        n: values[n] for n in layers if n in values
+    }
+
+
 def one_row(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
     """A call with the first row of each tensor."""
 
@@ -222,7 +244,8 @@ def _declared_size(model: nn.Module) -> tuple[int, int, int] | None:
     declared = getattr(getattr(model, "patch_embed", None), "img_size", None)
     known = getattr(model, "pretrained_cfg", None) or {}
     channels, *usual = known.get("input_size", (3, None, None))
-    for edge in (declared, usual, getattr(config, "image_size", None)):
+    own = getattr(model, "image_size", None)  # torchvision's
+    for edge in (declared, usual, getattr(config, "image_size", None), own):
         edges = (edge, edge) if isinstance(edge, int) else tuple(edge or ())
         if len(edges) == 2 and all(isinstance(e, int) for e in edges):
             return int(getattr(model, "in_chans", channels) or 3), edges[0], edges[1]

@@ -6,8 +6,7 @@ is folded: those that consume the adapted tensor, or that last layer itself; and
 which sites share a projection.
 """
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -73,8 +72,8 @@ def linear_site(model: nn.Module, name: str) -> Site:
     if not is_linear(layer):
         raise UserError(
             f"{name!r} ({type(layer).__name__}) can't carry an adapter: expected the norm before"
-            " MHA or FFN of a known family, a linear layer, or a norm whose consumers are named"
-            f" ({_example(model, name)})."
+            " MHA or FFN of a known family, a linear layer, or a norm whose consumers are named, as"
+            f" consumers={{{name.rpartition('.')[2]!r}: [LAYERS_THAT_TAKE_ITS_OUTPUT]}}."
         )
     return Site(
         name=name,
@@ -104,20 +103,6 @@ def named_site(model: nn.Module, name: str, consumers: Sequence[str]) -> Site:
         width=_common_width(model, name, full_names),
         consumers=full_names,
         proved=False,
-    )
-
-
-def unknown_family(model: nn.Module) -> UserError:
-    """The error for a model without known sites: it lists candidates and shows a config."""
-    norms = [name for name, module in model.named_modules() if "Norm" in type(module).__name__]
-    linears = [name for name, module in model.named_modules() if is_linear(module)]
-    if not linears:
-        return UserError(f"{type(model).__name__} has no linear layers that could be adapted.")
-    example = _example(model, norms[0]) if norms else f"target_modules={_leaves(linears)}"
-    return UserError(
-        f"{type(model).__name__} is not a known family: name the sites, for example"
-        f" ArcConfig({example}). Its norms: {_leaves(norms) or 'none'}; its linear layers:"
-        f" {_leaves(linears)}."
     )
 
 
@@ -190,25 +175,3 @@ def _has(model: nn.Module, name: str) -> bool:
 
 def _is_linear_at(model: nn.Module, name: str) -> bool:
     return _has(model, name) and is_linear(model.get_submodule(name))
-
-
-def _leaves(names: Sequence[str]) -> list[str]:
-    """Names without their block's index, each once, in order: at most twelve."""
-    shortened = (re.sub(r"^.*\.\d+\.", "", name) for name in names)
-    return list(dict.fromkeys(shortened))[:12]
-
-
-def _example(model: nn.Module, norm: str) -> str:
-    """A ``consumers=`` argument for a norm: the linear layers that follow it in its parent."""
-    parent_name, _, leaf = norm.rpartition(".")
-    parent = model.get_submodule(parent_name)
-    following = list(_linears_after(parent, leaf))[:1] or ["NAME_OF_A_LINEAR_LAYER"]
-    return f"consumers={{{leaf!r}: {following}}}"
-
-
-def _linears_after(parent: nn.Module, leaf: str) -> Iterator[str]:
-    seen = False
-    for name, module in parent.named_modules():
-        seen = seen or name == leaf
-        if seen and is_linear(module):
-            yield name
