@@ -1,11 +1,12 @@
 """The table in all forms, with names that would be formulas or markup, and numbers as they are."""
 
 import csv
+import dataclasses
 
 import numpy as np
 
 from arcvit.bench.pictures import confusion
-from arcvit.bench.render import csv_text, latex, markdown
+from arcvit.bench.render import csv_text, html_tables, latex, markdown
 from arcvit.bench.table import Cell, Row
 
 ROW = Row(
@@ -45,3 +46,19 @@ def test_latex_shows_names() -> None:
 
 def test_a_picture_shows_dollars() -> None:
     assert confusion(np.eye(2), [r"$\frac$", "b"], r"$\no$")
+
+
+def test_the_best_of_what_was_run_is_bold() -> None:
+    def row(method: str, mean: float | None, *, published: bool = False) -> Row:
+        cell = None if mean is None else Cell(mean=mean)
+        changes = {"method": method, "published": published, "tasks": {"a": cell}}
+        return dataclasses.replace(ROW, **changes, groups={}, mean=cell)
+
+    rows = [row("paper", 90, published=True), row("x", 70.01), row("y", 70.04), row("z", None)]
+    lines = [line for line in latex(rows, []).splitlines() if " & " in line][1:]
+    # Both are 70.0 in the table.
+    assert ["textbf{70.0}" in line for line in lines] == [False, True, True, False]
+    means, tasks = html_tables(rows)
+    assert [row["cells"][1]["best"] for row in tasks["rows"]] == [False, True, True, False]
+    assert [len(row["cells"]) for row in means["rows"]] == [len(means["header"])] * 4
+    assert not any(cell["best"] for cell in html_tables(rows[:2])[1]["rows"][1]["cells"])

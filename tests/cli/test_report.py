@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -252,48 +251,3 @@ def test_a_folder_without_a_bench(arcvit: Arcvit, tmp_path: Path) -> None:
     answer = arcvit("report", tmp_path)
     assert answer.code == 2
     assert "holds no finished run yet" in answer.err
-
-
-def test_the_page_in_a_browser(
-    arcvit: Arcvit, short_run: tuple[str, ...], tmp_path: Path, trained: Callable[[str], Path]
-) -> None:
-    """Every picture is decoded by the browser and the table has its rows."""
-    browser = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    write_json(
-        tmp_path / "suite.json",
-        {
-            "suite": "mine",
-            "groups": {"colours": "all"},
-            "rows": rows("linear", "arc"),
-        },
-    )
-    for method in ("linear", "arc"):
-        run = tmp_path / "colours" / method / "seed-0"
-        shutil.copytree(trained(method), run)
-    assert arcvit("report", tmp_path).code == 0
-    page = tmp_path / "report" / "index.html"
-    text = page.read_text()
-    assert "http" not in text.replace("data:image", "")
-    assert text.count('class="plot"') == 6
-    assert text.count("taken for") >= 4
-    if browser is None:
-        pytest.skip("no browser found: chromium or google-chrome is needed to open the page")
-    script = (
-        "<script>addEventListener('load', () => document.title = 'pictures '"
-        " + [...document.images].filter(i => i.complete && i.naturalWidth > 20).length + ' of '"
-        " + document.images.length + ', rows ' + document.querySelectorAll('tr').length)</script>"
-    )
-    probe = tmp_path / "probe.html"
-    probe.write_text(text.replace("</body>", script + "</body>"))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"]
-    shown = subprocess.run(
-        [browser, *flags, "--dump-dom", f"file://{probe}"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    ).stdout
-    pictures = text.count("<img ")
-    assert f"<title>pictures {pictures} of {pictures}, rows 3</title>" in shown

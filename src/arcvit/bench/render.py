@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from arcvit.bench.table import Cell, Row
 from arcvit.core import shown
@@ -45,6 +46,70 @@ def cells(row: Row, plus_minus: str = "±") -> list[str]:
     ]
 
 
+def html_tables(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The table for a page, in two that a screen is wide enough for: means, then tasks.
+
+    Returns:
+        Of each ``title``, ``header`` and ``rows``; a row has ``published``, and ``cells`` with
+        ``text``, ``std`` and whether it is the ``best``.
+    """
+    tasks, marks = len(rows[0].tasks), [best(rows, column) for column in _accuracies(rows)]
+    titles = header(rows)
+    accuracies = [_accuracies([row]) for row in rows]
+    both = []
+    for title, of_tasks in (("Means and sizes", False), ("Task by task", True)):
+        columns = range(tasks) if of_tasks else range(tasks, len(marks))
+        names = [titles[_TEXT + column] for column in columns]
+        lines = []
+        for index, row in enumerate(rows):
+            texts = cells(row)
+            line = [_plain_cell(text) for text in texts[: 1 if of_tasks else _TEXT]]
+            for column in columns:
+                cell = accuracies[index][column][0]
+                line.append(_html_cell(cell, index in marks[column]))
+            if not of_tasks:
+                line += [_plain_cell(text) for text in texts[_TEXT + len(marks) :]]
+            lines.append({"published": row.published, "cells": line})
+        start, end = titles[: 1 if of_tasks else _TEXT], titles[_TEXT + len(marks) :]
+        both.append(
+            {
+                "title": title,
+                "text": len(start),
+                "header": [*start, *names, *([] if of_tasks else end)],
+                "rows": lines,
+            }
+        )
+    return both
+
+
+def best(rows: Sequence[Row], column: Sequence[Cell | None]) -> set[int]:
+    """The rows run here that are best in a column of accuracies; none where there is but one."""
+    known = {
+        index: round(cell.mean, 1)
+        for index, (row, cell) in enumerate(zip(rows, column, strict=True))
+        if cell is not None and not row.published
+    }
+    most = max(known.values(), default=0.0)
+    return {index for index, mean in known.items() if mean == most} if len(known) > 1 else set()
+
+
+def _accuracies(rows: Sequence[Row]) -> list[list[Cell | None]]:
+    """Columns of accuracies, in the order of :func:`header`."""
+    lines = [[*row.tasks.values(), *row.groups.values(), row.mean, row.group_mean] for row in rows]
+    return [list(column) for column in zip(*lines, strict=True)]
+
+
+def _html_cell(cell: Cell | None, is_best: bool) -> dict[str, Any]:
+    if cell is None:
+        return _plain_cell("-")
+    std = "" if cell.std is None else f"{cell.std:.1f}"
+    return {"text": f"{cell.mean:.1f}", "std": std, "best": is_best}
+
+
+def _plain_cell(text: str) -> dict[str, Any]:
+    return {"text": text, "std": "", "best": False}
+
+
 def markdown(rows: Sequence[Row], warnings: Sequence[str]) -> str:
     """A Markdown table, with the warnings below it."""
     titles = header(rows)
@@ -77,14 +142,19 @@ def csv_text(rows: Sequence[Row], warnings: Sequence[str]) -> str:
 
 
 def latex(rows: Sequence[Row], warnings: Sequence[str]) -> str:
-    """A LaTeX table (booktabs), with the warnings below it."""
+    """A LaTeX table (booktabs), the best of ours in bold, with the warnings below it."""
     titles = header(rows)
     lines = [r"\begin{tabular}{" + "l" * _TEXT + "r" * (len(titles) - _TEXT) + "}", r"\toprule"]
     lines += [" & ".join(map(shown.latex, titles)) + r" \\", r"\midrule"]
-    for before, row in zip([None, *rows], rows, strict=False):
-        if before is not None and before.published and not row.published:
+    marks = [best(rows, column) for column in _accuracies(rows)]
+    for index, row in enumerate(rows):
+        if index and rows[index - 1].published and not row.published:
             lines.append(r"\midrule")
-        lines.append(" & ".join(_with_text(shown.latex, cells(row, r"$\pm$"))) + r" \\")
+        line = _with_text(shown.latex, cells(row, r"$\pm$"))
+        for column, of_column in enumerate(marks, start=_TEXT):
+            if index in of_column:
+                line[column] = rf"\textbf{{{line[column]}}}"
+        lines.append(" & ".join(line) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\footnotesize Warning: {shown.latex(warning)}" for warning in warnings]
     return "\n".join(lines) + "\n"

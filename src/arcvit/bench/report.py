@@ -7,7 +7,7 @@ from arcvit.bench.adapter_views import read_sites
 from arcvit.bench.against import compare
 from arcvit.bench.chosen import SETTINGS_FILE, settings_text
 from arcvit.bench.collect import Collected, collect
-from arcvit.bench.render import cells, csv_text, header, latex, markdown
+from arcvit.bench.render import csv_text, html_tables, latex, markdown
 from arcvit.bench.table import Row, table_rows
 from arcvit.bench.worst import Worst, worst_task
 from arcvit.core import shown
@@ -82,8 +82,7 @@ def _write_page(
         file,
         "bench.html.j2",
         suite=collected.suite,
-        header=header(rows),
-        rows=[{"published": row.published, "cells": cells(row)} for row in rows],
+        tables=html_tables(rows),
         warnings=warnings,
         pictures=[
             {"title": title, "image": data_uri(image, "image/png"), "note": note}

@@ -33,7 +33,7 @@ SHARE = LinearSegmentedColormap.from_list("share", ["#ffffff", "#a9c9e6", RIGHT,
 
 _LINES = ["#0b62a4", "#e69f00", "#0f766e", "#c05299", "#1c1e21", "#56a8dc", "#7a4b12", "#8a8f98"]
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)))
-MARKERS = "osD^v"
+_MARKS = "osD"
 
 _STYLE = {
     "font.size": 10,
@@ -56,12 +56,16 @@ _STYLE = {
 
 
 def line_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """A colour and a dash for each: 24 lines that can be told apart, as matplotlib takes them."""
-    pairs = [(colour, dash) for dash in _DASHES for colour in _LINES]
-    return {
-        name: {"color": colour, "linestyle": dash}
-        for name, (colour, dash) in zip(dict.fromkeys(names), itertools.cycle(pairs), strict=False)
-    }
+    """Colour, dash and mark of each name, as matplotlib takes them: 24 that can be told apart.
+
+    The same names have the same styles in every picture, whatever their order.
+    """
+    looks = [
+        {"color": colour, "linestyle": dash, "marker": mark}
+        for dash, mark in zip(_DASHES, _MARKS, strict=True)
+        for colour in _LINES
+    ]
+    return dict(zip(sorted(set(names)), itertools.cycle(looks), strict=False))
 
 
 def styled() -> Any:
