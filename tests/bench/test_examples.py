@@ -29,3 +29,11 @@ def test_a_suite_is_whole(name: str) -> None:
     for row in rows:
         for settings in (bench.trials(row)[0], bench.trials(row)[-1]):
             bench.recipe_for(suite.tasks[0], "-", row, 0, settings)
+
+
+@pytest.mark.parametrize(("asked", "found"), [(None, [4, 4, None]), (0, [None] * 3), (2, [2] * 3)])
+def test_folds_are_those_of_the_suite_or_as_asked(asked: int | None, found: list[object]) -> None:
+    suite = load_suite(str(EXAMPLES / "fair.yaml"))
+    bench = Bench(suite=suite, rows=bench_rows("arc", None), seeds=(5, 6), folds=asked)
+    assert [bench.tries(task)[0].folds for task in suite.tasks[:3]] == found
+    assert bench.tries(suite.tasks[2])[0].seed == 5

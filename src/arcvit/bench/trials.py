@@ -33,7 +33,8 @@ class Bench:
         seeds: seeds of the final runs.
         space: settings to try, by the label of a method; None: no search.
         search_seeds: seeds that settings are tried with; none: the first of ``seeds``.
-        folds: folds that they are validated on, for all tasks; None: as each task says.
+        folds: folds that they are validated on, for all tasks; 0: none, but the validation split;
+            None: as each task says.
         notes: what is to be said of the rows below a table.
         extend: how many rates a search may go on to where the best is the lowest or highest.
         settings: settings chosen before, by task and row; None: none.
@@ -84,7 +85,8 @@ class Bench:
 
     def tries(self, task: SuiteTask) -> tuple[Try, ...]:
         """The runs that settings are judged by."""
-        return tries(self.search_seeds or self.seeds[:1], self.folds or task.folds)
+        folds = task.folds if self.folds is None else self.folds or None
+        return tries(self.search_seeds or self.seeds[:1], folds)
 
     def chosen(self, task: SuiteTask, row: BenchRow) -> Settings:
         """What an earlier search chose; nothing where none is asked."""

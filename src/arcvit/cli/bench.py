@@ -52,9 +52,9 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "--search_folds",
         type=int,
-        help="Choose by cross-validation on so many folds of train and val (default: on val, or as"
-        " the suite says of a task). Folds and seeds take turns: four folds and two seeds are four"
-        " runs.",
+        help="Choose by cross-validation on so many folds of train and val; 0: on val (default: on"
+        " val, or as the suite says of a task). Folds and seeds take turns: four folds and two"
+        " seeds are four runs.",
     )
     parser.add_argument(
         "--extend_rates",
@@ -136,7 +136,7 @@ def run(argv: list[str]) -> int:
         rows=rows,
         seeds=_seeds(options.seeds, "seeds"),
         search_seeds=_seeds(options.search_seeds, "search_seeds") if options.search_seeds else (),
-        folds=_at_least(2, options.search_folds, "search_folds"),
+        folds=options.search_folds and _at_least(2, options.search_folds, "search_folds"),
         extend=_at_least(0, options.extend_rates, "extend_rates") or 0,
         recipe=options.recipe,
         overrides=tuple(overrides),
