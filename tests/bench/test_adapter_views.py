@@ -31,3 +31,18 @@ def test_the_folded_update(tiny: Path, tmp_path: Path, settings: dict[str, str])
         torch.testing.assert_close(
             torch.tensor(site.singular_values), expected, rtol=1e-3, atol=1e-4
         )
+
+
+def test_sites_after_a_layer_and_full_cores(tiny: Path, tmp_path: Path) -> None:
+    plain = build_backbone(str(tiny), num_classes=4).model
+    config = ArcConfig(r=4, init_weights=False, sites="both", core="full")
+    model = get_peft_model(plain, config)
+    model.save_pretrained(tmp_path / "adapter")
+    found = {site.name: site for site in read_sites(tmp_path)}
+    assert list(found)[:4] == [f"blocks.0.{n}" for n in ("norm1", "norm2", "attn.proj", "mlp.fc2")]
+    assert len(found) == 8
+    for name, site in found.items():
+        factors = model.base_model.model.get_submodule(name).factors("default")
+        expected = torch.linalg.svdvals(factors.into @ factors.out_of)[:4]
+        torch.testing.assert_close(torch.tensor(site.singular_values), expected)
+        assert site.coefficients == factors.core.diagonal().tolist()
