@@ -55,6 +55,16 @@ def record(file: str, **values: Any) -> Spoil:
     return spoil
 
 
+def prepared(**values: Any) -> Spoil:
+    def spoil(folder: Path) -> None:
+        path = folder / "task.json"
+        task = json.loads(path.read_text())
+        task["preprocessing"] |= values
+        path.write_text(json.dumps(task))
+
+    return spoil
+
+
 def config(**values: Any) -> Spoil:
     return record("adapter_config", **values)
 
@@ -119,6 +129,7 @@ ROWS: list[tuple[str, Spoil, str]] = [
     ("arc", record("task", labels=list("abc\ud800")), "is damaged: expected JSON .*surrogates"),
     ("arc", record("task", results={"test_accuracy": "x"}), "test_accuracy is 'x'"),
     ("arc", record("task", preprocessing={"size": 3}), "task.json is damaged: Preprocessing"),
+    ("arc", prepared(size=[40, 40]), "task.json has images of 40 x 40 pixels, but"),
     ("arc", record("task", backbone={"name": "x" * 5000}), "backbone 'xxx"),
     ("arc", record("task", backbone={"name": "x", "image_size": 10**9}), "image_size is 10000000"),
 ]

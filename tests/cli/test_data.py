@@ -1,6 +1,7 @@
 """``arcvit data``: exit codes, tables and JSON."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -145,3 +146,21 @@ def test_the_catalogue(arcvit: Arcvit) -> None:
 
 def test_help_of_data(arcvit: Arcvit) -> None:
     assert "  check " in arcvit("data").out
+
+
+def test_the_cache_is_listed_and_the_last_used_kept(arcvit: Arcvit, tmp_path: Path) -> None:
+    for number, name in enumerate(("old", "new", "newest")):
+        folder = tmp_path / "cache" / name
+        folder.mkdir(parents=True)
+        (folder / "images.npy").write_bytes(bytes(1000))
+        (folder / "about.json").write_text(f'{{"from": "/photos/{name}", "images": 12}}')
+        os.utime(folder / "about.json", (number, number))
+    given = ("data", "cache", f"--cache_dir={tmp_path / 'cache'}")
+    answer = arcvit(*given)
+    assert answer.code == 0
+    assert answer.out.index("/photos/newest") < answer.out.index("/photos/old")
+    assert "3 entries, 0.000 GB" in answer.out
+    assert "removed 2 entries" in arcvit(*given, "--keep_gb=0.0000015").out
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["newest"]
+    assert arcvit(*given, "--keep_gb=-1").err.startswith("arcvit: --keep_gb is -1.0: expected")
+    assert "0 entries" in arcvit("data", "cache", f"--cache_dir={tmp_path / 'none'}").out

@@ -128,6 +128,15 @@ def test_a_bug_is_not_hidden(arcvit: Arcvit, monkeypatch: pytest.MonkeyPatch) ->
         arcvit("demo")
 
 
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    command = [sys.executable, "-m", "arcvit.cli.main", "--help"]
+    done = subprocess.run(command, stdout=ours, stderr=subprocess.PIPE, text=True)
+    os.close(ours)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_the_entry_point() -> None:
     (script,) = entry_points(group="console_scripts", name="arcvit")
     assert script.value == "arcvit.cli.main:main"

@@ -1,4 +1,4 @@
-"""``arcvit data``: check, list, make and prepare data sets."""
+"""``arcvit data``: check, list, make and prepare data sets, and what is kept of them."""
 
 import importlib
 
@@ -8,6 +8,7 @@ COMMANDS = {
     "check": "recognise a task's layout and look for what would spoil a result",
     "list": "the benchmark tasks: names, classes, images",
     "make": "generate tasks offline",
+    "cache": "list what is kept of decoded images, remove what wasn't used",
     "prepare": "build a task in the VTAB-1k layout from its source",
 }
 

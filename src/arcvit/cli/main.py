@@ -57,37 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in argv
     argv = [a for a in argv if a != "--debug"]
     argv, plugins = _without_plugins(argv)
-    if not argv or argv[0] in ("-h", "--help"):
-        print(_help())
-        return 0
-    if argv[0] in ("-V", "--version"):
-        from importlib.metadata import version
-
-        print(f"arcvit {version('arcvit')}")
-        return 0
-    name, rest = argv[0], argv[1:]
+    name = argv[0] if argv else "--help"
     resumed = "; the same command resumes the run" if name in _RESUMED else ""
     try:
-        if name not in COMMANDS:
-            raise UserError(
-                f"there is no command {name!r}: expected {', '.join(COMMANDS)}."
-                + nearest(name, COMMANDS)
-            )
-        wait_passively()
-        if plugins:
-            from arcvit.methods.table import plug_in
-
-            for target in plugins:
-                plug_in(target)
-        check_launch(name)
-        keep_freed_memory()
-        # What is wrong with an image is said in our own words, or doesn't matter.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        with sigterm_interrupts():
-            command = importlib.import_module(f"arcvit.cli.{_MODULES.get(name, name)}")
-            code = int(command.run(rest) or 0)
-            leave()
-            return code
+        try:
+            return _run(name, argv[1:], plugins)
+        finally:
+            sys.stdout.flush()  # while a reader that has gone can still be forgiven
     except UserError as error:
         if debug:
             raise
@@ -118,6 +94,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         remedy = "make room" if error.errno in _FULL else "mend that or choose another place"
         print(f"arcvit: {error.strerror}{where}: {remedy}{resumed}.", file=sys.stderr)
         return _USAGE_ERROR
+
+
+def _run(name: str, rest: list[str], plugins: list[str]) -> int:
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"arcvit {version('arcvit')}")
+        return 0
+    if name not in COMMANDS:
+        raise UserError(
+            f"there is no command {name!r}: expected {', '.join(COMMANDS)}."
+            + nearest(name, COMMANDS)
+        )
+    wait_passively()
+    if plugins:
+        from arcvit.methods.table import plug_in
+
+        for target in plugins:
+            plug_in(target)
+    check_launch(name)
+    keep_freed_memory()
+    # What is wrong with an image is said in our own words, or doesn't matter.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    with sigterm_interrupts():
+        command = importlib.import_module(f"arcvit.cli.{_MODULES.get(name, name)}")
+        code = int(command.run(rest) or 0)
+        leave()
+        return code
 
 
 def _without_plugins(argv: list[str]) -> tuple[list[str], list[str]]:

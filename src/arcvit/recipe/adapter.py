@@ -4,6 +4,7 @@ A folder holds PEFT's files and ``task.json``. Full fine-tuning has no adapter; 
 whole model instead.
 """
 
+import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_text
 from arcvit.core.settings import shown
 from arcvit.core.task import TASK_FILE, AdapterTask, TaskBackbone
-from arcvit.data.pixels.preset import Preprocessing, resolve_preset
+from arcvit.data.pixels.preset import MAX_PIXELS, Preprocessing, resolve_preset
 from arcvit.engine.device import choose_device
 from arcvit.export.hub import pull_folder
 from arcvit.export.model_card import CARD_FILE, model_card
@@ -56,7 +57,9 @@ class LoadedAdapter:
     @property
     def preprocessing(self) -> Preprocessing:
         """How images are prepared."""
-        return Preprocessing.from_dict(self.task.preprocessing)
+        prep = Preprocessing.from_dict(self.task.preprocessing)
+        # How much memory an image may cost is said by who runs it, not by who made the adapter.
+        return dataclasses.replace(prep, max_pixels=min(prep.max_pixels, MAX_PIXELS))
 
 
 def save_adapter(
@@ -180,6 +183,7 @@ def load_adapter(
             raise UserError(f"backbone {shown(name)} can't be read: {error.strerror}.") from error
     else:
         name, model = type(backbone).__name__, backbone
+    _check_size(model, name, task)
     if not whole and not force:
         _check_backbone(model, name, task)
     try:
@@ -232,6 +236,20 @@ def _load_peft(model: nn.Module, stored: StoredAdapter, *, force: bool) -> nn.Mo
         with loads_whole(adapted, "default"):
             set_peft_model_state_dict(adapted, stored.state)
     return adapted
+
+
+def _check_size(model: nn.Module, name: str, task: AdapterTask) -> None:
+    """Name both sizes where the images aren't prepared in that of timm's model."""
+    patches: Any = getattr(model, "patch_embed", None)
+    if not getattr(patches, "strict_img_size", False):
+        return
+    (height, width), size = patches.img_size, tuple(task.preprocessing["size"])
+    if size != (height, width):
+        raise UserError(
+            f"{TASK_FILE} has images of {size[0]} x {size[1]} pixels, but {name!r} takes"
+            f" {height} x {width}: expected the same preprocessing.size, or a backbone.image_size"
+            " that fits it."
+        )
 
 
 def _check_backbone(model: nn.Module, name: str, task: AdapterTask) -> None:

@@ -15,6 +15,7 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
 from arcvit.data.pixels import cache
 from arcvit.data.pixels.cache import cached_images
+from arcvit.data.pixels.kept import ABOUT_FILE, kept_in
 from arcvit.data.pixels.preset import Preprocessing
 
 PREP = Preprocessing(
@@ -54,6 +55,19 @@ def test_decoded_once_then_read_back(tmp_path: Path, paths: list[Path]) -> None:
         assert bad == {1: "broken"}
     assert decode.calls == 1
     assert len(list(folder.iterdir())) == 1
+
+
+def test_an_entry_tells_what_it_is_of_and_when_it_was_used(
+    tmp_path: Path, paths: list[Path]
+) -> None:
+    folder = tmp_path / "cache"
+    cached_images(folder, paths, PREP, Decoder())
+    (entry,) = kept_in(folder)
+    assert (entry.source, entry.images) == (str(tmp_path), 3)
+    assert entry.size > 3 * 3 * 4 * 4
+    os.utime(entry.folder / ABOUT_FILE, (1, 1))
+    cached_images(folder, paths, PREP, Decoder())
+    assert kept_in(folder)[0].used > 1
 
 
 def change(prep: Preprocessing, **changes: object) -> Preprocessing:

@@ -1,9 +1,11 @@
 """Decoded images on disk, for splits that don't fit in memory.
 
 One folder for each set of files and way to decode them: ``images.npy``, a ``uint8`` array
-(N, 3, H, W), and ``unreadable.json``. Entries are found again by a hash of what made them.
+(N, 3, H, W), ``unreadable.json``, and what they are of. Entries are found again by a hash of what
+made them.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -22,6 +24,7 @@ from torch import Tensor
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, write_json
 from arcvit.core.turns import one_at_a_time
+from arcvit.data.pixels.kept import ABOUT_FILE
 from arcvit.data.pixels.preset import Preprocessing
 
 Decode = Callable[[Tensor], dict[int, str]]
@@ -36,7 +39,7 @@ def cached_images(
     Of several processes of a machine one decodes, and all map the same pages of memory.
 
     Args:
-        folder: holds the cache; entries in it are never removed by us.
+        folder: holds the cache; entries in it are removed by ``arcvit data cache`` alone.
         paths: image files.
         prep: how they are resized and cropped.
         decode: fills the tensor. An error it raises leaves no entry behind.
@@ -55,7 +58,9 @@ def cached_images(
         with one_at_a_time(folder / f".{entry.name}.lock"):
             found = _open(entry, shape)
             if found is None:
-                found = _made(entry, shape, decode)
+                found = _made(entry, shape, paths, decode)
+    with contextlib.suppress(OSError):
+        os.utime(entry / ABOUT_FILE)  # when it was last used
     return found
 
 
@@ -65,7 +70,9 @@ def room_in(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def _made(entry: Path, shape: tuple[int, ...], decode: Decode) -> tuple[Tensor, dict[int, str]]:
+def _made(
+    entry: Path, shape: tuple[int, ...], paths: Sequence[Path], decode: Decode
+) -> tuple[Tensor, dict[int, str]]:
     folder, needed = entry.parent, math.prod(shape)
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f".{entry.name}.partial-*"):  # by a process that was killed
@@ -79,6 +86,8 @@ def _made(entry: Path, shape: tuple[int, ...], decode: Decode) -> tuple[Tensor, 
     try:
         with atomic_path(entry) as partial:
             _write(partial, shape, decode)
+            about = {"from": _common(paths), "images": len(paths)}
+            write_json(partial / ABOUT_FILE, about)
     except OSError:
         # Another machine that put the same entry there at the same moment is no error.
         if _open(entry, shape) is None:
@@ -99,6 +108,14 @@ def _write(entry: Path, shape: tuple[int, ...], decode: Decode) -> None:
     bad = decode(torch.from_numpy(array))
     array.flush()
     write_json(entry / "unreadable.json", [[row, why] for row, why in bad.items()])
+
+
+def _common(paths: Sequence[Path]) -> str:
+    """The folder that all images are in."""
+    try:
+        return os.path.commonpath([os.path.abspath(path.parent) for path in paths])
+    except ValueError:  # none, or on several drives
+        return ""
 
 
 def _open(entry: Path, shape: tuple[int, ...]) -> tuple[Tensor, dict[int, str]] | None:

@@ -4,7 +4,9 @@ The rest of the package reads image files. Their bytes are written as they are, 
 re-encoded; the cache can be removed at any time.
 """
 
+import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +73,8 @@ def unpack(container: Container, opening: Opening) -> Reading:
         for split, lines in read_json(root / _INDEX).items()
         if lines or split == "train"
     }
+    with contextlib.suppress(OSError):
+        os.utime(root)  # when it was last used
     alone = len(splits) == 1
     return finish(
         source,
