@@ -157,4 +157,4 @@ def test_so_it_does_for_each_kind_of_method(
     monkeypatch.chdir(trained(method) / "adapter")
     names: dict[str, Any] = {}
     exec(snippet_of(Path()), names)
-    assert names["adapter"].labels == LABELS
+    assert names["classifier"].labels == LABELS
