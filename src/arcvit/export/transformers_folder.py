@@ -45,6 +45,7 @@ def export_transformers(
         raise UserError(f"{str(out)!r} is there already: choose another --out or remove it.")
     model: Any = folded
     with quiet_transformers(), atomic_path(out) as partial:
+        _say_biases(model)
         model.save_pretrained(partial)
         _write_processor(partial, processor)
         AutoImageProcessor.from_pretrained(partial)
@@ -52,6 +53,13 @@ def export_transformers(
         with torch.inference_mode():
             difference = check_same(reloaded.eval()(probe).logits, expected)
     return difference
+
+
+def _say_biases(model: Any) -> None:
+    """Folding gives layers a bias: a model that was built without must be built with it."""
+    biases = [key for key in model.state_dict() if key.endswith(("q_proj.bias", "query.bias"))]
+    if biases and getattr(model.config, "qkv_bias", None) is False:
+        model.config.qkv_bias = True
 
 
 def _write_processor(folder: Path, settings: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import resources
 
 import torch
 from accelerate.utils import set_seed
@@ -10,6 +11,7 @@ from torch import nn
 
 from arcvit.arc.fingerprint import fingerprint
 from arcvit.backbones.build import Backbone, build_backbone
+from arcvit.backbones.source import DEMO
 from arcvit.core.task import AdapterTask, TaskBackbone
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.preset import Preprocessing, resolve_preset, training_preprocessing
@@ -22,6 +24,8 @@ from arcvit.recipe.recipe import Recipe
 
 Say = Callable[[str], None]
 """Tells the user what is going on, in a line."""
+
+_BUNDLED = str(resources.files("arcvit") / "assets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,12 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
         UserError: whatever is wrong with data, backbone or method.
     """
     say(f"{task.name}: {len(task.classes)} classes, " + _split_sizes(task))
+    if recipe.backbone == DEMO and not recipe.data.path.startswith(_BUNDLED):
+        say(
+            "demo, the backbone unless another is given, is a small one for 64 pixels:"
+            " --backbone vit_small_patch16_224.augreg_in21k or vit_base_patch16_224.augreg_in21k"
+            " does better, and is downloaded once"
+        )
     backbone = build_backbone(
         recipe.backbone,
         num_classes=len(task.classes),
