@@ -51,10 +51,11 @@ def _print(found: "Comparison", console: PlainConsole) -> None:
         console.print(f"  {plain(one.run):<{width}}  {shares}{rest}")
     for pair in found.differences:
         console.print(_verdict(pair))
-        for change, images in (("fixed", pair.fixed), ("broken", pair.broken)):
+        kinds = (("fixed", "was", pair.fixed, 0), ("broken", "now", pair.broken, 1))
+        for change, when, images, wrong in kinds:
             named = [
-                f"{one.path} ({one.label}, was {one.predicted}, is {other.predicted})"
-                for one, other in images[:_SHOWN]
+                f"{said[0].path} ({said[0].label}, {when} taken for {said[wrong].predicted})"
+                for said in images[:_SHOWN]
             ]
             rest = f" and {len(images) - _SHOWN:,} more" if len(images) > _SHOWN else ""
             if named:
