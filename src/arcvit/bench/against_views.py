@@ -1,13 +1,10 @@
 """Paired differences to a reference row, as a table and as a picture over the numbers trained."""
 
-import io
 from collections.abc import Sequence
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from arcvit.bench.against import Against
 from arcvit.core import shown
+from arcvit.pages.palette import FAINT, FITTED, figure, line_styles, named, png, styled
 
 _HEADER = (
     *("method", "trained", "stored", "mean", "difference", "± tasks", "± seeds"),
@@ -53,48 +50,33 @@ def picture(rows: Sequence[Against], reference: str) -> bytes:
     A bar that doesn't reach the line of the reference is a difference of more than one of them.
     What is stored beside what is trained is a hollow mark on the same height.
     """
-    from matplotlib import colormaps
-
-    figure = Figure(figsize=(8.4, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    styles = line_styles([row.label for row in rows])
     # A log axis has no zero: methods that train the head alone stand at its left end.
     least = min((row.trained for row in rows if row.trained), default=1.0) / 3
-    colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
-    for index, row in enumerate(rows):
-        x, colour = max(row.trained, least), colours[index % len(colours)]
-        name = shown.plain(row.label).replace("$", r"\$")
-        axes.errorbar(
-            x, row.mean, yerr=row.error or 0.0, fmt="o", capsize=3, color=colour, label=name
-        )
-        axes.annotate(name, (x, row.mean), (6, 5), textcoords="offset points", fontsize="small")
-        if row.stored > row.trained:
-            axes.plot([x, row.stored], [row.mean] * 2, ":", color=colour, linewidth=1)
-            axes.plot(row.stored, row.mean, "o", color=colour, markerfacecolor="none")
-        if row.label == row.reference:
-            axes.axhline(row.mean, color="gray", linestyle="--", linewidth=1)
-    axes.set_xscale("log")
-    if any(not row.trained for row in rows):
-        axes.axvline(least, color="gray", linewidth=0.6)
-        axes.annotate(
-            "0",
-            (least, 0),
-            (0, -12),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha="center",
-            fontsize="small",
-        )
-    axes.margins(x=0.12, y=0.15)
-    axes.set_xlabel("numbers trained outside the head (hollow: stored)")
-    axes.set_ylabel("mean test accuracy (%)")
-    axes.set_title(
-        f"bars: ± standard error of the difference to {reference} over tasks", fontsize="small"
-    )
-    axes.grid(visible=True, alpha=0.3)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    with styled():
+        drawn, axes = figure(9.0, 4.6)
+        for row in rows:
+            x, look = max(row.trained, least), styles[row.label] | {"linestyle": "none"}
+            axes.errorbar(
+                x, row.mean, yerr=row.error or 0.0, capsize=3, label=named(row.label), **look
+            )
+            if row.stored > row.trained:
+                axes.plot([x, row.stored], [row.mean] * 2, ":", color=look["color"], linewidth=1)
+                axes.plot(row.stored, row.mean, **look | {"markerfacecolor": "white"})
+            if row.label == row.reference:
+                axes.axhline(row.mean, color=FITTED, linestyle="--", linewidth=1, zorder=0)
+        axes.set_xscale("log")
+        axes.margins(x=0.12, y=0.15)
+        if any(not row.trained for row in rows):
+            axes.axvline(least, color=FAINT, linewidth=0.8, zorder=0)
+            at = ("data", "axes fraction")
+            axes.annotate("none", (least, 0.02), xycoords=at, ha="center", fontsize="small")
+        axes.set_xlabel("numbers trained outside the head (hollow: stored)")
+        axes.set_ylabel("mean test accuracy (%)")
+        axes.set_title(f"bars: ± standard error of the difference to {named(reference)} over tasks")
+        axes.grid(visible=True)
+        drawn.legend(loc="outside right upper", fontsize="small")
+        return png(drawn)
 
 
 def _points(value: float | None, sign: str = "") -> str:
