@@ -51,6 +51,7 @@ def collected() -> Collected:
         notes=[],
         edges=[],
         failures={},
+        ended=None,
     )
 
 
