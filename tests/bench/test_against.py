@@ -1,7 +1,7 @@
 """Paired differences: what is compared, how sure it is, and what is counted as ruined."""
 
-import json
 import math
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -50,15 +50,14 @@ def collected() -> Collected:
         warnings={},
         notes=[],
         edges=[],
+        ruined=Counter(linear=1),
         failures={},
         ended=None,
     )
 
 
-def test_runs_of_the_same_task_and_seed_are_paired(collected: Collected, tmp_path: Path) -> None:
-    (tmp_path / "two").mkdir()
-    (tmp_path / "two" / "ruined.json").write_text(json.dumps({"linear": {"1": "nan"}}))
-    arc, lora, linear = compare(collected, tmp_path, "lora:r=2")
+def test_runs_of_the_same_task_and_seed_are_paired(collected: Collected) -> None:
+    arc, lora, linear = compare(collected, "lora:r=2")
     # Differences in points: 2 and 4 on the first task, -1 and -1 on the second.
     assert arc.difference == pytest.approx(1)
     assert arc.error == pytest.approx(2)  # of 3 and -1: their deviation 2.83 over the root of 2
@@ -74,9 +73,9 @@ def test_runs_of_the_same_task_and_seed_are_paired(collected: Collected, tmp_pat
     assert (arc.ruined, arc.runs) == (0, 4)
 
 
-def test_a_row_that_isnt_there(collected: Collected, tmp_path: Path) -> None:
+def test_a_row_that_isnt_there(collected: Collected) -> None:
     with pytest.raises(UserError, match=r"isn't a row of this bench: .*Did you mean 'lora:r=2'"):
-        compare(collected, tmp_path, "lora:r=3")
+        compare(collected, "lora:r=3")
 
 
 def test_the_table_and_the_picture() -> None:

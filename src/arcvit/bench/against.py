@@ -5,13 +5,10 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from arcvit.bench.collect import Collected, FinishedRun
 from arcvit.bench.rows import RowName
-from arcvit.bench.run_files import RUINED_FILE
 from arcvit.core.errors import UserError, nearest
-from arcvit.core.files import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +29,7 @@ class Against:
         won: tasks on which the row is ahead.
         lost: tasks on which it is behind.
         tasks: tasks that both have.
-        ruined: final runs that came to nothing: see ``broken_runs`` and ``dull_runs``.
+        ruined: final runs that came to nothing: their loss wasn't finite, or see ``dull_runs``.
         runs: final runs, those without a result among them.
     """
 
@@ -51,12 +48,11 @@ class Against:
     runs: int
 
 
-def compare(collected: Collected, folder: Path, reference: str) -> list[Against]:
+def compare(collected: Collected, reference: str) -> list[Against]:
     """Every row with finished runs against the reference, itself among them.
 
     Args:
         collected: the runs.
-        folder: what ``arcvit bench`` wrote.
         reference: a row's method, as ``lora:r=2``.
 
     Raises:
@@ -68,23 +64,13 @@ def compare(collected: Collected, folder: Path, reference: str) -> list[Against]
             f"--against {reference!r} isn't a row of this bench: expected one of"
             f" {', '.join(labels)}.{nearest(reference, labels)}"
         )
-    broken, dull = broken_runs(collected, folder), dull_runs(collected)
+    broken, dull = collected.ruined, dull_runs(collected)
     found = []
     for row in collected.rows:
         other = RowName(method=reference, backbone=row.backbone)
         if any((task, str(row)) in collected.runs for task in collected.tasks):
             found.append(_against(collected, row, other, broken[str(row)], dull[str(row)]))
     return found
-
-
-def broken_runs(collected: Collected, folder: Path) -> Counter[str]:
-    """Final runs by row that have no result, as their loss wasn't finite."""
-    counts: Counter[str] = Counter()
-    for task in collected.tasks:
-        file = folder / task / RUINED_FILE
-        for row, seeds in (read_json(file) if file.is_file() else {}).items():
-            counts[row] += len(seeds)
-    return counts
 
 
 def dull_runs(collected: Collected) -> Counter[str]:

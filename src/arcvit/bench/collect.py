@@ -1,12 +1,13 @@
 """The finished runs below a folder, by task and row. No torch."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arcvit.bench.chosen import Chosen
 from arcvit.bench.rows import RowName
-from arcvit.bench.run_files import DATA_FILE, FAILURES_FILE, SUITE_FILE
+from arcvit.bench.run_files import DATA_FILE, FAILURES_FILE, RUINED_FILE, SUITE_FILE
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
 from arcvit.core.metrics import learned_nothing, read_metrics
@@ -41,6 +42,7 @@ class Collected:
         warnings: what is odd about the data of a task or its runs, by task.
         notes: what is to be said of the rows.
         edges: tasks and rows whose best rate is the lowest or highest of those tried.
+        ruined: final runs without a result by row, as their loss wasn't finite.
         failures: why a task and row couldn't be finished.
         ended: why the last ``arcvit bench`` of the folder didn't come to its end; None: it did.
     """
@@ -54,6 +56,7 @@ class Collected:
     warnings: dict[str, list[str]]
     notes: list[str]
     edges: list[tuple[str, str]]
+    ruined: Counter[str]
     failures: dict[tuple[str, str], str]
     ended: str | None
 
@@ -83,6 +86,7 @@ def collect(folder: Path) -> Collected:
     runs: dict[tuple[str, str], tuple[FinishedRun, ...]] = {}
     chosen: dict[str, dict[str, Any]] = {}
     edges: list[tuple[str, str]] = []
+    ruined: Counter[str] = Counter()
     warnings: dict[str, list[str]] = {}
     failures: dict[tuple[str, str], str] = {}
     for task in groups:
@@ -90,6 +94,9 @@ def collect(folder: Path) -> Collected:
         told += _beside(folder / task / DATA_FILE, told, {"warnings": list}).get("warnings", [])
         found = _beside(folder / task / FAILURES_FILE, told)
         failures |= {(task, row): str(reason) for row, reason in found.items()}
+        for label, seeds in _beside(folder / task / RUINED_FILE, told).items():
+            ruined[label] += len(seeds)
+            told += [f"{label} seed {seed} was ruined: {reason}" for seed, reason in seeds.items()]
         of_task: list[tuple[RowName, FinishedRun]] = []
         for row in rows:
             place = folder / task / row.folder
@@ -128,6 +135,7 @@ def collect(folder: Path) -> Collected:
         warnings={task: found for task, found in warnings.items() if found},
         notes=list(suite.get("notes", [])),
         edges=edges,
+        ruined=ruined,
         failures=failures,
         ended=suite.get("ended"),
     )

@@ -36,7 +36,7 @@ def write_report(folder: Path, out: Path, *, against: str | None = None) -> tupl
     warnings = _warnings(collected)
     notes = _notes(collected)
     table = markdown(rows, warnings) + "".join(f"- {shown.markdown(note)}\n" for note in notes)
-    compared = [] if against is None else compare(collected, folder, against)
+    compared = [] if against is None else compare(collected, against)
     texts = {
         "table.md": table,
         "table.csv": csv_text(rows, warnings),
