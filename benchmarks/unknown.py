@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from arcvit.pages.scores import calibration_error
 from torch import Tensor
 
 import arcvit
 from arcvit.core.console import PlainConsole
 from arcvit.data.readers.layouts import open_task
 from arcvit.engine.calibration import temperature
+from arcvit.pages.scores import calibration_error
 
 TASKS = {
     "grocery": "grocery",

@@ -90,7 +90,7 @@ def reliability_diagram(
         axes.set_xlabel("probability of the answer")
         axes.set_ylabel("answers that are right")
         axes.grid(visible=True)
-        axes.legend(loc="upper left")
+        drawn.legend(loc="outside upper center", ncols=3)
         return svg(drawn)
 
 

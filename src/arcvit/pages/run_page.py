@@ -227,18 +227,17 @@ def _gallery(
 def _answered(sure: np.ndarray, right: np.ndarray) -> list[dict[str, Any]]:
     """For some shares of images that are answered: how right, and from which probability on."""
     answered, hits, least = coverage(sure, right)
-    lines = []
-    for share in _COVERAGES:
-        place = int(np.searchsorted(answered, math.floor(share * len(right) + 1e-9)))
-        place = min(place, len(answered) - 1)
-        lines.append(
-            {
-                "coverage": answered[place] / len(right),
-                "probability": float(least[place]),
-                "accuracy": Share.measured(hits[place], answered[place]),
-            }
-        )
-    return lines
+    wanted = [math.floor(share * len(right) + 1e-9) for share in _COVERAGES]
+    # Several may be the same where there are few images.
+    places = dict.fromkeys(int(place) for place in np.searchsorted(answered, wanted))
+    return [
+        {
+            "coverage": answered[place] / len(right),
+            "probability": float(least[place]),
+            "accuracy": Share.measured(hits[place], answered[place]),
+        }
+        for place in places
+    ]
 
 
 def _class_table(scores: list[ClassScore]) -> str:
