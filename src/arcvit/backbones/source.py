@@ -14,6 +14,7 @@ from arcvit.backbones.npz import describe_npz
 from arcvit.backbones.transformers_model import TransformersSource, is_transformers_config
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.files import read_json
+from arcvit.core.settings import shown
 
 DEMO = "demo"
 HF_HUB = "hf-hub:"
@@ -95,6 +96,9 @@ def _source_on_hub(name: str, prefix: str, commit: str | None) -> Source | Trans
         source: Source | TransformersSource = TransformersSource(name=name, place=str(folder))
     else:
         repo, _, revision = place.partition("@")
+        # A stranger's adapter may name it, and the client makes paths of it.
+        if commit is not None and not re.fullmatch("[0-9a-f]{40}", commit):
+            raise UserError(f"{shown(commit)} is no commit of {repo!r}: expected 40 hex digits.")
         config = fetch_config(repo, commit or revision or None)
         # Weights and processor are then of the same commit, and are found again without a network.
         commit = config.parent.name
