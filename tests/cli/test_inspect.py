@@ -26,8 +26,9 @@ def test_a_run_and_its_adapter(arcvit: Arcvit, trained: Trained, tiny: Path, met
     assert run["labels"] == ["blue", "green", "red", "white"]
     assert run["preprocessing"]["size"] == [32, 32]
     assert (run["method"], run["test_accuracy"]) == (method, result.test_accuracy)
-    own = ("task", "val_accuracy", "test_accuracy", "trained_on")
+    own = ("task", "val_accuracy", "test_accuracy", "trained_on", "trained_parameters")
     assert adapter == {key: value for key, value in run.items() if key not in own}
+    assert run["trained_parameters"] == result.params["total"]
     if method.startswith("arc"):
         assert (run["r"], run["variant"]) == (8, method)
     assert run["parameters"]["adapter"] == result.params["adapter"]

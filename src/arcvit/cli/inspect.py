@@ -62,6 +62,7 @@ def _facts(path: Path) -> dict[str, Any]:
             "val_accuracy": result.val_accuracy,
             "test_accuracy": result.test_accuracy,
             "trained_on": f"{result.train_images} images, {result.epochs} epochs",
+            "trained_parameters": result.params["total"],
         }
     saved = config.get("modules_to_save")
     head = task.head if task else str(saved[0]) if saved and isinstance(saved, list) else "head"
