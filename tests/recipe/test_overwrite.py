@@ -53,6 +53,7 @@ def test_the_old_run_stays_until_the_new_one_stands(
         assert overwritten(run) == 1
 
 
+@pytest.mark.slow
 def test_a_forgotten_new_run_of_another_recipe_is_not_taken(run: Run) -> None:
     shutil.copytree(run.folder, run.folder.with_name("run.new"))
     assert overwritten(run) == 1

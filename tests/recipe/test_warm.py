@@ -103,6 +103,7 @@ def test_another_backbone_and_no_run_are_refused(
         begun(recipe, tmp_path)
 
 
+@pytest.mark.slow
 def test_from_the_command_line(
     arcvit: Callable[..., object], short_run: tuple[str, ...], trained: Trained, tmp_path: Path
 ) -> None:
