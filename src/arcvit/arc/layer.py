@@ -114,7 +114,13 @@ class ArcLayer(nn.Module, BaseTunerLayer):
         if not shape.train_projection:
             self.frozen_peft_weight_names[adapter_name] = SHARED
         self._move_adapter_to_device_of_base_layer(adapter_name)
-        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
+        # Of the new one alone: to go through all that are loaded would make the hundredth slow.
+        trains = adapter_name in self.active_adapters and not inference_mode
+        for kind in self.adapter_layer_names:
+            if adapter_name in getattr(self, kind):
+                getattr(self, kind)[adapter_name].requires_grad_(trains)
+        self._freeze_non_trainable_peft_weights([adapter_name])
+        self._choose_route()
 
     def has(self, adapter_name: str) -> bool:
         """Whether an adapter is at this site."""

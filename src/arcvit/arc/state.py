@@ -7,6 +7,7 @@ trained with, and a head that isn't there guesses.
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
@@ -131,8 +132,13 @@ def check_state(
 
 def _saved(model: nn.Module, adapter_name: str) -> dict[str, Tensor]:
     """What PEFT saves of an adapter, by the names that it gives them when it loads a file."""
+    # Not the whole model's state: with many adapters, to collect it is most of the work.
+    every = chain(
+        model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    )
+    own = {name: value.detach() for name, value in every if adapter_name in name.split(".")}
     state: dict[str, Tensor] = get_peft_model_state_dict(
-        model, adapter_name=adapter_name, save_embedding_layers=False
+        model, state_dict=own, adapter_name=adapter_name, save_embedding_layers=False
     )
     for name, module in model.named_modules():
         if isinstance(module, AuxiliaryTrainingWrapper):
