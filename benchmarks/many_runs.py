@@ -3,7 +3,7 @@
 A node of the Ray cluster and a worker of submitit are killed in the middle. All runs use one
 thread, as sums over another number of threads differ in their last bits. Needs ray and submitit.
 
-    python benchmarks/many_runs.py [--epochs 20]
+    python benchmarks/many_runs.py [--epochs 20] [--out many_runs.json]
 """
 
 import argparse
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -29,6 +30,8 @@ WAYS = ("serial", "local", "ray", "submitit")
 RUNS = 18
 KILL_AFTER = 5
 """Finished runs before a node or worker is killed."""
+TRIES = 5
+Made = TypeVar("Made")
 
 
 def make_suite(folder: Path) -> Path:
@@ -69,6 +72,7 @@ def bench(
             if kill is not None and line.startswith(f"[{KILL_AFTER}/"):
                 print("  -- killed", flush=True)
                 kill()
+                kill = None
     assert process.returncode == 0, process.returncode
     return time.perf_counter() - start, lines
 
@@ -98,14 +102,27 @@ def kill_one_worker(out: Path) -> None:
                 return
 
 
+def patiently(start: Callable[[], Made]) -> Made:
+    """Start a node of Ray, again where a busy machine doesn't make it within Ray's 30 s."""
+    for left in reversed(range(TRIES)):
+        try:
+            return start()
+        except Exception as error:
+            print(f"  -- a node didn't start ({type(error).__name__})", flush=True)
+            if not left:
+                raise
+    raise AssertionError
+
+
 @contextmanager
 def ray_cluster() -> Iterator[tuple[str, Callable[[], None]]]:
     """A head without cores and two nodes with one each; its address, and how one of them dies."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    head = {"num_cpus": 0, "include_dashboard": False}
+    cluster = patiently(lambda: Cluster(True, head_node_args=head))
     try:
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        nodes = [patiently(lambda: cluster.add_node(num_cpus=1)) for _ in range(2)]
         yield cluster.address, lambda: cluster.remove_node(nodes[0], allow_graceful=False)
     finally:
         cluster.shutdown()
@@ -116,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--ways", default=",".join(WAYS), help="some of them, serial first")
+    parser.add_argument("--out", type=Path, help="JSON of the table")
     options = parser.parse_args()
     ways = options.ways.split(",")
     with tempfile.TemporaryDirectory() as made:
@@ -148,9 +166,14 @@ def main() -> None:
                 "--jobs=2",
                 kill=lambda: kill_one_worker(Path(made)),
             )
-        print("| how | seconds | all results | none twice | same curves |\n|---|---:|---|---|---|")
-        for name, seconds, *facts in rows:
-            print(f"| {name} | {seconds:.0f} | " + " | ".join(map(str, facts)) + " |")
+        facts = ("all results", "none twice", "same curves")
+        if options.out is not None:
+            columns = ("how", "seconds", *facts)
+            record = [dict(zip(columns, row, strict=True)) for row in rows]
+            options.out.write_text(json.dumps({"epochs": options.epochs, "rows": record}, indent=2))
+        print(f"| how | seconds | {' | '.join(facts)} |\n|---|---:|---|---|---|")
+        for name, seconds, *found in rows:
+            print(f"| {name} | {seconds:.0f} | " + " | ".join(map(str, found)) + " |")
 
 
 if __name__ == "__main__":
