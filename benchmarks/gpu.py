@@ -95,7 +95,7 @@ def run_all(parts: Parts, steps: Steps, commands: Commands, options: argparse.Na
         for name in MAIN[:3]:
             measure(name, "graph", batch)
     parts.run("three VTAB tasks", 110, commands.vtab)
-    for cache in ("cold", "warm"):
+    for cache in () if steps.quick else ("cold", "warm"):  # in small, the floor's is enough
         parts.run(f"first step: arc, {cache} cache", 45, partial(commands.first_step, "arc"))
     for name in ALL[4:]:
         measure(name, "graph", first)

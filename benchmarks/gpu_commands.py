@@ -41,7 +41,7 @@ class Commands:
     def __init__(self, backbone: str, device: str) -> None:
         self._named, self._device = backbone, device
         self._quick = backbone == "quick"
-        self._backbone = "vit_tiny_patch16_224" if self._quick else backbone
+        self._backbone = "test_vit" if self._quick else backbone
         self._temporary = tempfile.TemporaryDirectory()
         self._folder = Path(self._temporary.name)
 

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 FLAGS = (
-    *("--methods=linear,arc", "--seeds=0,1", "--engine.epochs=6", "--engine.batch_size=16"),
+    *("--methods=arc", "--seeds=0,1,2,3", "--engine.epochs=6", "--engine.batch_size=16"),
     *("--engine.precision=fp32", "--arc.r=4", "--data.augment=none"),
 )
 
@@ -48,14 +50,18 @@ def came_of(out: Path) -> dict[str, object]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-def test_what_two_workers_do_is_what_one_does(photos: Path, tiny: Path, tmp_path: Path) -> None:
+def test_what_two_workers_do_is_what_one_does(
+    arcvit: Callable[..., Any], photos: Path, tiny: Path, tmp_path: Path
+) -> None:
     suite = tmp_path / "mine.yaml"
     suite.write_text(f"tasks: [{{name: one, path: {photos}, group: first}}]")
 
-    def begin(out: str, *flags: str) -> subprocess.Popen[str]:
-        given = [str(suite), f"--backbone={tiny}", f"--out={tmp_path / out}", *FLAGS, *flags]
+    def given(out: str) -> list[str]:
+        return [str(suite), f"--backbone={tiny}", f"--out={tmp_path / out}", *FLAGS]
+
+    def begin() -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", "arcvit.cli.main", "bench", *given],
+            [sys.executable, "-u", "-m", "arcvit.cli.main", "bench", *given("two"), "--jobs=2"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -73,26 +79,31 @@ def test_what_two_workers_do_is_what_one_does(photos: Path, tiny: Path, tmp_path
                 return
         raise AssertionError(f"{text!r} never came: {''.join(seen)}")
 
-    with begin("one") as head:
-        until(head, "the runs are in")
-    with begin("two", "--jobs=2") as head:
-        until(head, "[1/10]")
+    def ended() -> str | None:
+        return json.loads((tmp_path / "two" / "suite.json").read_text()).get("ended")
+
+    assert arcvit("bench", *given("one")).code == 0
+    with begin() as head:
+        until(head, "[1/7]")
         os.kill(workers(head.pid)[0], signal.SIGKILL)
         until(head, "was ended by SIGKILL, as the system does where memory runs out; another")
-        until(head, "[3/10]")
+        until(head, "[3/7]")
         started = workers(head.pid)
         head.kill()  # no time to end its workers
     end = time.monotonic() + 5
     while any(map(is_alive, started)) and time.monotonic() < end:
         time.sleep(0.01)
     assert len(started) == 2 and not any(map(is_alive, started))
+    assert ended() == "was killed, or is still at work"
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "two").rglob("result.json")}
     assert len(before) >= 3
-    with begin("two", "--jobs=2") as head:
-        until(head, "/10]")
+    with begin() as head:
+        until(head, "/7]")
         head.send_signal(signal.SIGINT)
         until(head, "the same command resumes")
-    with begin("two", "--jobs=2") as head:
+    assert ended() == "was interrupted"
+    with begin() as head:
         until(head, "the runs are in")
+    assert ended() is None
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert came_of(tmp_path / "two") == came_of(tmp_path / "one")
