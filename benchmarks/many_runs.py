@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -30,8 +29,8 @@ WAYS = ("serial", "local", "ray", "submitit")
 RUNS = 18
 KILL_AFTER = 5
 """Finished runs before a node or worker is killed."""
-TRIES = 5
-Made = TypeVar("Made")
+PATIENCE = 300.0
+"""Seconds that a node of Ray may take to start."""
 
 
 def make_suite(folder: Path) -> Path:
@@ -102,16 +101,23 @@ def kill_one_worker(out: Path) -> None:
                 return
 
 
-def patiently(start: Callable[[], Made]) -> Made:
-    """Start a node of Ray, again where a busy machine doesn't make it within Ray's 30 s."""
-    for left in reversed(range(TRIES)):
-        try:
-            return start()
-        except Exception as error:
-            print(f"  -- a node didn't start ({type(error).__name__})", flush=True)
-            if not left:
-                raise
-    raise AssertionError
+def be_patient() -> None:
+    """Let a node of Ray take minutes to start: on a busy machine Ray's own 30 s are too few."""
+    from ray._private import services
+
+    ask = services.get_node
+
+    def asked(*arguments: str) -> dict[str, object]:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1)
+
+    services.get_node = asked
 
 
 @contextmanager
@@ -119,10 +125,12 @@ def ray_cluster() -> Iterator[tuple[str, Callable[[], None]]]:
     """A head without cores and two nodes with one each; its address, and how one of them dies."""
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "include_dashboard": False}
-    cluster = patiently(lambda: Cluster(True, head_node_args=head))
+    be_patient()
+    head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
+    cluster = Cluster(True, head_node_args=head)
     try:
-        nodes = [patiently(lambda: cluster.add_node(num_cpus=1)) for _ in range(2)]
+        nodes = [cluster.add_node(wait=False, num_cpus=1) for _ in range(2)]
+        cluster.wait_for_nodes(PATIENCE)
         yield cluster.address, lambda: cluster.remove_node(nodes[0], allow_graceful=False)
     finally:
         cluster.shutdown()
