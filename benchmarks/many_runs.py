@@ -105,6 +105,8 @@ def be_patient() -> None:
     """Let a node of Ray take minutes to start: on a busy machine Ray's own 30 s are too few."""
     from ray._private import services
 
+    os.environ["RAY_raylet_start_wait_time_s"] = f"{PATIENCE:.0f}"
+    os.environ["RAY_agent_register_timeout_ms"] = f"{1000 * PATIENCE:.0f}"
     ask = services.get_node
 
     def asked(*arguments: str) -> dict[str, object]:
