@@ -105,8 +105,8 @@ def be_patient() -> None:
     """Let a node of Ray take minutes to start: on a busy machine Ray's own 30 s are too few."""
     from ray._private import services
 
-    os.environ["RAY_raylet_start_wait_time_s"] = f"{PATIENCE:.0f}"
-    os.environ["RAY_agent_register_timeout_ms"] = f"{1000 * PATIENCE:.0f}"
+    waits = {"raylet_start_wait_time_s": PATIENCE, "agent_register_timeout_ms": 1000 * PATIENCE}
+    os.environ.update({f"RAY_{name}": f"{value:.0f}" for name, value in waits.items()})
     ask = services.get_node
 
     def asked(*arguments: str) -> dict[str, object]:
