@@ -4,9 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -58,11 +56,11 @@ def test_two_processes_train_as_one_and_send_the_adapter_alone(runs: Path) -> No
         assert each * trained < sizes[file] < each * trained + 30_000
 
 
-def test_evaluation_is_told_once_and_the_same(runs: Path, arcvit: Callable[..., Any]) -> None:
-    arguments = ["evaluate", runs / "of_2", "--json"]
-    one, two = arcvit(*arguments), ran(*LAUNCHER, "-m", "arcvit.cli.main", *arguments)
+def test_evaluation_is_told_once_and_the_same(runs: Path) -> None:
+    arguments = ["-m", "arcvit.cli.main", "evaluate", runs / "of_2", "--json"]
+    one, two = ran(sys.executable, *arguments), ran(*LAUNCHER, *arguments)
     assert two.returncode == 0, two.stderr
-    (alone,), (together,) = one.out.splitlines(), two.stdout.splitlines()
+    (alone,), (together,) = one.stdout.splitlines(), two.stdout.splitlines()
     expected, found = json.loads(alone), json.loads(together)
     assert found.pop("loss") == pytest.approx(expected.pop("loss"), abs=1e-5)
     assert found == expected
@@ -119,9 +117,19 @@ def test_one_that_ends_ends_all_with_its_reason(
     assert resumed == whole
 
 
-def test_what_is_wrong_is_said_once(runs: Path, tmp_path: Path) -> None:
-    flags = (f"--data.path={runs / 'photos'}", f"--out={tmp_path / 'run'}")
-    command = ("-m", "arcvit.cli.main", "train", "--engine.batch_size=15", *flags)
-    (said,) = ours(ran(*LAUNCHER, *command).stderr)
-    assert "shared by 2 processes: expected a multiple of 2" in said
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["train", "--engine.batch_size=15"], "shared by 2 processes: expected a multiple of 2"),
+        (["predict", "run", "a.png"], "predict runs in one process, and 2 were started"),
+    ],
+)
+def test_what_is_wrong_is_said_once(
+    runs: Path, tmp_path: Path, command: list[str], sentence: str
+) -> None:
+    if command[0] == "train":
+        command = [*command, f"--data.path={runs / 'photos'}", f"--out={tmp_path / 'run'}"]
+    done = ran(*LAUNCHER, "-m", "arcvit.cli.main", *command)
+    (said,) = ours(done.stderr)
+    assert sentence in said
     assert not (tmp_path / "run").exists()
