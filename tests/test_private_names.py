@@ -31,6 +31,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "peft.tuners.tuners_utils:BaseTunerLayer": (
         "_cast_input_dtype",
+        "_freeze_non_trainable_peft_weights",
         "_get_base_layer_device_and_dtype",
         "_move_adapter_to_device_of_base_layer",
     ),
@@ -49,6 +50,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "torch.nn.modules.batchnorm": ("_BatchNorm",),
     "torch.nn.modules.dropout": ("_DropoutNd",),
     "torch.nn.modules.module": ("_has_any_global_hook",),
+    "transformers:PreTrainedModel": ("_from_config",),
 }
 """Names by where they live: ``module:object``, or ``module:Class()`` for those of instances."""
 

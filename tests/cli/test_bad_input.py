@@ -31,7 +31,7 @@ FLAGS = [
     ("--data.path=nowhere", "nowhere isn't there: expected a folder or a table of images"),
     ("--backbone=vit_base_patch16_22", "Did you mean 'vit_base_patch16_224'"),
     ("--backbone=dmo", "Did you mean 'demo'"),
-    ("--method=arcc", "Did you mean 'arc' or 'arc_att'?"),
+    ("--method=arcc", "Did you mean 'arc' or 'arc_att' or 'arc_plus'?"),
     ("--data.preset=vtb", "Did you mean 'vtab' or 'vtab-raw'?"),
     ("--arc.r=0", "arc.r=0 is not a bottleneck width: expected an integer from 1"),
     ("--arc.r=33", "r=33 is larger than the width 32"),

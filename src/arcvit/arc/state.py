@@ -132,11 +132,16 @@ def check_state(
 
 def _saved(model: nn.Module, adapter_name: str) -> dict[str, Tensor]:
     """What PEFT saves of an adapter, by the names that it gives them when it loads a file."""
-    # Not the whole model's state: with many adapters, to collect it is most of the work.
+    # Not the whole model's state: with many adapters, to collect it is most of the work. The
+    # backbone's biases bear no adapter's name; PEFT saves them where the config asks for it.
     every = chain(
         model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
     )
-    own = {name: value.detach() for name, value in every if adapter_name in name.split(".")}
+    own = {
+        name: value.detach()
+        for name, value in every
+        if adapter_name in (parts := name.split(".")) or parts[-1] == "bias"
+    }
     state: dict[str, Tensor] = get_peft_model_state_dict(
         model, state_dict=own, adapter_name=adapter_name, save_embedding_layers=False
     )

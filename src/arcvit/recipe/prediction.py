@@ -43,7 +43,9 @@ class Prediction:
             "label": self.label,
             "probability": self.probability,
             "known": self.known,
-            "top": [ranked._asdict() for ranked in self.top],
+            "top": [
+                {"label": ranked.label, "probability": ranked.probability} for ranked in self.top
+            ],
             "error": self.error,
         }
 
