@@ -88,7 +88,14 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], dict[str, int]]] = {
 }
 
 
-@pytest.fixture(params=FAMILIES)
+QUICK = ("hf-beit", "hf-hiera", "timm-cait")
+
+
+@pytest.fixture(
+    params=[
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES
+    ]
+)
 def family(request: pytest.FixtureRequest) -> tuple[nn.Module, dict[str, int]]:
     build, expected = FAMILIES[request.param]
     torch.manual_seed(0)

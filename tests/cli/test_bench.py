@@ -92,6 +92,7 @@ def test_nothing_is_run_again(arcvit: Arcvit, root: Path, tiny: Path, finished: 
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("result.json")} == before
 
 
+@pytest.mark.slow
 def test_it_goes_on(arcvit: Arcvit, root: Path, tiny: Path, finished: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     shutil.copytree(finished, out)
@@ -128,6 +129,7 @@ def test_a_failing_task_does_not_stop_the_rest(
     assert not (tmp_path / "runs" / "one" / "linear" / "seed-0").exists()
 
 
+@pytest.mark.slow
 def test_an_error_of_any_kind_is_told_and_the_rest_goes_on(
     arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +163,7 @@ def test_a_root_may_be_given_in_any_way(
     assert answer.out.count("finished before") == 8
 
 
+@pytest.mark.slow
 def test_a_file_called_like_a_benchmark_is_none(
     arcvit: Arcvit, root: Path, tiny: Path, tmp_path: Path
 ) -> None:

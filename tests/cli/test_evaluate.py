@@ -107,6 +107,7 @@ def test_other_data(
         assert (record["images"], record["classes"], record["left_out"]) == found
 
 
+@pytest.mark.slow
 def test_names_that_are_numbers_go_by_name(
     arcvit: Arcvit, short_run: tuple[str, ...], photos: Path, tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_images_that_were_trained_on(
     assert answer.out.endswith("; 1 of them were trained on\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["arc", "full"])
 def test_an_adapter_alone(
     arcvit: Arcvit, trained: Trained, photos: Path, tmp_path: Path, method: str

@@ -65,6 +65,7 @@ def eager(train: Make, features: Make) -> list[Any]:
     return fit(train, features, Stack(), Plan())[0]
 
 
+@pytest.mark.slow
 def test_blocks_run_compiled_in_training_and_evaluation(
     train: Make, features: Make, eager: list[Any]
 ) -> None:

@@ -136,6 +136,7 @@ def test_features_are_those_that_the_head_reads(
     assert classifier.embed([]).shape[0] == 0
 
 
+@pytest.mark.slow
 def test_any_number_of_threads(trained: Trained, photos: Path) -> None:
     """Two classifiers, each asked by eight threads at once; every answer is its own."""
     images = sorted((photos / "test").glob("*/*_0[0-3].png"))

@@ -127,6 +127,7 @@ def test_the_recipe_is_complete(trained: Callable[[str], Path]) -> None:
     assert recipe.optim.lr is not None
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_adapter(
     trained: Callable[[str], Path], make: Callable[..., Recipe], tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_another_seed_gives_another_adapter(
     assert any(not torch.equal(other[name], t) for name, t in learned(trained("arc")).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["arc", "linear"])
 def test_validation_doesnt_change_training(
     make: Callable[..., Recipe], tmp_path: Path, method: str
@@ -148,6 +150,7 @@ def test_validation_doesnt_change_training(
     assert measured == [False, False, False, True]
 
 
+@pytest.mark.slow
 def test_the_head_alone_learns_the_same_on_features(
     make: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +176,7 @@ def test_without_validation_and_test_nothing_is_measured(
     assert result.train_images == 16
 
 
+@pytest.mark.slow
 def test_trainval_is_not_validated(make: Callable[..., Recipe], tmp_path: Path) -> None:
     quietly(make("--data.fit_on=trainval"), tmp_path / "run")
     result = read_result(tmp_path / "run")
@@ -198,12 +202,14 @@ def test_label_smoothing_reaches_the_loss(make: Callable[..., Recipe], tmp_path:
     assert last_loss("smooth", "--engine.label_smoothing=0.5") > last_loss("plain") + 0.1
 
 
+@pytest.mark.slow
 def test_tensorboard_writes_into_the_run(make: Callable[..., Recipe], tmp_path: Path) -> None:
     quietly(make("--engine.track=[tensorboard]"), tmp_path / "run")
     (file,) = (tmp_path / "run" / "tensorboard").iterdir()
     assert file.name.startswith("events.out.tfevents")
 
 
+@pytest.mark.slow
 def test_the_checkpoint_stays_if_asked_for(make: Callable[..., Recipe], tmp_path: Path) -> None:
     quietly(make("--engine.keep_checkpoint=true"), tmp_path / "run")
     saved = json.loads((tmp_path / "run" / "checkpoint" / "epoch-4" / "epoch.json").read_text())
@@ -252,6 +258,7 @@ def test_a_tracker_that_is_not_installed(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "augment"), [("arc", "flip"), ("linear", "none")])
 def test_the_profile(
     make: Callable[..., Recipe], tmp_path: Path, method: str, augment: str

@@ -52,7 +52,11 @@ def test_a_loaded_run_is_as_good_as_it_was(trained: Trained, method: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "form"), [("arc", "checkpoint"), *((method, "local-dir") for method in NAMES)]
+    ("method", "form"),
+    [
+        ("arc", "checkpoint"),
+        *(pytest.param(method, "local-dir", marks=pytest.mark.slow) for method in NAMES),
+    ],
 )
 def test_a_merged_run_loads_in_plain_timm(
     trained: Trained, tmp_path: Path, method: str, form: str
@@ -82,7 +86,7 @@ def test_a_merged_run_loads_in_plain_timm(
     torch.testing.assert_close(logits(plain.eval(), run), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["arc", "arc_att", "linear", "bitfit", "lora"])
+@pytest.mark.parametrize("method", METHODS)
 def test_plain_peft_gives_the_same_logits(trained: Trained, tiny: Path, method: str) -> None:
     run = load_run(trained(method))
     plain = timm.create_model(f"local-dir:{tiny}", pretrained=True, num_classes=4)
@@ -119,10 +123,8 @@ def test_a_full_run_brings_its_weights_along(trained: Trained, other_tiny: Path)
     assert torch.equal(logits(elsewhere.model, own), logits(own.model, own))
 
 
-@pytest.mark.parametrize(
-    "method",
-    ["arc", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lora", "full"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["arc", "lora", "full"])
 def test_random_weights_are_drawn_again(
     arcvit: Callable[..., object], short_run: tuple[str, ...], tmp_path: Path, method: str
 ) -> None:
@@ -136,6 +138,7 @@ def test_random_weights_are_drawn_again(
     assert merge_run(one, tmp_path / "m") <= 1e-5
 
 
+@pytest.mark.slow
 def test_other_input_size_goes_through_merge(
     trained: Trained,
     tiny: Path,

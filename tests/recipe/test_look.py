@@ -33,8 +33,12 @@ def beside(root: Path) -> None:
     ("change", "sentence"),
     [
         (stolen, "1 image(s) of train are in test too, by content"),
-        (black, "are blank, nothing is to be seen on them"),
-        (beside, "images that aren't read, beside the folder(s) train, val, test: pink/ (12)"),
+        pytest.param(black, "are blank, nothing is to be seen on them", marks=pytest.mark.slow),
+        pytest.param(
+            beside,
+            "images that aren't read, beside the folder(s) train, val, test: pink/ (12)",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_training_refuses_what_would_be_wrong(
@@ -59,6 +63,7 @@ def test_training_refuses_what_would_be_wrong(
     assert sentence in answer.out
 
 
+@pytest.mark.slow
 def test_names_of_files_and_folders_that_are_not_utf8(
     arcvit: Arcvit, photos: Path, tiny: Path, tmp_path: Path
 ) -> None:

@@ -211,13 +211,23 @@ def validate_on_trained(data: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence", "train"),
     [
-        (swap_classes, "36 relabelled (train/blue/red_00.png: red -> blue, ", 48),
+        pytest.param(
+            swap_classes,
+            "36 relabelled (train/blue/red_00.png: red -> blue, ",
+            48,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(add, "stopped: 1 added (train/red/new.png);", 49, marks=pytest.mark.slow),
         pytest.param(
             remove, "stopped: 1 removed (train/red/red_03.png);", 47, marks=pytest.mark.slow
         ),
         (edit_in_place, "stopped: 1 with other content (train/red/red_03.png);", 48),
-        (train_on_validation, "split (train/red/moved.png: val -> train);", 48),
+        pytest.param(
+            train_on_validation,
+            "split (train/red/moved.png: val -> train);",
+            48,
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             validate_on_trained,
             "split (val/red/moved.png: train -> val);",
@@ -276,6 +286,7 @@ def test_a_new_class_is_always_refused(
         assert "'violet': its head has no output for them" in answer.err  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_time_limit_is_decided_once(
     short_run: tuple[str, ...],
     tmp_path: Path,

@@ -82,6 +82,7 @@ def test_splits_are_apart_and_reproducible() -> None:
         assert labels == set(range(16)) == set(range(len(names)))
 
 
+@pytest.mark.slow
 def test_what_is_written(tmp_path: Path) -> None:
     written = make_sprites(tmp_path, test_size=20, seed=3)
     places = draw_split_places(test_size=20, seed=3)
