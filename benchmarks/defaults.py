@@ -19,7 +19,7 @@ from rich.table import Table
 
 from arcvit.core.result import is_finished
 from arcvit.recipe.execute import execute
-from arcvit.recipe.parser import recipe_of, recipe_parser
+from arcvit.recipe.parser import parse_recipe
 from arcvit.recipe.run import Run
 
 
@@ -60,11 +60,10 @@ def _val_accuracy(
     parts = [Path(task).name, options.method, *sorted(f[2:] for f in flags), f"seed{seed}"]
     run = options.out / "_".join(parts).replace("/", "-")
     if not is_finished(run):
-        parser = recipe_parser("train")
         given = [f"--data.path={task}", f"--method={options.method}", f"--seed={seed}"]
         # Without a checkpoint nothing of an unfinished run is worth keeping.
         given += ["--engine.checkpoint_every=0", "--engine.track=[]", "--engine.validate_every=0"]
-        recipe = recipe_of(parser, parser.parse_args(given + flags))
+        recipe = parse_recipe(given + flags)
         execute(Run(recipe, run), Console(), quiet=True)
     record = json.loads((run / "result.json").read_text(encoding="utf-8"))
     return float(record["val_accuracy"])

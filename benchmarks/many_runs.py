@@ -96,7 +96,8 @@ def kill_one_worker(out: Path) -> None:
                 command = (entry / "cmdline").read_bytes().decode()
             except OSError:
                 continue
-            if "submitit" in command and str(out) in command:
+            # Not the bench itself, whose folder is called submitit too.
+            if "submitit.core._submit" in command and str(out) in command:
                 os.kill(int(entry.name), signal.SIGKILL)
                 return
 
@@ -149,6 +150,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         suite = make_suite(Path(made))
         rows = []
+        facts = ("all results", "none twice", "same curves")
+        columns = ("how", "seconds", *facts)
         reference: dict[str, list[dict[str, float]]] = {}
 
         def measure(way: str, *flags: str, kill: Callable[[], None] | None = None) -> None:
@@ -161,6 +164,9 @@ def main() -> None:
             reference.update(found if not reference else {})
             complete = len(found) == RUNS
             rows.append((way, seconds, complete, len(done) == len(set(done)), found == reference))
+            if options.out is not None:
+                record = [dict(zip(columns, row, strict=True)) for row in rows]
+                options.out.write_text(json.dumps({"epochs": options.epochs, "rows": record}))
 
         measure("serial", "--jobs=1")
         if "local" in ways:
@@ -176,11 +182,6 @@ def main() -> None:
                 "--jobs=2",
                 kill=lambda: kill_one_worker(Path(made)),
             )
-        facts = ("all results", "none twice", "same curves")
-        if options.out is not None:
-            columns = ("how", "seconds", *facts)
-            record = [dict(zip(columns, row, strict=True)) for row in rows]
-            options.out.write_text(json.dumps({"epochs": options.epochs, "rows": record}, indent=2))
         print(f"| how | seconds | {' | '.join(facts)} |\n|---|---:|---|---|---|")
         for name, seconds, *found in rows:
             print(f"| {name} | {seconds:.0f} | " + " | ".join(map(str, found)) + " |")

@@ -10,7 +10,7 @@ from rich.console import Console
 from arcvit.core.metrics import read_metrics
 from arcvit.engine import captured, mode
 from arcvit.engine.runtime import Runtime
-from arcvit.recipe import execute
+from arcvit.recipe import execute, settle
 from arcvit.recipe.parser import parse_recipe
 from arcvit.recipe.run import Run
 
@@ -38,7 +38,7 @@ def captures_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(execute, "check_modes", lambda engine, accelerator: None)
     monkeypatch.setattr(mode, "_why_not_captured", lambda *args: None)
-    monkeypatch.setattr(execute, "Runtime", runtime)
+    monkeypatch.setattr(settle, "Runtime", runtime)
     monkeypatch.setattr(captured, "recorded", lambda function: function)
 
 
