@@ -151,8 +151,8 @@ FAMILIES: Mapping[str, tuple[SiteRule, ...]] = {
 
 
 LAST_LAYERS: Mapping[str, tuple[str, ...]] = {
-    "att": ("attn.proj", "attention.o_proj", "self_attn.out_proj"),
-    "ffn": ("mlp.fc2", "mlp.down_proj"),
+    "att": ("attn.proj", "attention.o_proj", "attention.output.dense", "self_attn.out_proj"),
+    "ffn": ("mlp.fc2", "mlp.down_proj", "mlp.weights_out"),
 }
 """The linear layers that MHA and FFN end with in the blocks above; the first that exists is meant.
 An adapter after one of them is folded into it, whatever follows."""

@@ -31,7 +31,7 @@ from arcvit.recipe.run import Run
 TASKS = {"grocery": "20 kinds of groceries", "shapes": "4 kinds of drawn shapes"}
 """The bundled tasks: folders of the package, and what they are."""
 METHODS = ("linear", "arc")
-EPOCHS = 20
+EPOCHS = 12
 _SHOWN = 6
 """Photos of each task in the mixed batch."""
 _HEADER = ("task", "method", "adapter", "head", "test accuracy", "95% interval", "seconds", "file")
