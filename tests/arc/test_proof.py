@@ -199,6 +199,7 @@ TWINS = {"img_size": 96, "embed_dims": (16, 32, 32, 32), "num_heads": (1, 2, 2, 
 SAM = {"img_size": 80, "embed_dim": 32, "depth": 2, "num_heads": 2, "neck_chans": 16}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "size", "places", "gaps"),
     [

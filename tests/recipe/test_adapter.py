@@ -150,6 +150,7 @@ def test_the_cards_snippet_runs_as_printed(trained: Trained) -> None:
     assert (done.returncode, done.stdout) == (0, f"{LABELS}\n"), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["arc", "lora", "full"])
 def test_so_it_does_for_each_kind_of_method(
     trained: Trained, method: str, monkeypatch: pytest.MonkeyPatch

@@ -279,6 +279,7 @@ def test_the_profile(
     assert f"optimizer, step) {record['learning']:.1%}" in text.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lr", "told"), [("1e-9", True), ("1e-2", False)])
 def test_a_run_that_learned_nothing_is_told(
     make: Callable[..., Recipe], tmp_path: Path, lr: str, told: bool

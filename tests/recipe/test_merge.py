@@ -41,6 +41,7 @@ def assert_same_edge(size: int, resize: int, mode: str) -> None:
     assert (again.resize, again.resize_size) == (mode, prep.resize_size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_plain_timm_prepares_a_photo_alike(
     arcvit: Callable[..., object],
