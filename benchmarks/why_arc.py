@@ -4,10 +4,10 @@
     python benchmarks/why_arc.py --tasks A --quick          # minutes on two CPU cores
 
 Every run trains on a task's training split and is measured on its validation split after the last
-epoch; test splits are not read. Finished runs are not run again. A row of the grids is one setting,
-all others as they are by default; ``ruined`` counts runs that are 5 points or more below the best
-seed of their setting. The second table is of the first task and seed: of W' - W at every layer that
-an adapter is folded into, its size against W's (Frobenius norms), and its effective rank,
+epoch; test splits are not read. Finished runs are not run again. A row of the grids says what it
+sets, the rest is as it is by default; ``ruined`` counts runs that are 5 points or more below the
+best seed of their setting. The second table is of the first task and seed: of W' - W at every layer
+that an adapter is folded into, its size against W's (Frobenius norms), and its effective rank,
 (sum s^2)^2 / sum s^4 of the singular values s.
 """
 
@@ -54,6 +54,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/why"))
     options = parser.parse_args()
     epochs = 3 if options.quick else options.epochs
+    if len({Path(task).name for task in options.tasks}) < len(options.tasks):
+        parser.error("--tasks: expected folders of different names, by which runs are told apart")
 
     def trained(method: str, task: str, seed: int) -> Run:
         flags = [f"--data.path={task}", f"--method={method}", f"--engine.epochs={epochs}"]
