@@ -7,6 +7,7 @@ from peft import get_peft_model
 
 from arcvit import ArcConfig
 from arcvit.arc.activations import initialize_from_activations
+from arcvit.core.errors import UserError
 
 TINY = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
 IMAGES = torch.randn(12, 3, 16, 16, generator=torch.Generator().manual_seed(3))
@@ -65,3 +66,11 @@ def test_without_an_adapter_or_images_it_says_so():
         initialize_from_activations(_model(), [IMAGES.double()], adapter_name="other")
     with pytest.raises(ValueError, match="need images"):
         initialize_from_activations(_model(), [])
+
+
+def test_of_what_isnt_finite_nothing_is_made():
+    model = _model()
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(UserError, match=r"at 'blocks\.0\.norm1' are NaN or infinite"):
+        initialize_from_activations(model, [IMAGES.double() * torch.inf])
+    assert all(map(torch.equal, model.parameters(), before))

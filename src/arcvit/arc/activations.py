@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from arcvit.arc.layer import ArcLayer, bypassed
+from arcvit.arc.proof import evaluating
+from arcvit.core.errors import UserError
 
 
 class _Moments:
@@ -59,6 +61,7 @@ def initialize_from_activations(
 
     Raises:
         ValueError: there is no such adapter, or there are no batches.
+        UserError: activations aren't finite; the projections of no group are set then.
     """
     groups: dict[int, list[ArcLayer]] = {}
     for layer in model.modules():
@@ -77,9 +80,18 @@ def initialize_from_activations(
     _run(model, batches, watched)
     if any(moments.rows == 0 for moments in watched.values()):
         raise ValueError("the projections need images: the model was given none.")
+    covariances = {
+        key: torch.stack([moments.covariance() for moments in of_group.values()]).mean(0)
+        for key, of_group in seen.items()
+    }
+    for key, covariance in covariances.items():
+        if not bool(covariance.isfinite().all()):
+            raise UserError(
+                f"the activations at {groups[key][0].name!r} are NaN or infinite on these images:"
+                " check the backbone's weights, or set projection_init to xavier."
+            )
     for key, layers in groups.items():
-        covariances = [moments.covariance() for moments in seen[key].values()]
-        directions = _principal(torch.stack(covariances).mean(0))
+        directions = _principal(covariances[key])
         holder, _ = layers[0].projection_holder[adapter_name]
         down = holder.arc_projection[adapter_name]
         down.copy_(directions[:, : down.shape[1]])
@@ -89,18 +101,11 @@ def initialize_from_activations(
 
 def _run(model: nn.Module, batches: Iterable[Any], watched: dict[ArcLayer, _Moments]) -> None:
     """Run the plain backbone, in evaluation mode, and look at the adapted tensors."""
-    training = [module for module in model.modules() if module.training]
-
-    def train_again() -> None:
-        for module in training:
-            module.training = True
-
     with ExitStack() as restored:
         restored.enter_context(bypassed(m for m in model.modules() if isinstance(m, ArcLayer)))
+        restored.enter_context(evaluating(model))
         for layer, moments in watched.items():
             restored.callback(_watch(layer, moments).remove)
-        restored.callback(train_again)
-        model.eval()
         for batch in batches:
             model(batch)
 

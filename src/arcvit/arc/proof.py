@@ -61,7 +61,7 @@ def objections(model: nn.Module, suspects: Sequence[Suspect], call: Call) -> dic
     Raises:
         CantRun: the model can't be run on them.
     """
-    with _evaluating(model):
+    with evaluating(model):
         try:
             seen, inputs, before = _watch(model, suspects, call)
             found = {s.name: why for s in suspects if (why := _differs(s, seen, inputs))}
@@ -112,7 +112,7 @@ def run_watched(
     """
     places = [Suspect(name=n, module=m, on_input=False, consumers={}) for n, m in norms.items()]
     places += [Suspect(name=n, module=m, on_input=True, consumers={}) for n, m in layers.items()]
-    with _evaluating(model):
+    with evaluating(model):
         try:
             seen, _, _ = _watch(model, places, call)
         except Exception as error:  # whatever a model raises on an input that isn't its own
@@ -253,7 +253,7 @@ def _declared_size(model: nn.Module) -> tuple[int, int, int] | None:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Within the context nothing of a model is at random or counts what it sees."""
     training = [module for module in model.modules() if module.training]
     for module in training:
