@@ -46,6 +46,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "_compiled_call_impl",
         "_forward_hooks",
         "_forward_pre_hooks",
+        "_non_persistent_buffers_set",
     ),
     "torch.nn.modules.batchnorm": ("_BatchNorm",),
     "torch.nn.modules.dropout": ("_DropoutNd",),

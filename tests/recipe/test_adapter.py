@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, OFTConfig, PeftModel, get_peft_model
 from torch import nn
 
 import arcvit
@@ -41,6 +41,8 @@ def adapted(tiny: Path, config: object | None = None, adapter: str = "default") 
     [
         lambda: arcvit.ArcConfig(r=4, modules_to_save=["head"]),
         lambda: LoraConfig(target_modules=["qkv"], modules_to_save=["head"]),
+        # Its layers hold buffers by the adapter's name that it doesn't save.
+        lambda: OFTConfig(oft_block_size=8, target_modules=["qkv"], modules_to_save=["head"]),
     ],
 )
 def test_what_is_saved_in_python_comes_back(

@@ -140,7 +140,8 @@ def _saved(model: nn.Module, adapter_name: str) -> dict[str, Tensor]:
     own = {
         name: value.detach()
         for name, value in every
-        if adapter_name in (parts := name.split(".")) or parts[-1] == "bias"
+        if (adapter_name in (parts := name.split(".")) or parts[-1] == "bias")
+        and _is_saved(model, name)
     }
     state: dict[str, Tensor] = get_peft_model_state_dict(
         model, state_dict=own, adapter_name=adapter_name, save_embedding_layers=False
@@ -150,6 +151,12 @@ def _saved(model: nn.Module, adapter_name: str) -> dict[str, Tensor]:
             for saved, loaded in module.adapter_state_dict_load_map(adapter_name).items():
                 state[f"{name}.{loaded}"] = state.pop(f"{name}.{saved}")
     return state
+
+
+def _is_saved(model: nn.Module, name: str) -> bool:
+    """Whether a parameter or buffer is in the model's state: OFT has buffers that aren't."""
+    parent, _, leaf = name.rpartition(".")
+    return leaf not in model.get_submodule(parent)._non_persistent_buffers_set
 
 
 def _is_finite(value: Tensor, own: Tensor) -> bool:
