@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arcvit.engine.average import WeightAverage
 from arcvit.engine.config import OptimConfig
 
 Make = Callable[..., Any]
@@ -71,3 +72,30 @@ def test_a_resumed_run_ends_the_same(
     done = toy()
     trainer(done, features(16), checkpoint=tmp_path / "c", **settings).fit()
     assert torch.equal(weights(done), weights(straight))
+
+
+@pytest.mark.parametrize(
+    ("done", "means", "fits"),
+    [
+        (6, [], True),  # the last four of ten are averaged: it hasn't begun
+        (7, [torch.ones(2), torch.ones(3)], True),
+        (7, [], False),
+        (7, [torch.ones(2)], False),
+        (7, [torch.ones(2), torch.ones(3), torch.ones(1)], False),
+        (7, [torch.ones(3), torch.ones(2)], False),
+        (6, [torch.ones(2), torch.ones(3)], False),
+    ],
+)
+def test_means_that_arent_these_parameters(done: int, means: list[Tensor], fits: bool) -> None:
+    trained = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(3))]
+    average = WeightAverage(trained, share=0.4, steps=10)
+    state = {"done": done, "means": means}
+    if not fits:
+        with pytest.raises(ValueError, match=f"aren't those of {done} steps of this model"):
+            average.load_state_dict(state)
+        state = {"done": 0, "means": []}  # it is as it was
+    else:
+        average.load_state_dict(state)
+    assert average.state_dict().keys() == state.keys()
+    assert average.state_dict()["done"] == state["done"]
+    assert all(map(torch.equal, average.state_dict()["means"], state["means"]))

@@ -99,10 +99,24 @@ def test_what_was_settled_is_found_again(
     assert Checkpoints(tmp_path / "nothing").settings == {}
 
 
+def fixed(body: nn.Module) -> None:
+    body.requires_grad_(False)
+
+
+def wider(body: nn.Module) -> None:
+    """What is stored could be spread over it."""
+    body.bias = nn.Parameter(torch.zeros(2, *body.bias.shape))
+
+
+@pytest.mark.parametrize("differs", [fixed, wider])
 def test_the_checkpoint_of_another_model(
-    saved: Path, trainer: Make, toy: Toy, features: Features
+    saved: Path,
+    trainer: Make,
+    toy: Toy,
+    features: Features,
+    differs: Callable[[nn.Module], None],
 ) -> None:
     model = toy()
-    model.get_submodule("body").requires_grad_(False)
+    differs(model.get_submodule("body"))
     with pytest.raises(UserError, match="epoch-4 doesn't fit this model"):
         trainer(model, features(16), epochs=4, batch_size=8, checkpoint=saved)

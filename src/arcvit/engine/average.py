@@ -59,10 +59,17 @@ class WeightAverage:
         return {"done": self._done, "means": [mean.cpu() for mean in self._means]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """What a checkpoint holds."""
-        self._done = state["done"]
-        devices = [p.device for p in self._trained]
-        self._means = [m.to(d) for m, d in zip(state["means"], devices, strict=False)]
+        """What a checkpoint holds.
+
+        Raises:
+            ValueError: its means aren't those of these parameters.
+        """
+        means, done = state["means"], state["done"]
+        begun = self._trained if done > self._skipped else []
+        if [mean.shape for mean in means] != [parameter.shape for parameter in begun]:
+            raise ValueError(f"its averaged weights aren't those of {done} steps of this model")
+        self._done = done
+        self._means = [m.to(p.device) for m, p in zip(means, begun, strict=True)]
 
     @torch.no_grad()
     def _fill(self, values: Sequence[Tensor]) -> None:

@@ -148,6 +148,8 @@ class Checkpoints:
         if set(state) != set(self._trained):
             raise ValueError(f"{sorted(set(state) ^ set(self._trained))[0]} is trained in one only")
         for name, parameter in self._trained.items():
+            if state[name].shape != parameter.shape:  # a copy would spread what is smaller
+                raise ValueError(f"{name} is {tuple(state[name].shape)} in it")
             parameter.copy_(state[name])
 
 
