@@ -52,6 +52,24 @@ def test_what_fits(
     assert takes <= room or epochs == 1
 
 
+def test_a_look_is_counted_by_its_images(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are fewer images than a batch takes, 100 of them take 20 looks at five."""
+    monkeypatch.setattr(time_limit, "_pace", lambda step, device: 1.0)
+    few = dataclasses.replace(
+        learner, train=FeatureBank(torch.randn(5, 8), torch.randint(3, (5,))), val=None
+    )
+    found, _ = epochs_that_fit(
+        few,
+        make_accelerator(ENGINE, 0),
+        ENGINE,
+        seconds=(25.5 + 2) / 0.95,
+        batch_size=10,
+        whole=few,
+        images_after=100,
+    )
+    assert found == 5
+
+
 def test_nothing_is_learned(learner: Learner) -> None:
     before = {name: value.clone() for name, value in learner.model.state_dict().items()}
     whole = dataclasses.replace(learner, model=copy.deepcopy(learner.model))

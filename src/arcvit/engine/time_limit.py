@@ -55,16 +55,16 @@ def epochs_that_fit(
         learning = _pace(step, accelerator.device)
         learner.model.eval()
         with torch.no_grad():
-            looking = _pace(lambda: _look(learner, accelerator, images), accelerator.device)
-            after = looking
+            looking = after = _look(learner, accelerator, batch_size)
             if whole.model is not learner.model:
-                after = _pace(lambda: _look(whole, accelerator, images), accelerator.device)
-    if accelerator.num_processes > 1:
+                after = _look(whole, accelerator, batch_size)
+    processes = accelerator.num_processes
+    if processes > 1:
         own = torch.tensor([[learning, looking, after]], device=accelerator.device)
         learning, looking, after = accelerator.gather(own).max(dim=0).values.tolist()
     an_epoch = learning * -(-len(learner.train) // engine.batch_size)
-    room = seconds * (1 - _RESERVE[0]) - _RESERVE[1] - after * images_after / engine.batch_size
-    validation = looking * len(learner.val or ()) / engine.batch_size
+    room = seconds * (1 - _RESERVE[0]) - _RESERVE[1] - after * images_after / processes
+    validation = looking * len(learner.val or ()) / processes
 
     def takes(epochs: int) -> float:
         run = replace(engine, epochs=epochs)
@@ -80,11 +80,17 @@ def epochs_that_fit(
     return chosen, takes(chosen)
 
 
-def _look(learner: Learner, accelerator: Accelerator, images: int) -> None:
+def _look(learner: Learner, accelerator: Accelerator, most: int) -> float:
+    """Seconds for an image where so many, or all there are, are looked at together."""
     source = learner.train if learner.val is None else learner.val
-    stored, _ = source.__getitems__(list(range(min(images, len(source)))))
-    with accelerator.autocast():
-        learner.model(learner.evaluation_input(stored.to(accelerator.device)))
+    images = min(most, len(source))
+    stored, _ = source.__getitems__(list(range(images)))
+
+    def look() -> None:
+        with accelerator.autocast():
+            learner.model(learner.evaluation_input(stored.to(accelerator.device)))
+
+    return _pace(look, accelerator.device) / images
 
 
 def _pace(step: Callable[[], None], device: torch.device) -> float:
