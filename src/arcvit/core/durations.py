@@ -4,7 +4,7 @@ import re
 
 from arcvit.core.errors import UserError
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 
 
 def seconds_in(text: str, *, key: str) -> int:

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -168,7 +169,8 @@ def _open_to_others(files: list[Path], target: Path) -> None:
     finally:
         new.unlink(missing_ok=True)
     for file in private:
-        file.chmod(permissions)
+        if stat.S_IMODE(file.stat().st_mode) != permissions:  # some disks refuse any chmod
+            file.chmod(permissions)
 
 
 def _sync(path: Path) -> None:
