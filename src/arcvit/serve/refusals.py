@@ -1,0 +1,108 @@
+"""Why a request isn't answered, each with its sentence; protocols give them their codes."""
+
+from collections.abc import Iterable
+
+from arcvit.core.errors import UserError, nearest
+from arcvit.core.settings import shown
+
+
+class Refused(UserError):
+    """A request that isn't answered.
+
+    Attributes:
+        kind: the reason in a word, for counters.
+    """
+
+    kind = "refused"
+
+
+class UnknownTask(Refused):
+    """There is no task of this name."""
+
+    kind = "unknown_task"
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        names = list(known)
+        few = f": expected one of {', '.join(names)}" if 0 < len(names) <= 5 else ""
+        super().__init__(f"there is no task {shown(name)}{few}.{nearest(name, names)}")
+
+
+class UnknownVersion(Refused):
+    """The task has no such version, or it isn't served."""
+
+    kind = "unknown_version"
+
+    def __init__(self, name: str, version: int, served: Iterable[int]) -> None:
+        there = ", ".join(map(str, served)) or "none"
+        super().__init__(f"task {name!r} serves no version {version}: expected one of {there}.")
+
+
+class TaskRemoved(Refused):
+    """The task was removed or unloaded, perhaps while the request waited."""
+
+    kind = "removed"
+
+
+class Broken(Refused):
+    """The task's adapter can't be served; the sentence says why."""
+
+    kind = "broken"
+
+
+class QueueFull(Refused):
+    """More images wait than may.
+
+    Attributes:
+        retry_after: seconds until trying again is likely to help.
+    """
+
+    kind = "queue_full"
+
+    def __init__(self, most: int, retry_after: float) -> None:
+        super().__init__(f"{most} images wait already, as many as may: try again later.")
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(Refused):
+    """The answer would have come too late."""
+
+    kind = "deadline"
+
+
+class NotAnImage(Refused):
+    """An image can't be read.
+
+    Attributes:
+        index: which of the request.
+        why: the reason.
+    """
+
+    kind = "not_an_image"
+
+    def __init__(self, index: int, why: str) -> None:
+        super().__init__(f"image {index} can't be read: {why}.")
+        self.index, self.why = index, why
+
+
+class WrongInput(Refused):
+    """Arrays that don't fit the task, or more images than a request may hold."""
+
+    kind = "wrong_input"
+
+
+class NotReady(Refused):
+    """The server is starting."""
+
+    kind = "not_ready"
+
+
+class Draining(Refused):
+    """The server is shutting down."""
+
+    kind = "draining"
+
+
+class Failed(Refused):
+    """The model itself failed; nothing is wrong with the request."""
+
+    kind = "failed"
