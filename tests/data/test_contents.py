@@ -1,5 +1,6 @@
 """What counts as a change of a task's images, and what is kept of their splits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,16 @@ def test_old_images_stay_in_their_splits(tmp_path: Path) -> None:
         "val": [("c", 2), ("e", 0)],
         "train": [("b", 2), ("a", 2)],
     }
+
+
+def test_images_of_several_labels(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+    split = Split.of_sets(zip((tmp_path / n for n in "abc"), ([0, 1], [], [1]), strict=True))
+    parts = {"train": split.rows([0, 1]), "test": split.rows([2])}
+    task = ImageTask(name="t", root=tmp_path, layout="table", classes=("sea", "sky"), splits=parts)
+    found = contents_of(task)
+    assert [image.label for image in found.images] == ["sea|sky", "", "sky"]
+    assert found.divide(task) == task
+    emptied = replace(task, splits=parts | {"test": Split.of_sets([(tmp_path / "c", [])])})
+    assert changes(found, contents_of(emptied)) == "1 relabelled (c: sky -> no label)"

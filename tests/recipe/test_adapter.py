@@ -66,7 +66,7 @@ def test_an_image_of_several_labels_has_a_probability_for_each(
 ) -> None:
     arcvit.save_adapter(adapted(tiny), tmp_path / "a", labels=LABELS, backbone=str(tiny))
     single = arcvit.load_adapter(tmp_path / "a", device="cpu")
-    several = dataclasses.replace(single, task=dataclasses.replace(single.task, kind="several"))
+    several = dataclasses.replace(single, task=dataclasses.replace(single.task, kind="multilabel"))
     (photo, *_) = sorted((photos / "test" / "red").iterdir())
     (one,), (each,) = (arcvit.Classifier(loaded).predict(photo) for loaded in (single, several))
     odds = [ranked.probability / (1 - ranked.probability) for ranked in each.top]

@@ -37,7 +37,7 @@ def test_logits_are_divided_by_the_temperature() -> None:
         root=Path("/data"),
         layout="table",
         classes=("emu", "owl"),
-        splits={"test": Split(paths=paths, labels=(0, 1))},
+        splits={"test": Split.of(zip(paths, (0, 1), strict=True))},
         further={"camera": {paths[0]: "left"}},
     )
     known = [KnownImage(path=p.name, label="", splits=("test",), content=p.stem) for p in paths]

@@ -21,7 +21,7 @@ VERSION = 1
 MOST_LABELS = 100_000
 """Four times the classes of ImageNet-21k: a stranger's file mustn't ask for any head it likes."""
 
-Kind = Literal["single", "several"]
+Kind = Literal["single", "multilabel"]
 
 _RESULTS = {
     "task": str,
@@ -86,7 +86,7 @@ class AdapterTask:
         head: qualified name of the head in the backbone.
         preprocessing: how images are prepared, as ``Preprocessing`` writes itself.
         backbone: what the adapter was trained on.
-        kind: an image has one of the labels (single) or any number of them (several).
+        kind: an image has one of the labels (single) or any number of them (multilabel).
         calibration: how far to believe the outputs; None: probabilities are those of softmax, and
             images that are like none aren't told.
         results: what came out: task, method, val_accuracy, test_accuracy, as far as measured.

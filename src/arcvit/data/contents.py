@@ -32,7 +32,8 @@ class KnownImage:
     path: str
     """Inside the task's folder."""
     label: str
-    """Name of its class; of several where lists contradict one another."""
+    """Name of its class; of a multilabel task the names in class order with ``|`` between, empty
+    where it has none; of several with ``or`` between where lists contradict one another."""
     splits: tuple[str, ...]
     """The splits that it is in; two where there is a list ``trainval`` too."""
     content: str
@@ -76,17 +77,18 @@ class Contents:
     def divide(self, task: ImageTask) -> ImageTask:
         """The task these are the contents of, with these classes and splits."""
         path_of = {task.inside(path): path for s in task.splits.values() for path in s.paths}
-        label_of = {
-            path: self.classes.index(task.classes[label])
+        place = {name: label for label, name in enumerate(self.classes)}
+        labels_of = {
+            path: [place[task.classes[label]] for label in labels]
             for split in task.splits.values()
-            for path, label in split
+            for path, labels in split.with_sets()
         }
-        pairs: dict[str, list[tuple[Path, int]]] = {}
+        pairs: dict[str, list[tuple[Path, list[int]]]] = {}
         for image in self.images:
             path = path_of[image.path]
             for split in image.splits:
-                pairs.setdefault(split, []).append((path, label_of[path]))
-        splits = {name: Split.of(of_split) for name, of_split in pairs.items()}
+                pairs.setdefault(split, []).append((path, labels_of[path]))
+        splits = {name: Split.of_sets(of_split, kind=task.kind) for name, of_split in pairs.items()}
         return replace(task, classes=self.classes, splits=splits)
 
 
@@ -95,8 +97,8 @@ def contents_of(task: ImageTask, *, without: Sequence[str] = ()) -> Contents:
     labels: dict[Path, list[str]] = {}
     splits: dict[Path, list[str]] = {}
     for name, split in task.splits.items():
-        for path, label in split if name not in without else ():
-            labels.setdefault(path, []).append(task.classes[label])
+        for path, own in split.with_sets() if name not in without else ():
+            labels.setdefault(path, []).append(task.label_text(own))
             splits.setdefault(path, []).append(name)
     images = (
         KnownImage(
@@ -132,7 +134,7 @@ def changes(earlier: Contents, now: Contents) -> str:
         if old is None:
             found["added"].append(image.path)
         elif old.label != image.label:
-            found["relabelled"].append(f"{image.path}: {old.label} -> {image.label}")
+            found["relabelled"].append(f"{image.path}: {_shown(old)} -> {_shown(image)}")
         elif old.content != image.content:
             found["with other content"].append(image.path)
         elif old.splits != image.splits:
@@ -145,6 +147,10 @@ def changes(earlier: Contents, now: Contents) -> str:
     return ", ".join(
         f"{len(names):,} {what} ({examples(names)})" for what, names in found.items() if names
     )
+
+
+def _shown(image: KnownImage) -> str:
+    return image.label or "no label"
 
 
 def _matched(earlier: Contents, now: Contents) -> dict[str, KnownImage]:

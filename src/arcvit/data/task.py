@@ -1,12 +1,18 @@
-"""An image task: class names and, for each split, the images and their labels."""
+"""An image task: class names and, for each split, the images and their labels.
+
+An image of a single-label task has one label; one of a multilabel task has any number, none too.
+"""
 
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from arcvit.core.errors import UserError
+from arcvit.core.task import Kind
 
 SPLITS = ("train", "val", "trainval", "test")
 _SPLIT_OF_WORD = {
@@ -34,39 +40,94 @@ def class_name(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+JOINT = "|"
+"""What stands between the labels of an image where they are written as one text."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Images and their labels, in a fixed order.
+    """Images and their labels, in a fixed order: N images.
 
     Raises:
-        ValueError: there are not as many labels as paths.
+        ValueError: there are not as many label sets as paths, one isn't sorted or has a label
+            twice, or an image of a single-label split hasn't exactly one.
     """
 
     paths: tuple[Path, ...]
     """Image files."""
-    labels: tuple[int, ...]
-    """For each image the index of its class in ``ImageTask.classes``."""
+    label_sets: tuple[tuple[int, ...], ...]
+    """For each image the indices of its classes in ``ImageTask.classes``, rising."""
+    kind: Kind = "single"
+    """Whether an image has one label (single) or any number of them (multilabel)."""
 
     def __post_init__(self) -> None:
-        if len(self.paths) != len(self.labels):
-            raise ValueError(f"{len(self.paths)} paths but {len(self.labels)} labels")
+        if len(self.paths) != len(self.label_sets):
+            raise ValueError(f"{len(self.paths)} paths but {len(self.label_sets)} label sets")
+        for path, labels in self.with_sets():
+            if self.kind == "single" and len(labels) != 1:
+                raise ValueError(f"{path} has the labels {labels}: expected exactly one")
+            if any(one >= other for one, other in pairwise(labels)):
+                raise ValueError(f"{path} has the labels {labels}: expected them in rising order")
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[Path, int]]) -> "Split":
-        """The split of these images and labels."""
-        held = tuple(pairs)
-        return cls(paths=tuple(path for path, _ in held), labels=tuple(label for _, label in held))
+        """The single-label split of these images and labels."""
+        return cls.of_sets(((path, (label,)) for path, label in pairs), kind="single")
+
+    @classmethod
+    def of_sets(
+        cls, pairs: Iterable[tuple[Path, Iterable[int]]], *, kind: Kind = "multilabel"
+    ) -> "Split":
+        """The split of these images and their labels, in any order."""
+        held = [(path, tuple(sorted(set(labels)))) for path, labels in pairs]
+        return cls(
+            paths=tuple(path for path, _ in held),
+            label_sets=tuple(labels for _, labels in held),
+            kind=kind,
+        )
+
+    @cached_property
+    def labels(self) -> tuple[int, ...]:
+        """For each image of a single-label split the index of its class, (N,).
+
+        Raises:
+            UserError: the split is multilabel; so what knows single labels alone is never wrong
+                in silence.
+        """
+        if self.kind != "single":
+            raise UserError(
+                "this works on tasks of one label an image, and images of a multilabel task have"
+                " any number of them: expected a task that is read with task single."
+            )
+        return tuple(label for (label,) in self.label_sets)
 
     def rows(self, rows: Iterable[int]) -> "Split":
         """The images at these places, in their order."""
-        return Split.of((self.paths[row], self.labels[row]) for row in rows)
+        chosen = tuple(rows)
+        return Split(
+            paths=tuple(self.paths[row] for row in chosen),
+            label_sets=tuple(self.label_sets[row] for row in chosen),
+            kind=self.kind,
+        )
+
+    def __add__(self, other: "Split") -> "Split":
+        """These images, then those of another split of the same kind."""
+        return Split(
+            paths=self.paths + other.paths,
+            label_sets=self.label_sets + other.label_sets,
+            kind=self.kind,
+        )
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[tuple[Path, int]]:
-        """Each image with its label."""
+        """Each image of a single-label split with its label."""
         return iter(zip(self.paths, self.labels, strict=True))
+
+    def with_sets(self) -> Iterator[tuple[Path, tuple[int, ...]]]:
+        """Each image with its labels, whatever the kind."""
+        return iter(zip(self.paths, self.label_sets, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +157,15 @@ class ImageTask:
             path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
         )
 
+    @property
+    def kind(self) -> Kind:
+        """Whether an image has one label (single) or any number of them (multilabel)."""
+        return next((split.kind for split in self.splits.values()), "single")
+
+    def label_text(self, labels: Iterable[int]) -> str:
+        """An image's labels as one text: their names in class order; empty where it has none."""
+        return JOINT.join(self.classes[label] for label in labels)
+
     def has(self, split: str) -> bool:
         """Whether there is such a split."""
         return split in self.splits
@@ -113,8 +183,8 @@ class ImageTask:
 
     def every(self) -> Split:
         """The images of all splits, each once."""
-        label_of = {path: label for split in self.splits.values() for path, label in split}
-        return Split.of(label_of.items())
+        labels_of = {path: labels for s in self.splits.values() for path, labels in s.with_sets()}
+        return Split.of_sets(labels_of.items(), kind=self.kind)
 
     def trainval(self) -> Split:
         """What the final model trains on.
@@ -126,5 +196,4 @@ class ImageTask:
         train = self.split("train")
         if not self.has("val"):
             return train
-        val = self.splits["val"]
-        return Split(paths=train.paths + val.paths, labels=train.labels + val.labels)
+        return train + self.splits["val"]

@@ -227,7 +227,7 @@ class Classifier:
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         """Of each label, (N, K)."""
-        if self.loaded.task.kind == "several":
+        if self.loaded.task.kind == "multilabel":
             return logits.sigmoid()
         calibration = self.calibration
         return (logits if calibration is None else logits / calibration.temperature).softmax(-1)

@@ -28,7 +28,7 @@ BYTES = 6 * 3 * 8 * 8
 @pytest.fixture
 def split(paint: Paint) -> Split:
     paths = tuple(paint(f"{i}.png", size=(10, 12), seed=i) for i in range(6))
-    return Split(paths=paths, labels=(3, 1, 4, 1, 5, 9))
+    return Split.of(zip(paths, (3, 1, 4, 1, 5, 9), strict=True))
 
 
 @pytest.fixture(params=[BYTES, BYTES - 1], ids=["memory", "disk"])
@@ -116,7 +116,7 @@ def test_above_the_limit_without_a_cache_folder(split: Split) -> None:
 
 
 def test_an_empty_split() -> None:
-    bank = ImageBank.build(Split(paths=(), labels=()), PREP)
+    bank = ImageBank.build(Split.of([]), PREP)
     assert (len(bank), bank.images.shape, bank.labels.shape) == (0, (0, 3, 8, 8), (0,))
 
 

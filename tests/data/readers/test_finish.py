@@ -9,7 +9,7 @@ from arcvit.data.task import Split
 
 
 def split(*names: str) -> Split:
-    return Split(paths=tuple(map(Path, names)), labels=(0,) * len(names))
+    return Split.of((Path(name), 0) for name in names)
 
 
 def end(splits: dict[str, Split], **settings: Any) -> Reading:

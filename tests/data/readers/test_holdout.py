@@ -15,7 +15,7 @@ SIZES = (1, 2, 3, 10, 57)
 
 def make_split(root: Path = ROOT) -> Split:
     pairs = [(root / f"{c}/{i}.jpg", c) for c, size in enumerate(SIZES) for i in range(size)]
-    return Split(paths=tuple(p for p, _ in pairs), labels=tuple(c for _, c in pairs))
+    return Split.of(pairs)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.99])
@@ -38,7 +38,7 @@ def test_hold_out_is_stratified_disjoint_and_complete(fraction: float) -> None:
 
 def test_hold_out_does_not_depend_on_order_or_place() -> None:
     split = make_split()
-    backwards = Split(paths=split.paths[::-1], labels=split.labels[::-1])
+    backwards = split.rows(range(len(split))[::-1])
     elsewhere = Path("/mnt/copy")
     _, held = hold_out(split, 0.3, seed=3, root=ROOT)
     _, held_backwards = hold_out(backwards, 0.3, seed=3, root=ROOT)
@@ -56,14 +56,14 @@ def test_hold_out_depends_on_the_seed() -> None:
 
 def test_an_added_image_moves_few_others() -> None:
     split = make_split()
-    more = Split(paths=(*split.paths, ROOT / "4/new.jpg"), labels=(*split.labels, 4))
+    more = split + Split.of([(ROOT / "4/new.jpg", 4)])
     before = frozenset(hold_out(split, 0.3, seed=0, root=ROOT)[1].paths)
     after = frozenset(hold_out(more, 0.3, seed=0, root=ROOT)[1].paths)
     assert len(before ^ after) <= 2
 
 
 def test_paths_outside_the_root() -> None:
-    split = Split(paths=tuple(Path(f"/other/{i}.jpg") for i in range(10)), labels=(0,) * 10)
+    split = Split.of((Path(f"/other/{i}.jpg"), 0) for i in range(10))
     assert len(hold_out(split, 0.5, seed=0, root=ROOT)[1]) == 5
 
 

@@ -157,7 +157,7 @@ def shared_images(splits: Mapping[str, Split], source: Path) -> Iterator[Finding
 
 def untrained_classes(classes: Sequence[str], train: Split, source: Path) -> Iterator[Finding]:
     """Classes that have no image to train on."""
-    seen = frozenset(train.labels)
+    seen = frozenset(label for labels in train.label_sets for label in labels)
     unseen = [repr(name) for label, name in enumerate(classes) if label not in seen]
     if unseen:
         yield spoils(
@@ -203,7 +203,7 @@ def single_images(
     shares = {"val": opening.val_fraction, "test": opening.test_fraction}
     if not any(shares[split] for split in held):
         return
-    count = Counter(pool.labels)
+    count = Counter(label for labels in pool.label_sets for label in labels)
     alone = [repr(name) for label, name in enumerate(classes) if count[label] == 1]
     if alone and len(alone) == len(count) and "test" in held:
         yield spoils(

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from arcvit.core.errors import UserError
 from arcvit.data.readers.holdout import members_by_rank
+from arcvit.data.readers.stratify import label_counts
 from arcvit.data.task import ImageTask
 
 
@@ -36,7 +37,7 @@ def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
     dealt: list[list[int]] = [[] for _ in range(folds)]
     of_class = [Counter[int]() for _ in range(folds)]
     for rows in members:
-        own = Counter(pool.labels[row] for row in rows)
+        own = label_counts([pool.label_sets[row] for row in rows])
 
         def load(place: int, own: Counter[int] = own) -> tuple[int, int]:
             return sum(of_class[place][label] * n for label, n in own.items()), len(dealt[place])

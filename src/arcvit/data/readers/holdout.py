@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from arcvit.data.readers.stratify import stratify
 from arcvit.data.task import Split
 
 
@@ -21,7 +22,8 @@ def hold_out(
 
     Which ones is decided by ``rank``. So the choice depends on neither the order of the images nor
     the machine, and images added later move few of the others. Every class keeps at least one
-    image. Groups are kept together, so that shares are met as far as they allow.
+    image. Groups are kept together, so that shares are met as far as they allow. Images of several
+    labels are divided by iterative stratification, where those added later may move others.
 
     Args:
         split: what to divide.
@@ -33,6 +35,9 @@ def hold_out(
     Returns:
         The images kept and those held out, each in the order of ``split``.
     """
+    if split.kind == "multilabel":
+        order_of_draw = members_by_rank(split, seed=seed, root=root, groups=groups or {})
+        return _hold_out_of_sets(split, fraction, order_of_draw)
     whole = Counter(split.labels)
     wanted = {label: min(round(fraction * n), n - 1) for label, n in whole.items()}
     held: set[int] = set()
@@ -50,8 +55,21 @@ def hold_out(
         if fits and spares and held.isdisjoint(members[name]):
             held.update(members[name])
             of_held += of_group
+    return _divided(split, held)
+
+
+def _hold_out_of_sets(
+    split: Split, fraction: float, members: list[list[int]]
+) -> tuple[Split, Split]:
+    units = [[split.label_sets[row] for row in rows] for rows in members]
+    parts = stratify(units, (1 - fraction, fraction), keeps_all=True)
+    held = [rows for rows, part in zip(members, parts, strict=True) if part == 1]
+    return _divided(split, {row for rows in held for row in rows})
+
+
+def _divided(split: Split, held: set[int]) -> tuple[Split, Split]:
     kept = (row for row in range(len(split)) if row not in held)
-    return split.rows(kept), split.rows(row for row in range(len(split)) if row in held)
+    return split.rows(kept), split.rows(sorted(held))
 
 
 def members_by_rank(

@@ -29,6 +29,10 @@ A folder that none recognises is read as class folders without splits, unless ta
 """
 
 
+MULTILABEL_LAYOUTS = ("table",)
+"""Layouts that can say several labels of an image."""
+
+
 def layout_of(path: Path) -> str | None:
     """The layout of a file, or of a folder with splits of its own; None where none fits."""
     return next((name for name, reader in LAYOUTS.items() if reader.recognises(path)), None)
@@ -80,6 +84,12 @@ def read_task(path: Path, opening: Opening) -> Reading:
         )
     if layout is None:
         _refuse_outer_folder(path)
+    if opening.kind == "multilabel" and layout not in MULTILABEL_LAYOUTS:
+        raise UserError(
+            f"{path} gives each image one label, its layout is {layout or 'folders'}: expected a"
+            " table of images with their labels for --task multilabel, write one or leave --task"
+            " out."
+        )
     return LAYOUTS[layout or "folders"].read(path, opening)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from arcvit.core.errors import UserError
+from arcvit.core.task import Kind
 from arcvit.data.findings import Finding
 from arcvit.data.task import ImageTask
 
@@ -20,6 +21,8 @@ class Opening:
         UserError: a share outside [0, 1).
     """
 
+    kind: Kind = "single"
+    """Whether an image has one label (single) or any number of them (multilabel)."""
     val_fraction: float = 0.2
     """Share of every class to hold out where there is no validation split, [0, 1)."""
     test_fraction: float = 0.2

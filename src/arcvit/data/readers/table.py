@@ -11,7 +11,7 @@ from arcvit.data.readers.columns import check_columns, column_named, split_colum
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.lists import list_findings, read_text, refuse_many_classes
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import Split, class_name, split_named
+from arcvit.data.task import JOINT, Split, class_name, split_named
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
 _DELIMITERS = ",;\t|"
@@ -32,7 +32,7 @@ class Row:
     line: int
     """Line number in the file, from 1."""
     path: Path
-    label: str
+    labels: tuple[str, ...]
     split: str | None
     """``train``, ``val`` or ``test``; None where the table has no split column."""
     group: str
@@ -69,12 +69,13 @@ def read(path: Path, opening: Opening) -> Reading:
             text = f"lists {row.path} in lines {first.line} and {row.line}: expected each image"
             repeats.append(f"{text} once, remove one")
     divided = any(row.split for row in rows.values())
-    classes = _sorted_names([row.label for row in rows.values()])
+    classes = _sorted_names([name for row in rows.values() for name in row.labels])
     label_of = {name: label for label, name in enumerate(classes)}
-    pairs: dict[str, list[tuple[Path, int]]] = {"train": []}
+    pairs: dict[str, list[tuple[Path, list[int]]]] = {"train": []}
     for row in rows.values():
-        pairs.setdefault(row.split or "train", []).append((row.path, label_of[row.label]))
-    splits = {split: Split.of(of_split) for split, of_split in pairs.items()}
+        labels = [label_of[name] for name in row.labels]
+        pairs.setdefault(row.split or "train", []).append((row.path, labels))
+    splits = {s: Split.of_sets(of_split, kind=opening.kind) for s, of_split in pairs.items()}
     return finish(
         path,
         opening,
@@ -148,18 +149,25 @@ def _rows(
     split = split_column(columns, opening)
     for line, values in lines:
         cells = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
-        wrong = _mistake(cells, len(values), (path, label, group), split)
+        needed = (path, group, *([label] if opening.kind == "single" else []))
+        wrong = _mistake(cells, len(values), needed, split)
         if wrong:
             mistakes.append(f"line {line} has {wrong}")
             continue
         yield Row(
             line=line,
             path=file.parent / cells[path],
-            label=class_name(cells[label]),
+            labels=_labels(cells[label], opening),
             split=None if split is None else split_named(cells[split]),
             group=cells[group] if group else "",
             cells=cells,
         )
+
+
+def _labels(cell: str, opening: Opening) -> tuple[str, ...]:
+    """The class names in a cell of labels."""
+    names = cell.split(JOINT) if opening.kind == "multilabel" else [cell]
+    return tuple(class_name(name.strip()) for name in names if name.strip())
 
 
 def _delimiter(file: Path, text: str, opening: Opening) -> str:

@@ -102,5 +102,5 @@ def _read_list(path: Path) -> tuple[Split, list[Finding]]:
         labels.append(int(label))
     if not labels and not mistakes:
         mistakes.append("is empty: expected a line '<image> <label>' for each image")
-    found = Split(paths=tuple(path.parent / name for name in line_of), labels=tuple(labels))
+    found = Split.of((path.parent / name, n) for name, n in zip(line_of, labels, strict=True))
     return found, list_findings(path, mistakes=mistakes, repeats=repeats)
