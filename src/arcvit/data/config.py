@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.settings import Count, Positive, Range, Share, check_settings
+from arcvit.core.task import Kind
 from arcvit.data.pixels.preset import MAX_PIXELS, PRESETS, Decoding, orientation_of
 from arcvit.data.readers.reader import Opening
+from arcvit.data.task import JOINT
 
 Seed = Annotated[int, Range(at_least=0, below=2**32)]
 """Seeds that every random generator takes."""
@@ -35,7 +37,11 @@ class DataConfig:
             into by split_seed, groups as a whole.
         fold: the part that is validated on; the others are trained on.
         path_column: column of a CSV or TSV file that holds the image paths.
-        label_column: column that holds the labels.
+        label_column: column that holds the labels; default: label.
+        label_columns: with task multilabel, columns of 0 and 1 that say which classes an image is
+            of, each called as its class; default: found where all columns but path and split are
+            such.
+        label_delimiter: with task multilabel, what stands between the labels in a cell.
         split_column: column that holds train, val or test; may be absent.
         group_column: column that tells what an image shows, such as a patient or an animal: images
             of a group stay in one split, and results are given per group too.
@@ -62,7 +68,9 @@ class DataConfig:
     folds: Annotated[int, Range(at_least=2)] | None = None
     fold: Annotated[int, Range(at_least=0)] = 0
     path_column: str = "path"
-    label_column: str = "label"
+    label_column: str | None = None
+    label_columns: list[str] = field(default_factory=list)
+    label_delimiter: str = JOINT
     split_column: str = "split"
     group_column: str | None = None
     group_pattern: str | None = None
@@ -82,9 +90,10 @@ class DataConfig:
             )
         self.opening()  # has checks of its own
 
-    def opening(self) -> Opening:
-        """How ``open_task`` opens the task."""
+    def opening(self, kind: Kind = "single") -> Opening:
+        """How ``open_task`` opens a task of that kind."""
         return Opening(
+            kind=kind,
             val_fraction=self.val_fraction,
             test_fraction=self.test_fraction,
             seed=self.split_seed,
@@ -92,6 +101,8 @@ class DataConfig:
             fold=self.fold,
             path_column=self.path_column,
             label_column=self.label_column,
+            label_columns=tuple(self.label_columns),
+            label_delimiter=self.label_delimiter,
             split_column=self.split_column,
             group_column=self.group_column,
             group_pattern=self.group_pattern,

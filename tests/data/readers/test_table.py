@@ -221,13 +221,3 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
     file.write_bytes("path,label\nÄ.jpg,x".encode("latin-1"))
     with pytest.raises(UserError, match="isn't UTF-8"):
         open_task(file)
-
-
-def test_several_labels_in_a_cell(tmp_path: Path) -> None:
-    text = "path,label,split\n"
-    text += "img/a.jpg,sky | sea,train\nimg/b.jpg,,train\nimg/c.jpg,tree,train\n"
-    text += "img/d.jpg,tree|sea|tree,val\n"
-    task = open_task(write(tmp_path, text), Opening(kind="multilabel"))
-    assert (task.kind, task.classes) == ("multilabel", ("sea", "sky", "tree"))
-    assert task.split("train").label_sets == ((0, 1), (), (2,))
-    assert task.split("val").label_sets == ((0, 2),)

@@ -5,12 +5,14 @@ from pathlib import Path, PureWindowsPath
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.findings import Finding, examples, warning
-from arcvit.data.readers.reader import Opening
+from arcvit.data.readers.reader import LABEL_COLUMN, Opening
 from arcvit.data.task import IMAGE_SUFFIXES, split_named
 
 _LIKE_SPLITS = ("split", "set", "subset", "fold", "kfold", "partition", "phase", "usage")
 _SPLIT_FLAGS = ("train", "training", "val", "valid", "validation", "test")
 _TRUTH = ("0", "1", "true", "false", "yes", "no", "0.0", "1.0")
+ON, OFF = ("1", "1.0", "true"), ("0", "0.0", "false", "")
+"""What a column of one class holds where an image is of it, and where not. Case doesn't count."""
 _SPLITS_AT_MOST = 6
 _LOOKED_AT = 1000
 """As many rows are looked at to guess what a column holds."""
@@ -30,9 +32,11 @@ def split_column(columns: Sequence[str], opening: Opening) -> str | None:
     return name if name in columns else None
 
 
-def unread_splits(file: Path, columns: Sequence[str], opening: Opening) -> list[Finding]:
+def unread_splits(
+    file: Path, columns: Sequence[str], labels: Sequence[str], opening: Opening
+) -> list[Finding]:
     """Columns that are called as splits often are, and are not read."""
-    read = (opening.split_column, opening.label_column, opening.path_column, opening.group_column)
+    read = (opening.split_column, opening.path_column, opening.group_column, *labels)
     known = [name.casefold() for name in read if name is not None]
     alike = [c for c in columns if c.casefold() in _LIKE_SPLITS and c.casefold() not in known]
     text = f"{file} has the column {examples(list(map(repr, alike)))}, which isn't read: if it says"
@@ -40,13 +44,22 @@ def unread_splits(file: Path, columns: Sequence[str], opening: Opening) -> list[
     return [warning("unread-column", text)] * bool(alike)
 
 
-def check_columns(file: Path, columns: Sequence[str], rows: Rows, opening: Opening) -> None:
+def check_columns(
+    file: Path, columns: Sequence[str], rows: Rows, labels: Sequence[str], opening: Opening
+) -> None:
     """Refuse a table whose columns can't be told, and one whose splits would be passed over.
+
+    Args:
+        file: the table.
+        columns: names of its columns.
+        rows: its cells.
+        labels: the columns that hold the labels.
+        opening: how it is opened.
 
     Raises:
         UserError: says which columns there are, and which flag names the right one.
     """
-    wanted = [opening.path_column, opening.label_column]
+    wanted = [opening.path_column, *labels]
     wanted += [opening.split_column] if opening.split_column != Opening.split_column else []
     wanted += [opening.group_column] if opening.group_column is not None else []
     for name in wanted:
@@ -63,7 +76,10 @@ def check_columns(file: Path, columns: Sequence[str], rows: Rows, opening: Openi
             f"{hint or '.'}"
         )
     if split_column(columns, opening) is None:
-        _refuse_other_splits(file, columns, rows, opening)
+        told = opening.label_columns or opening.label_column is not None
+        own = [column_named(opening.path_column, columns)]
+        own += labels if told or len(labels) == 1 else []
+        _refuse_other_splits(file, columns, rows, own, has_flags=len(labels) > 1)
 
 
 def _misread(columns: Sequence[str], rows: Rows, opening: Opening) -> str:
@@ -71,17 +87,14 @@ def _misread(columns: Sequence[str], rows: Rows, opening: Opening) -> str:
     if any(_is_image(name) for name in columns):
         return (
             f"has no line that names its columns, as the first is {', '.join(columns)!r}: put a"
-            f" line {opening.path_column},{opening.label_column} above it"
+            f" line {opening.path_column},{opening.label_column or LABEL_COLUMN} above it"
         )
-    hot = [
-        name
-        for index, name in enumerate(columns)
-        if (values := _values(rows, index)) and values <= {"0", "1", "0.0", "1.0"}
-    ]
-    if len(hot) > 1 and column_named(opening.label_column, columns) not in columns:
+    hot = [name for index, name in enumerate(columns) if are_flags(values_in(rows, index))]
+    if len(hot) > 1 and opening.kind == "single":
         return (
             f"has a column of 0 and 1 for each class ({examples(hot)}): expected one column of"
-            f" class names, write one and name it with --data.label_column"
+            " class names, write one and name it with --data.label_column, or give --task"
+            " multilabel if an image may be of several classes"
         )
     return ""
 
@@ -91,35 +104,45 @@ def _flags(columns: Sequence[str], rows: Rows, opening: Opening) -> str:
     paths = [
         name
         for index, name in enumerate(columns)
-        if (values := _values(rows, index)) and sum(map(_is_image, values)) * 2 > len(values)
+        if (values := values_in(rows, index)) and sum(map(_is_image, values)) * 2 > len(values)
     ]
     path = column_named(opening.path_column, columns)
     if path not in columns:
         path = paths[0] if paths else ""
-    label = column_named(opening.label_column, columns)
+    split = split_column(columns, opening)
+    label_column = opening.label_column or LABEL_COLUMN
+    label = column_named(label_column, columns)
     if label not in columns:
         others = [
             name
             for index, name in enumerate(columns)
-            if name != path and 1 < len(_values(rows, index)) <= max(len(rows) // 2, 2)
+            if name not in (path, split)
+            and _may_be_labels(values_in(rows, index), len(rows), opening)
         ]
         label = others[0] if others else ""
     flags = [
         f"--data.{kind}_column {name}"
         for kind, name, asked in (
             ("path", path, opening.path_column),
-            ("label", label, opening.label_column),
+            ("label", label, label_column),
         )
         if name and name.casefold() != asked.casefold()
     ]
     return f", as with {' '.join(flags)}." if flags else ""
 
 
-def _refuse_other_splits(file: Path, columns: Sequence[str], rows: Rows, opening: Opening) -> None:
+def _may_be_labels(values: set[str], rows: int, opening: Opening) -> bool:
+    if opening.kind == "multilabel":
+        return any(opening.label_delimiter in value for value in values)
+    return 1 < len(values) <= max(rows // 2, 2)
+
+
+def _refuse_other_splits(
+    file: Path, columns: Sequence[str], rows: Rows, own: Sequence[str], *, has_flags: bool
+) -> None:
     """Refuse a table that has splits in a column of another name: its tests would be trained on."""
-    own = {column_named(name, columns) for name in (opening.path_column, opening.label_column)}
     for index, name in enumerate(columns):
-        values = _values(rows, index)
+        values = values_in(rows, index)
         if name in own or not values:
             continue
         named = {split_named(value) for value in values}
@@ -137,13 +160,20 @@ def _refuse_other_splits(file: Path, columns: Sequence[str], rows: Rows, opening
         words = name.casefold().replace("-", "_").split("_")
         is_flag = words[-1] in _SPLIT_FLAGS and {value.casefold() for value in values} <= {*_TRUTH}
         if is_flag:
+            classes = " If it is a class, name the classes with --data.label_columns."
             raise UserError(
                 f"{file} has splits in the column {name!r}: expected a column 'split' that holds"
-                " train, val or test, write one or remove the column."
+                f" train, val or test, write one or remove the column.{classes * has_flags}"
             )
 
 
-def _values(rows: Rows, index: int) -> set[str]:
+def are_flags(values: set[str]) -> bool:
+    """Whether a column of these values says of each image whether it is of one class."""
+    return bool(values) and {value.casefold() for value in values} <= {*ON, *OFF}
+
+
+def values_in(rows: Rows, index: int) -> set[str]:
+    """What the first rows hold in a column, without empty cells."""
     return {row[index] for row in rows[:_LOOKED_AT] if index < len(row) and row[index]}
 
 

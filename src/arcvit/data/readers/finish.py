@@ -12,7 +12,7 @@ from arcvit.data.findings import Finding, examples, printable, spoils, warning
 from arcvit.data.readers.holdout import hold_out
 from arcvit.data.readers.lists import refuse_many_classes
 from arcvit.data.readers.reader import Opening, Reading
-from arcvit.data.task import IMAGE_SUFFIXES, SPLITS, ImageTask, Split, class_name
+from arcvit.data.task import IMAGE_SUFFIXES, JOINT, SPLITS, ImageTask, Split, class_name
 
 NAMED = 20
 """As many images or classes are named in a sentence; the others are counted."""
@@ -69,6 +69,8 @@ def finish(
     if covers_classes and "train" in splits and not opening.to_measure:
         found += untrained_classes(classes, splits["train"], source)
     found += name_findings(classes, source, from_list=layout == "table")
+    if opening.kind == "multilabel":
+        found += joint_names(classes, source)
     if groups is None and opening.group_column is not None:
         text = f"{source} has no columns, and so none called {opening.group_column!r}: only tables"
         found.append(spoils("groups", f"{text} have, use --data.group_pattern."))
@@ -193,6 +195,17 @@ def name_findings(classes: Sequence[str], source: Path, *, from_list: bool) -> I
             "missing-labels",
             f"{source} has the class {examples(missing)}, which stands for a missing label: fill"
             " the labels in, or give the class another name.",
+        )
+
+
+def joint_names(classes: Sequence[str], source: Path) -> Iterator[Finding]:
+    """Names that can't be told from several, where an image's labels are written as one text."""
+    joint = [repr(name) for name in classes if JOINT in name]
+    if joint:
+        yield spoils(
+            "class-names",
+            f"{source} has {len(joint)} class(es) with {JOINT!r} in their names, which stands"
+            f" between several labels, rename them: {examples(joint, most=NAMED)}.",
         )
 
 

@@ -10,7 +10,10 @@ from typing import Protocol
 from arcvit.core.errors import UserError
 from arcvit.core.task import Kind
 from arcvit.data.findings import Finding
-from arcvit.data.task import ImageTask
+from arcvit.data.task import JOINT, ImageTask
+
+LABEL_COLUMN = "label"
+"""The column of labels where no other is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +34,13 @@ class Opening:
     """Decides which images are held out."""
     path_column: str = "path"
     """Of a table: the column of image paths."""
-    label_column: str = "label"
-    """Of a table: the column of labels."""
+    label_column: str | None = None
+    """Of a table: the column of labels; None: ``LABEL_COLUMN``, unless a multilabel table has
+    columns of 0 and 1."""
+    label_columns: Sequence[str] = ()
+    """Of a multilabel table: columns of 0 and 1, each called as the class it is of."""
+    label_delimiter: str = JOINT
+    """Of a multilabel table: what stands between the labels in a cell."""
     split_column: str = "split"
     """Of a table: the column of splits. Only the default name may be missing."""
     group_column: str | None = None
@@ -55,6 +63,10 @@ class Opening:
                 raise UserError(
                     f"{name} is {value}: expected a share of at least 0 and less than 1."
                 )
+        if not self.label_delimiter:
+            raise UserError(
+                f"data.label_delimiter is empty: expected what stands between labels, as {JOINT}."
+            )
         if self.group_pattern is not None:
             try:
                 re.compile(self.group_pattern)

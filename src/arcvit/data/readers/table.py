@@ -2,15 +2,17 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from arcvit.core.errors import UserError
+from arcvit.data.findings import Finding, examples, warning
 from arcvit.data.readers.columns import check_columns, column_named, split_column, unread_splits
 from arcvit.data.readers.finish import finish
+from arcvit.data.readers.labelling import Labelling, labelling_of
 from arcvit.data.readers.lists import list_findings, read_text, refuse_many_classes
-from arcvit.data.readers.reader import Opening, Reading
+from arcvit.data.readers.reader import LABEL_COLUMN, Opening, Reading
 from arcvit.data.task import JOINT, Split, class_name, split_named
 
 DELIMITER_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
@@ -50,8 +52,8 @@ def read(path: Path, opening: Opening) -> Reading:
     """Read a task from a table in UTF-8 whose first row names the columns.
 
     Paths are relative to the folder of the file. Labels are class names, sorted by number if all of
-    them are whole numbers. Without a split column the images are divided as a single folder of
-    class folders is.
+    them are whole numbers; ``Labelling`` says where they stand. Without a split column the images
+    are divided as a single folder of class folders is.
 
     Raises:
         UserError: a missing column, or a file that is no table.
@@ -60,16 +62,20 @@ def read(path: Path, opening: Opening) -> Reading:
     mistakes: list[str] = []
     repeats = []
     columns, lines = _lines(path, opening)
-    check_columns(path, columns, [values for _, values in lines], opening)
-    for row in _rows(path, columns, lines, opening, mistakes):
+    cells = [values for _, values in lines]
+    labelling = labelling_of(path, columns, cells, opening)
+    check_columns(path, columns, cells, labelling.columns, opening)
+    for row in _rows(path, columns, lines, labelling, opening, mistakes):
         if opening.leaves_out(row.path, path.parent):
             continue
         first = rows.setdefault(row.path, row)
         if first is not row:
             text = f"lists {row.path} in lines {first.line} and {row.line}: expected each image"
-            repeats.append(f"{text} once, remove one")
+            repeats.append(f"{text} once, {labelling.if_repeated}")
     divided = any(row.split for row in rows.values())
     classes = _sorted_names([name for row in rows.values() for name in row.labels])
+    if labelling.form == "flags":
+        classes = _sorted_names([class_name(name) for name in labelling.columns])
     label_of = {name: label for label, name in enumerate(classes)}
     pairs: dict[str, list[tuple[Path, list[int]]]] = {"train": []}
     for row in rows.values():
@@ -88,21 +94,38 @@ def read(path: Path, opening: Opening) -> Reading:
         absent={} if divided else dict.fromkeys(("val", "test"), "there is no column of splits"),
         findings=[
             *list_findings(path, mistakes=mistakes, repeats=repeats),
-            *unread_splits(path, columns, opening),
+            *unread_splits(path, columns, labelling.columns, opening),
+            *_joint_names(path, rows.values(), labelling),
         ],
         groups={row.path: row.group for row in rows.values()} if opening.group_column else None,
-        further=_further(columns, list(rows.values()), opening),
+        further=_further(columns, list(rows.values()), labelling.columns, opening),
     )
 
 
+def _joint_names(file: Path, rows: Iterable[Row], labelling: Labelling) -> list[Finding]:
+    """Cells that look like several labels and are read as one."""
+    cells = [row.labels for row in rows]
+    if labelling.form == "flags" or any(len(labels) > 1 for labels in cells):
+        return []
+    signs = JOINT if labelling.form == "name" else _DELIMITERS.replace(labelling.delimiter, "")
+    joint = [repr(n) for n in dict.fromkeys(sum(cells, ())) if any(sign in n for sign in signs)]
+    if not joint:
+        return []
+    text = f"{file} has {len(joint):,} class(es) that look like several labels, {examples(joint)}:"
+    if labelling.form == "name":
+        text += f" each is read as one name, --task multilabel splits them at {JOINT!r}."
+    else:
+        text += f" no cell is split at {labelling.delimiter!r}, say what stands between labels with"
+        text += " --data.label_delimiter."
+    return [warning("joint-labels", text)]
+
+
 def _further(
-    columns: Sequence[str], rows: Sequence[Row], opening: Opening
+    columns: Sequence[str], rows: Sequence[Row], labels: Sequence[str], opening: Opening
 ) -> dict[str, dict[Path, str]]:
     """What further columns say of the images, where they divide them into some parts."""
-    read = {
-        column_named(name, columns)
-        for name in (opening.path_column, opening.label_column, opening.split_column)
-    }
+    read = {*labels}
+    read |= {column_named(n, columns) for n in (opening.path_column, opening.split_column)}
     found = {}
     for name in dict.fromkeys(columns):
         if name in read or columns.count(name) > 1:
@@ -127,11 +150,11 @@ def _lines(file: Path, opening: Opening) -> tuple[list[str], list[Line]]:
             raise UserError(
                 f"{file} has {len(columns):,} columns: expected one of paths and one of labels."
             )
-        label = column_named(opening.label_column, columns)
+        label = column_named(opening.label_column or LABEL_COLUMN, columns)
         place = columns.index(label) if label in columns else len(columns)
         for values in reader:
             lines.append((reader.line_num, [value.strip() for value in values]))
-            labels.update(values[place : place + 1])
+            labels.update(values[place : place + 1] if opening.kind == "single" else ())
             refuse_many_classes(len(labels), file)
     except csv.Error as error:
         raise UserError(f"{file} line {reader.line_num} can't be read: {error}.") from error
@@ -139,35 +162,31 @@ def _lines(file: Path, opening: Opening) -> tuple[list[str], list[Line]]:
 
 
 def _rows(
-    file: Path, columns: list[str], lines: list[Line], opening: Opening, mistakes: list[str]
+    file: Path,
+    columns: list[str],
+    lines: list[Line],
+    labelling: Labelling,
+    opening: Opening,
+    mistakes: list[str],
 ) -> Iterator[Row]:
     """The rows that can be understood; what is wrong with the others is added to the mistakes."""
-    path, label, group = (
-        column_named(name or "", columns)
-        for name in (opening.path_column, opening.label_column, opening.group_column)
-    )
+    path = column_named(opening.path_column, columns)
+    group = column_named(opening.group_column or "", columns)
     split = split_column(columns, opening)
     for line, values in lines:
         cells = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
-        needed = (path, group, *([label] if opening.kind == "single" else []))
-        wrong = _mistake(cells, len(values), needed, split)
+        wrong = _mistake(cells, len(values), (path, group), split) or labelling.mistake(cells)
         if wrong:
             mistakes.append(f"line {line} has {wrong}")
             continue
         yield Row(
             line=line,
             path=file.parent / cells[path],
-            labels=_labels(cells[label], opening),
+            labels=labelling.labels(cells),
             split=None if split is None else split_named(cells[split]),
             group=cells[group] if group else "",
             cells=cells,
         )
-
-
-def _labels(cell: str, opening: Opening) -> tuple[str, ...]:
-    """The class names in a cell of labels."""
-    names = cell.split(JOINT) if opening.kind == "multilabel" else [cell]
-    return tuple(class_name(name.strip()) for name in names if name.strip())
 
 
 def _delimiter(file: Path, text: str, opening: Opening) -> str:

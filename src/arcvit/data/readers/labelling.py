@@ -1,0 +1,139 @@
+"""How a table says an image's labels: a class name, several in a cell, or columns of 0 and 1.
+
+Where images may have several labels, a table can often be read in two ways, and both look right.
+Such a table is refused with the flag for each.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Literal
+
+from arcvit.core.errors import UserError, nearest
+from arcvit.data.findings import examples
+from arcvit.data.readers.columns import OFF, ON, Rows, are_flags, column_named, values_in
+from arcvit.data.readers.reader import LABEL_COLUMN, Opening
+from arcvit.data.task import class_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """Where a table says the labels of an image."""
+
+    columns: tuple[str, ...]
+    """One column of names; with ``flags`` one a class, called as the class is."""
+    form: Literal["name", "names", "flags"]
+    """``name``: each cell is a class name. ``names``: a cell holds any number of them. ``flags``:
+    0 or 1."""
+    delimiter: str
+    """What stands between names."""
+
+    def labels(self, cells: Mapping[str, str]) -> tuple[str, ...]:
+        """The class names of an image."""
+        if self.form == "flags":
+            names = [name for name in self.columns if cells[name].casefold() in ON]
+        elif self.form == "names":
+            names = [name.strip() for name in cells[self.columns[0]].split(self.delimiter)]
+        else:
+            names = [cells[self.columns[0]]]
+        return tuple(class_name(name) for name in names if name)
+
+    @property
+    def if_repeated(self) -> str:
+        """What to do about an image that stands in two lines."""
+        if self.form == "names":
+            return f"write its labels into one cell, as a{self.delimiter}b"
+        return "remove one"
+
+    def mistake(self, cells: Mapping[str, str]) -> str:
+        """What is wrong with the cells of an image; empty where nothing is."""
+        if self.form == "flags":
+            for name in self.columns:
+                if cells[name].casefold() not in (*ON, *OFF):
+                    return f"{cells[name]!r} in the column {name!r}: expected 0 or 1"
+        elif self.form == "name" and not cells[self.columns[0]]:
+            name = self.columns[0]
+            return f"an empty {name!r}: expected a value, fill it in or remove the line"
+        return ""
+
+
+def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Opening) -> Labelling:
+    """How the labels are told: as the opening says, else as the columns show.
+
+    Where images have one label, and where nothing is found, it is the column ``label``.
+
+    Raises:
+        UserError: the columns can be read in two ways, or what the opening says can't be.
+    """
+
+    def names(column: str | None) -> Labelling:
+        form: Literal["name", "names"] = "name" if opening.kind == "single" else "names"
+        found = column_named(column or LABEL_COLUMN, columns)
+        return Labelling(columns=(found,), form=form, delimiter=opening.label_delimiter)
+
+    if opening.label_columns:
+        return _told(file, columns, opening)
+    no_paths = column_named(opening.path_column, columns) not in columns  # which is told first
+    if opening.kind == "single" or opening.label_column is not None or no_paths:
+        return names(opening.label_column)
+    others = _unread(columns, opening)
+    held = {name: values_in(rows, columns.index(name)) for name in others}
+    named = [
+        name
+        for name in others
+        if name.casefold() == LABEL_COLUMN
+        or any(opening.label_delimiter in value for value in held[name])
+    ]
+    flags = [name for name in others if name not in named and are_flags(held[name])]
+    flags = flags if len(flags) > 1 else []
+    ways = [f"--data.label_column {quote(name)}" for name in named]
+    ways += [f"--data.label_columns {quote(','.join(flags))}"] if flags else []
+    if len(ways) > 1:
+        text = [f"the column {name!r} may hold the labels" for name in named]
+        text += [f"{examples(flags)} hold 0 and 1, as one column a class does"] if flags else []
+        raise UserError(
+            f"{file} could be read in two ways, as {' and '.join(text)}: say which is meant with"
+            f" {' or '.join(ways)}."
+        )
+    further = [name for name in others if name not in flags]
+    if flags and further:
+        raise UserError(
+            f"{file} has columns of 0 and 1 ({examples(flags)}) and others"
+            f" ({examples(further)}): say which are the classes, as with {ways[0]}."
+        )
+    if flags:
+        return Labelling(columns=tuple(flags), form="flags", delimiter=opening.label_delimiter)
+    return names(None)
+
+
+def _told(file: Path, columns: Sequence[str], opening: Opening) -> Labelling:
+    """The columns of 0 and 1 that the opening names."""
+    if opening.kind == "single":
+        raise UserError(
+            "data.label_columns names a column of 0 and 1 for each class, by which an image may"
+            " have several labels: give --task multilabel with it, or name one column of class"
+            " names with --data.label_column."
+        )
+    if opening.label_column is not None:
+        raise UserError(
+            "data.label_column names a column of class names and data.label_columns those of 0 and"
+            " 1: expected one of the two settings."
+        )
+    told = tuple(column_named(name, columns) for name in opening.label_columns)
+    for name in told:
+        if columns.count(name) != 1 or told.count(name) != 1:
+            state = "no column" if name not in columns else "more than one column"
+            raise UserError(
+                f"{file} has {state} {name!r}, which data.label_columns names: expected some of"
+                f" {examples(_unread(columns, opening), most=20)}, each once."
+                f"{nearest(name, columns) if name not in columns else ''}"
+            )
+    return Labelling(columns=told, form="flags", delimiter=opening.label_delimiter)
+
+
+def _unread(columns: Sequence[str], opening: Opening) -> list[str]:
+    """The columns that aren't known to hold something else; programs leave one without a name."""
+    read = (opening.path_column, opening.split_column, opening.group_column)
+    known = {column_named(name, columns) for name in read if name is not None}
+    return [name for name in dict.fromkeys(columns) if name and name not in known]
