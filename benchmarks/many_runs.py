@@ -73,6 +73,7 @@ def bench(
                 kill()
                 kill = None
     assert process.returncode == 0, process.returncode
+    assert kill is None, "the bench was over before anything was killed"
     return time.perf_counter() - start, lines
 
 
@@ -100,6 +101,7 @@ def kill_one_worker(out: Path) -> None:
             if "submitit.core._submit" in command and str(out) in command:
                 os.kill(int(entry.name), signal.SIGKILL)
                 return
+    raise RuntimeError("no process of a Slurm worker was found to be killed")
 
 
 def be_patient() -> None:

@@ -162,5 +162,7 @@ def test_the_cache_is_listed_and_the_last_used_kept(arcvit: Arcvit, tmp_path: Pa
     assert "3 entries, 0.000 GB" in answer.out
     assert "removed 2 entries" in arcvit(*given, "--keep_gb=0.0000015").out
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["newest"]
-    assert arcvit(*given, "--keep_gb=-1").err.startswith("arcvit: --keep_gb is -1.0: expected")
+    for wrong in ("-1", "inf", "nan"):
+        sentence = f"arcvit: --keep_gb is {float(wrong)}: expected"
+        assert arcvit(*given, f"--keep_gb={wrong}").err.startswith(sentence)
     assert "0 entries" in arcvit("data", "cache", f"--cache_dir={tmp_path / 'none'}").out

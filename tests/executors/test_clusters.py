@@ -72,6 +72,24 @@ def test_a_node_of_ray_dies() -> None:
     assert said.count("another worker takes it") == 1
 
 
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (
+            ["--slurm.cpus_per_task=many"],
+            "--slurm.cpus_per_task is 'many': expected a whole number",
+        ),
+        (["--slurm.comment=["], "--slurm.comment is '\\['"),
+        (["--slurm.no_such=1"], "--slurm: .*no_such"),
+    ],
+)
+def test_wrong_settings_of_slurm(tmp_path: Path, flags: list[str], sentence: str) -> None:
+    pytest.importorskip("submitit")
+    _, settings = executor_flags(["--slurm.cluster=local", *flags])
+    with pytest.raises(UserError, match=sentence):
+        make_executor("slurm", 1, settings, tmp_path)
+
+
 @pytest.mark.slow
 def test_a_worker_of_submitit_dies(tmp_path: Path) -> None:
     pytest.importorskip("submitit")

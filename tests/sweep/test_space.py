@@ -37,6 +37,8 @@ def test_a_space_of_ones_own(tmp_path: Path) -> None:
         {"optim.lr": lr, "arc.arc_dropout": dropout} for lr in (0.01, 0.1) for dropout in (0, 0.5)
     ]
     assert label(trials[0]) == "lr 0.01 arc_dropout 0"
+    # Settings written by hand may be of any kind.
+    assert label({"arc.share": "none", "arc.layers": [0, 1]}) == "share none layers [0, 1]"
     # What a row fixes leaves its search.
     assert space["arc:arc_dropout=0"] == [{"optim.lr": 0.01}, {"optim.lr": 0.1}]
     assert space["arc:arc_dropout=0:optim.lr=1"] == [{}]

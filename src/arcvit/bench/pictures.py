@@ -99,7 +99,7 @@ def learning_curves(collected: Collected) -> bytes:
         drawn = Figure(figsize=(max(6.0, 3.2 * columns), 2.6 * lines), layout="constrained")
         FigureCanvasAgg(drawn)
         panels = list(drawn.subplots(lines, columns, squeeze=False).flat)
-        for task, axes in zip(tasks, panels, strict=False):
+        for task, axes in zip(tasks, panels[: len(tasks)], strict=True):
             for name in names:
                 runs = collected.runs.get((task, name), ())
                 epochs = read_metrics(runs[0].folder) if runs else []

@@ -1,5 +1,6 @@
 """``arcvit data cache``: list what is kept of decoded images, and remove what wasn't used."""
 
+import math
 import time
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def run(argv: list[str]) -> int:
         help="Keep at most so many GB, the last used; remove the rest (0: all).",
     )
     options = parser.parse_args(argv)
-    if options.keep_gb is not None and not options.keep_gb >= 0:
+    if options.keep_gb is not None and not 0 <= options.keep_gb < math.inf:
         raise UserError(f"--keep_gb is {options.keep_gb}: expected a number of GB, 0 or more.")
     entries = kept_in(options.cache_dir)
     table = Table("used", "GB", "images", "from", box=None, pad_edge=False, header_style="bold")

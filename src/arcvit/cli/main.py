@@ -28,7 +28,7 @@ COMMANDS = {
     "import": "turn a checkpoint of the authors into an adapter",
     "data": "check, list, make and prepare data sets",
     "bench": "run a suite of tasks with several methods, searched and seeded alike",
-    "report": "tables, pictures and a page of a bench",
+    "report": "the page of a run; tables, pictures and a page of a bench",
     "push": "upload a run's adapter to the hub, with its model card",
 }
 _MODULES = {"import": "import_official"}  # a module can't be called import

@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from arcvit.core.errors import UserError
 from arcvit.core.extras import require
 from arcvit.core.files import atomic_path
+from arcvit.core.settings import from_text
 from arcvit.executors.job import Call, Outcome, answer
 from arcvit.executors.worker import (
     MOST_FAILED_STARTS,
@@ -61,11 +60,15 @@ class SlurmExecutor:
                 "--executor slurm finds no sbatch on this machine: run it on a node that submits"
                 " jobs, or try it with --slurm.cluster local."
             )
-        given = {key: yaml.safe_load(text) for key, text in settings.items() if key != "cluster"}
+        given = {
+            key: from_text(text, int if key == "cpus_per_task" else Any, key=f"--slurm.{key}")
+            for key, text in settings.items()
+            if key != "cluster"
+        }
         named = {key if key in _ALIKE else f"slurm_{key}": value for key, value in given.items()}
         self.size = size
         self._folder = (folder / FOLDER).absolute()
-        self._threads = int(given.get("cpus_per_task", 1))
+        self._threads = given.get("cpus_per_task", 1)
         try:
             self._executor = submitit.AutoExecutor(self._folder / "logs", cluster=cluster)
             self._executor.update_parameters(name="arcvit", **named)

@@ -52,7 +52,8 @@ def load_space(name: str, rows: Sequence[MethodRow]) -> dict[str, list[Settings]
 
 def label(settings: Settings) -> str:
     """Settings in short, as ``lr 0.005 weight_decay 0``."""
-    return " ".join(f"{key.rpartition('.')[2]} {value:g}" for key, value in settings.items())
+    shown = {k: f"{v:g}" if isinstance(v, int | float) else v for k, v in settings.items()}
+    return " ".join(f"{key.rpartition('.')[2]} {value}" for key, value in shown.items())
 
 
 def _from_file(name: str, rows: Sequence[MethodRow]) -> dict[str, Grid]:

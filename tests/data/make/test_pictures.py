@@ -21,7 +21,7 @@ def pixels(name: str, split: str, count: int, *, seed: int = 0) -> list[np.ndarr
 @pytest.mark.parametrize("name", PICTURE_TASKS)
 def test_images_follow_from_the_seed_and_differ(name: str) -> None:
     one, two = pixels(name, "train", 6), pixels(name, "train", 8)
-    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=False))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two[:6], strict=True))
     every = two + pixels(name, "test", 8) + pixels(name, "val", 8) + pixels(name, "val", 8, seed=1)
     assert {image.shape for image in every} == {(SIDE, SIDE, 3)}
     assert len({image.tobytes() for image in every}) == 32

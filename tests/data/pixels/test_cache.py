@@ -61,7 +61,13 @@ def test_an_entry_tells_what_it_is_of_and_when_it_was_used(
     tmp_path: Path, paths: list[Path]
 ) -> None:
     folder = tmp_path / "cache"
-    cached_images(folder, paths, PREP, Decoder())
+    decode = Decoder()
+
+    def look(images: Tensor) -> dict[int, str]:
+        assert kept_in(folder) == []  # what is being written can't be removed
+        return decode(images)
+
+    cached_images(folder, paths, PREP, look)
     (entry,) = kept_in(folder)
     assert (entry.source, entry.images) == (str(tmp_path), 3)
     assert entry.size > 3 * 3 * 4 * 4

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arcvit.core.errors import UserError
-from arcvit.core.files import read_json
+from arcvit.core.files import is_leftover, read_json
 
 ABOUT_FILE = "about.json"
 """Which images an entry is of: their folder and number. It is dated by the entry's last use."""
@@ -34,9 +34,10 @@ class Kept:
 
 def kept_in(cache: Path) -> list[Kept]:
     """What a cache folder holds, the last used first."""
-    unpacked = [path for path in (cache / UNPACKED).glob("*") if path.is_dir()]
-    found = [_kept(file.parent) for file in cache.glob("*/images.npy")]
-    found += [_kept(path) for path in unpacked if not path.name.startswith(".")]
+    folders = [file.parent for file in cache.glob("*/images.npy")]
+    folders += [path for path in (cache / UNPACKED).glob("*") if path.is_dir()]
+    # What is being written has no name yet: its writer would fail without it.
+    found = [_kept(folder) for folder in folders if not is_leftover(folder)]
     return sorted(found, key=lambda entry: (-entry.used, entry.folder))
 
 

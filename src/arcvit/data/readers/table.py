@@ -174,6 +174,7 @@ def _rows(
     group = column_named(opening.group_column or "", columns)
     split = split_column(columns, opening)
     for line, values in lines:
+        # Values at the end may be missing; more than there are columns are a mistake.
         cells = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
         wrong = _mistake(cells, len(values), (path, group), split) or labelling.mistake(cells)
         if wrong:
