@@ -135,7 +135,9 @@ def run(argv: list[str]) -> int:
         suite=suite,
         rows=rows,
         seeds=_seeds(options.seeds, "seeds"),
-        search_seeds=_seeds(options.search_seeds, "search_seeds") if options.search_seeds else (),
+        search_seeds=()
+        if options.search_seeds is None
+        else _seeds(options.search_seeds, "search_seeds"),
         folds=options.search_folds and _at_least(2, options.search_folds, "search_folds"),
         extend=_at_least(0, options.extend_rates, "extend_rates") or 0,
         recipe=options.recipe,
@@ -185,9 +187,11 @@ def run(argv: list[str]) -> int:
 
 def _try_recipes(bench: "Bench") -> None:
     """A misspelt setting shows before anything runs."""
-    tasks = bench.suite.tasks if bench.settings else bench.suite.tasks[:1]
-    for task in tasks:
-        for row in bench.rows:
+    first = bench.suite.tasks[0]
+    for task in bench.suite.tasks:
+        # What a task sets is the same for every row, and a search for every task.
+        rows = bench.rows if bench.settings or task is first else bench.rows[:1]
+        for row in rows:
             trials = bench.trials(row) or [bench.chosen(task, row)]
             for settings in (trials[0], trials[-1]):  # all lowest values, all highest
                 bench.recipe_for(task, task.path, row, bench.seeds[0], settings)
@@ -200,7 +204,10 @@ def _seeds(given: str, flag: str) -> tuple[int, ...]:
     for text in texts:
         if not text.isascii() or not text.isdigit():
             raise UserError(f"--{flag} names {text!r}: expected whole numbers, as 0,1,2.")
-    return tuple(int(text) for text in texts)
+    seeds = tuple(int(text) for text in texts)
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--{flag} is {given!r}: expected different numbers.")
+    return seeds
 
 
 def _at_least(least: int, value: int | None, flag: str) -> int | None:
