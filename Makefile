@@ -65,7 +65,8 @@ test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 
 test-extras: $(EXTRAS)/.ready ## Run the tests that need the libraries of readers and clusters
 	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/readers/test_containers.py \
-	  tests/data/readers/test_dogs.py tests/executors/test_clusters.py
+	  tests/data/readers/test_dogs.py tests/data/make/test_fgvc_originals.py \
+	  tests/executors/test_clusters.py
 
 # What touches the libraries in lowest.txt; torch is the environment's. The two files that are left
 # out hold equations of torch alone.

@@ -117,6 +117,9 @@ def test_check_as_a_benchmark_task(arcvit: Arcvit, photos: Path) -> None:
         (["make", "sprites", "--out=x", "--seed=-1"], "the seed is -1"),
         (["prepare", "vtab", "kitti", "--source=.", "--out=x"], "kitti can't be prepared"),
         (["prepare", "vtab", "svhn", "--out=x"], "arguments are required: --source"),
+        (["prepare", "vtab", "svhn", "--source=.", "--out=x", "--copy"], "--copy is for fgvc"),
+        (["prepare", "fgvc", "cub", "--source=.", "--out=x"], ". has no images.txt or"),
+        (["prepare", "fgvc", "cubs", "--source=.", "--out=x"], "Did you mean 'cub'"),
         (["make", "spirits", "--out=x"], "invalid choice: 'spirits'"),
     ],
 )

@@ -48,6 +48,29 @@ def test_trainval_of_its_own(tmp_path: Path) -> None:
     assert len(task.trainval()) == 4
 
 
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ('{"7": "Loon", "40": "Gull", "1005": "Tern"}', ("Loon", "Gull", "Tern")),
+        ('{"7": "Loon"}', ("Loon", "40", "1005")),
+        ('{"7": "Loon", "40": "Loon"}', ("7", "40", "1005")),
+    ],
+)
+def test_classes_have_names(tmp_path: Path, names: str, classes: tuple[str, ...]) -> None:
+    (write(tmp_path, LISTS) / "class_names.json").write_text(names)
+    assert read(tmp_path).classes == classes
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [("[]", "is damaged: expected a JSON object"), ('{"7": 3}', "the name 3")],
+)
+def test_wrong_names(tmp_path: Path, names: str, sentence: str) -> None:
+    (write(tmp_path, LISTS) / "class_names.json").write_text(names)
+    with pytest.raises(UserError, match=sentence):
+        read(tmp_path)
+
+
 def test_val_is_held_out_of_train(tmp_path: Path) -> None:
     train = {"x/a.jpg": 1, "x/b.jpg": 1, "y/c.jpg": 1, "y/d.jpg": 2}
     task = read(write(tmp_path, {"train": train}), val_fraction=0.34)

@@ -5,6 +5,7 @@ for train), ``classes.txt`` (class, name); photos are in ``images/``.
 """
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from arcvit.core.errors import UserError
@@ -36,7 +37,49 @@ def read(path: Path, opening: Opening) -> Reading:
     Raises:
         UserError: a list that is missing, malformed or that lacks an image.
     """
-    for name in (IMAGES, LABELS):
+    images = read_lists(path)
+    ids = sorted({image.class_id for image in images})
+    label_of = {class_id: label for label, class_id in enumerate(ids)}
+    folder = path / "images"
+    splits = {
+        split: Split.of(
+            (folder / image.path, label_of[image.class_id])
+            for image in images
+            if image.split == split
+        )
+        for split in _SPLIT_OF_FLAG.values()
+    }
+    return finish(
+        path,
+        opening,
+        layout="cub",
+        root=folder,
+        classes=class_names(path, ids),
+        splits=splits,
+        lists=dict.fromkeys(splits, path / IMAGES),
+        absent={"val": "the layout has no validation split"},
+    )
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """An image of the lists."""
+
+    path: str
+    """Inside ``images``."""
+    class_id: int
+    """Number of its class."""
+    split: str
+    """``train`` or ``test``."""
+
+
+def read_lists(path: Path) -> list[ListedImage]:
+    """The images of the three lists, in the order of ``images.txt``.
+
+    Raises:
+        UserError: a list that is missing, malformed or that lacks an image.
+    """
+    for name in (IMAGES, LABELS, SPLIT):
         if not (path / name).is_file():
             raise UserError(f"{path} has no {name}: expected {IMAGES}, {LABELS} and {SPLIT}.")
     path_of, class_of, flag_of = (_read_pairs(path / name) for name in (IMAGES, LABELS, SPLIT))
@@ -58,28 +101,10 @@ def read(path: Path, opening: Opening) -> Reading:
             raise UserError(f"{path / name} has the value {min(wrong)!r}: expected {expected}.")
     if "test" not in {_SPLIT_OF_FLAG[flag_of[image]] for image in path_of}:
         raise UserError(f"{path / SPLIT} has no image for the test: expected lines '<image> 0'.")
-
-    ids = sorted({int(class_of[image]) for image in path_of})
-    label_of = {class_id: label for label, class_id in enumerate(ids)}
-    folder = path / "images"
-    splits = {
-        split: Split.of(
-            (folder / name, label_of[int(class_of[image])])
-            for image, name in path_of.items()
-            if flag_of[image] == flag
-        )
-        for flag, split in _SPLIT_OF_FLAG.items()
-    }
-    return finish(
-        path,
-        opening,
-        layout="cub",
-        root=folder,
-        classes=_names(path, ids),
-        splits=splits,
-        lists=dict.fromkeys(splits, path / IMAGES),
-        absent={"val": "the layout has no validation split"},
-    )
+    return [
+        ListedImage(name, int(class_of[image]), _SPLIT_OF_FLAG[flag_of[image]])
+        for image, name in path_of.items()
+    ]
 
 
 def _read_pairs(path: Path) -> dict[str, str]:
@@ -99,7 +124,7 @@ def _read_pairs(path: Path) -> dict[str, str]:
     return found
 
 
-def _names(root: Path, ids: list[int]) -> tuple[str, ...]:
+def class_names(root: Path, ids: list[int]) -> tuple[str, ...]:
     """Names from ``classes.txt``; the numbers where there are none or where two are the same."""
     numbers = tuple(map(str, ids))
     if not (root / NAMES).is_file():

@@ -1,12 +1,11 @@
 """The layout of Stanford Dogs as it is published: MATLAB lists, photos in ``Images/``."""
 
-from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.core.extras import require
-from arcvit.data.findings import examples
 from arcvit.data.readers.finish import finish
+from arcvit.data.readers.matlab import labelled, read_mat, texts, whole_numbers
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.task import Split
 
@@ -44,7 +43,7 @@ def read(path: Path, opening: Opening) -> Reading:
         opening,
         layout="dogs",
         root=folder,
-        classes=[_class_name(folder_of.get(each, ""), each) for each in ids],
+        classes=[breed(folder_of.get(each, ""), each) for each in ids],
         splits={
             split: Split.of((folder / name, label_of[class_id]) for name, class_id in pairs)
             for split, pairs in listed.items()
@@ -60,29 +59,14 @@ def read_mat_list(path: Path) -> list[tuple[str, int]]:
     Raises:
         UserError: scipy isn't installed, or the file is damaged or another one.
     """
-    require("matlab", f"{path}, a MATLAB file,")
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
-    try:
-        content = loadmat(path, variable_names=["file_list", "labels"])
-        names = [str(cell.item()) for cell in content["file_list"].ravel()]
-        labels = [int(label) for label in content["labels"].ravel()]
-    except (MatReadError, ValueError, TypeError, KeyError, NotImplementedError) as error:
-        raise UserError(
-            f"{path} can't be read: expected file_list and labels of Stanford Dogs ({error})."
-        ) from error
-    if not names or len(names) != len(labels):
-        raise UserError(f"{path} has {len(names)} image(s) but {len(labels)} label(s).")
-    twice = sorted({name for name, count in Counter(names).items() if count > 1})
-    if twice:
-        raise UserError(
-            f"{path} lists {len(twice)} image(s) more than once, download it again:"
-            f" {examples(twice, most=5)}."
-        )
-    return list(zip(names, labels, strict=True))
+    def take(files: Any, numbers: Any) -> tuple[list[str], list[int]]:
+        return texts(files), whole_numbers(numbers)
+
+    names, labels = read_mat(path, take, "file_list", "labels", of="Stanford Dogs")
+    return list(labelled(path, names, labels).items())
 
 
-def _class_name(folder: str, class_id: int) -> str:
-    # "n02085620-Chihuahua"; a breed may have a dash of its own.
+def breed(folder: str, class_id: int) -> str:
+    """A class's name from its folder, such as ``n02085620-Chihuahua``; some have a dash."""
     return folder.partition("-")[2] or folder or str(class_id)

@@ -1,8 +1,11 @@
 """The FGVC layout of VPT: ``{train,val,trainval,test}.json``, each ``{"path.jpg": class_id}``."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+from arcvit.core.errors import UserError
+from arcvit.core.files import read_json
 from arcvit.data.findings import Finding, spoils
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.lists import list_findings
@@ -11,6 +14,8 @@ from arcvit.data.task import SPLITS, Split
 
 # VPT reads CUB and NABirds from images/, Dogs from Images/, Cars and Flowers from the root.
 IMAGE_FOLDERS = ("", "images", "Images")
+NAMES = "class_names.json"
+"""Names of classes by number, which VPT's lists lack."""
 
 
 def recognises(path: Path) -> bool:
@@ -23,7 +28,11 @@ def read(path: Path, opening: Opening) -> Reading:
 
     Class ids are any whole numbers. VPT maps those of each split by itself, which shifts labels
     when a class is missing from one. Here one map covers all splits. Images lie in the folder of
-    the lists, in ``images`` or in ``Images``.
+    the lists, in ``images`` or in ``Images``. Classes are called by their numbers, or as
+    ``class_names.json`` says, which ``arcvit data prepare`` writes.
+
+    Raises:
+        UserError: the file of names is damaged.
     """
     findings: list[Finding] = []
     files, listed, absent = {}, {}, {}
@@ -31,7 +40,7 @@ def read(path: Path, opening: Opening) -> Reading:
         file = path / f"{split}.json"
         if file.is_file():
             files[split] = file
-            listed[split], wrong = _read_list(file)
+            listed[split], wrong = read_list(file)
             findings += wrong
         elif split == "train":
             text = f"{path} has no train.json: expected train.json, val.json and test.json, each"
@@ -60,7 +69,7 @@ def read(path: Path, opening: Opening) -> Reading:
         opening,
         layout="fgvc",
         root=root,
-        classes=tuple(map(str, ids)),
+        classes=_names(path / NAMES, ids),
         splits=splits,
         lists=files,
         absent=absent,
@@ -68,7 +77,18 @@ def read(path: Path, opening: Opening) -> Reading:
     )
 
 
-def _read_list(path: Path) -> tuple[dict[str, int], list[Finding]]:
+def _names(file: Path, ids: Sequence[int]) -> tuple[str, ...]:
+    numbers = tuple(map(str, ids))
+    if not file.is_file():
+        return numbers
+    named = read_json(file)
+    names = tuple(named.get(number, number) for number in numbers)
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise UserError(f"{file} has the name {wrong[0]!r}: expected texts by class number.")
+    return names if len(set(names)) == len(names) else numbers
+
+
+def read_list(path: Path) -> tuple[dict[str, int], list[Finding]]:
     """The class id of each image that has one, and what is wrong."""
     repeats: list[str] = []
 
