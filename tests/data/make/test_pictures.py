@@ -30,7 +30,7 @@ def test_images_follow_from_the_seed_and_differ(name: str) -> None:
 
 def test_as_many_things_as_the_label_says() -> None:
     for seed in range(20):
-        places = counts._places(8, Draws(seed))
+        places = counts.places(8, Draws(seed))
         assert len(places) == 8
         for x, y, size in places:
             assert size < min(x, y) and max(x, y) + size < SIDE

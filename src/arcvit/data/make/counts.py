@@ -12,10 +12,10 @@ _GAP = 2
 def draw(label: int, draws: Draws, split: str) -> Image.Image:
     """An image of ``label + 1`` things of different kinds, sizes and colours, none on another."""
     del split
-    places = _places(label + 1, draws)
+    where = places(label + 1, draws)
 
     def paint(pen: ImageDraw.ImageDraw, finer: int) -> None:
-        for x, y, size in places:
+        for x, y, size in where:
             left, top, right, bottom = (finer * v for v in (x - size, y - size, x + size, y + size))
             fill, kind = colour(draws), draws.randint(3)
             if kind == 0:
@@ -28,18 +28,20 @@ def draw(label: int, draws: Draws, split: str) -> Image.Image:
     return painted(backdrop(draws), paint)
 
 
-def _places(count: int, draws: Draws) -> list[tuple[int, int, int]]:
-    """Centres and half sides in pixels; begun again where there is no more room."""
+def places(
+    count: int, draws: Draws, *, sizes: tuple[int, int] = (4, 9)
+) -> list[tuple[int, int, int]]:
+    """Centres and half sides in pixels, the latter below ``sizes[1]``; none is on another."""
     found: list[tuple[int, int, int]] = []
     misses = 0
     while len(found) < count:
-        size = int(draws.randint(4, 9))
+        size = int(draws.randint(*sizes))
         x, y = draws.randint(size + 1, SIDE - size - 1, 2).tolist()
         # Squares reach further than their half side: a diagonal is kept apart too.
         if all((x - a) ** 2 + (y - b) ** 2 > 2 * (size + s + _GAP) ** 2 for a, b, s in found):
             found.append((x, y, size))
             continue
         misses += 1
-        if misses % 200 == 0:
+        if misses % 200 == 0:  # there may be no more room
             found.clear()
     return found

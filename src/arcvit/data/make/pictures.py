@@ -64,15 +64,24 @@ def make_pictures(name: str, out: Path, *, test_size: int, seed: int) -> dict[st
     Raises:
         UserError: the task is there already, or an impossible test size or seed.
     """
+    sizes = split_sizes(test_size, seed)
+    task = PICTURE_TASKS[name]
+    splits = {split: drawn(name, split, count, seed=seed) for split, count in sizes.items()}
+    readme = _README.format(task=name, summary=task.summary, test_size=test_size, seed=seed)
+    return write_vtab(out / name, splits, classes=task.classes, readme=readme)
+
+
+def split_sizes(test_size: int, seed: int) -> dict[str, int]:
+    """How many images each split of a made task gets.
+
+    Raises:
+        UserError: an impossible test size or seed.
+    """
     if not 1 <= test_size <= _MOST:
         raise UserError(f"the test size is {test_size}: expected a number from 1 to {_MOST:,}.")
     if not 0 <= seed < 2**32:
         raise UserError(f"the seed is {seed}: expected a number from 0 to {2**32 - 1}.")
-    task = PICTURE_TASKS[name]
-    sizes = {**SPLIT_SIZES, "test": test_size}
-    splits = {split: drawn(name, split, count, seed=seed) for split, count in sizes.items()}
-    readme = _README.format(task=name, summary=task.summary, test_size=test_size, seed=seed)
-    return write_vtab(out / name, splits, classes=task.classes, readme=readme)
+    return {**SPLIT_SIZES, "test": test_size}
 
 
 def drawn(name: str, split: str, count: int, *, seed: int) -> Iterator[tuple[Image.Image, int]]:

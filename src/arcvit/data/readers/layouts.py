@@ -123,7 +123,7 @@ def _refuse_outer_folder(folder: Path) -> None:
             f" {examples(inside, most=20)}."
         )
     tables = sorted(file.name for file in folder.iterdir() if table.recognises(file))
-    if tables and not within:
+    if tables and len(within) < 2:
         raise UserError(
             f"{folder} has no class folders but table(s): open one of {examples(tables, most=20)}."
         )
