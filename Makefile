@@ -42,7 +42,8 @@ $(QUANTIZED)/.ready: $(READY)
 	$(call beside,$(QUANTIZED),--no-deps --constraint constraints.txt torchao)
 
 $(EXTRAS)/.ready: $(READY)
-	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy ray submitit)
+	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy ray submitit \
+	  starlette uvicorn python-multipart prometheus-client 'tritonclient[http]' httpx schemathesis)
 
 $(LOWEST)/.ready: $(READY) lowest.txt
 	$(call beside,$(LOWEST),--no-deps --requirement lowest.txt)
@@ -63,10 +64,10 @@ test-slow: $(READY) ## Run the slow tests
 test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
 
-test-extras: $(EXTRAS)/.ready ## Run the tests that need the libraries of readers and clusters
+test-extras: $(EXTRAS)/.ready ## Run the tests that need the libraries of readers, clusters and the server
 	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/readers/test_containers.py \
 	  tests/data/readers/test_dogs.py tests/data/make/test_fgvc_originals.py \
-	  tests/executors/test_clusters.py
+	  tests/executors/test_clusters.py tests/serve tests/cli/test_serve.py
 
 # What touches the libraries in lowest.txt; torch is the environment's. The two files that are left
 # out hold equations of torch alone.

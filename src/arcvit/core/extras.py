@@ -17,6 +17,7 @@ EXTRAS = {
     "heic": ("pillow_heif",),
     "cluster": ("ray",),
     "slurm": ("submitit",),
+    "serve": ("starlette", "uvicorn", "python_multipart", "prometheus_client"),
 }
 """The modules behind each extra of pyproject.toml."""
 

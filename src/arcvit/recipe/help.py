@@ -95,7 +95,7 @@ def _method_lines() -> list[str]:
 
 def _flags(prefix: str, config: type[Any], *, only: Collection[str] | None = None) -> list[str]:
     hints, annotated = get_type_hints(config), get_type_hints(config, include_extras=True)
-    meaning = _attributes(config)
+    meaning = meanings(config)
     lines = []
     for field in dataclasses.fields(config):
         hint = hints[field.name]
@@ -123,7 +123,7 @@ def _flags(prefix: str, config: type[Any], *, only: Collection[str] | None = Non
     return lines
 
 
-def _attributes(config: type[Any]) -> dict[str, str]:
+def meanings(config: type[Any]) -> dict[str, str]:
     """What a dataclass's docstring says of each field."""
     _, _, section = (inspect.getdoc(config) or "").partition("Attributes:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n {8,}.*)*)", section, flags=re.MULTILINE)

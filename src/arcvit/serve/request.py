@@ -96,6 +96,7 @@ class TaskStatus:
         resident: whether it is on the device now.
         pinned: whether it stays there.
         folded: whether it is served by a folded model of its own.
+        calibrated: whether it tells what is unknown; None until the task has been read.
     """
 
     name: str
@@ -107,6 +108,7 @@ class TaskStatus:
     resident: bool = False
     pinned: bool = False
     folded: bool = False
+    calibrated: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

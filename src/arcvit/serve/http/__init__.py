@@ -1,0 +1,1 @@
+"""The server's door: HTTP, its protocols, limits, tokens, counters and page."""

@@ -1,0 +1,323 @@
+"""Requests and answers of the Open Inference Protocol, version 2, with its binary extension.
+
+Shapes: N images, H x W pixels as they were taken, h x w of the backbone's input, K labels.
+Sources: the REST API of the Open Inference Protocol, and Triton's extensions for binary tensor data
+and for classification.
+"""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from arcvit.core.errors import nearest
+from arcvit.serve.http.http_error import HttpError
+from arcvit.serve.http.json_body import field, json_object, kind
+
+INPUT = "image"
+OUTPUTS = ("probabilities", "label", "known")
+HEADER_LENGTH = "Inference-Header-Content-Length"
+_NEEDS = (
+    "expected BYTES [N] of image files, UINT8 [N, height, width, 3] of pixels or FP32"
+    " [N, 3, height, width] that is preprocessed already"
+)
+_LENGTH = 4
+_MICROSECONDS = 1e6
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output that is asked for.
+
+    Attributes:
+        name: one of ``OUTPUTS``.
+        binary: whether it follows the JSON as bytes.
+        best: so many labels as ``value:index:label``; 0: the values themselves.
+    """
+
+    name: str
+    binary: bool = False
+    best: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request.
+
+    Attributes:
+        images: files, ``uint8`` (N, H, W, 3), or ``float32`` (N, 3, h, w) preprocessed already.
+        outputs: those that are asked for; None: all there are.
+        binary: whether outputs that don't say follow the JSON as bytes.
+        id: what the client calls the request.
+        timeout: seconds in which it wants an answer; None: it doesn't say.
+    """
+
+    images: list[bytes] | np.ndarray
+    outputs: tuple[Output, ...] | None = None
+    binary: bool = False
+    id: str | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of an answer; its values are ``str`` for BYTES."""
+
+    name: str
+    datatype: str
+    values: np.ndarray
+
+
+def read_request(body: bytes, header_length: str | None, *, max_images: int) -> Asked:
+    """What a client asks for.
+
+    Args:
+        body: JSON, and the binary data of its inputs behind it; where the header says that JSON is
+            empty, one image file.
+        header_length: the header that says how long the JSON is; None: it is all.
+        max_images: as many images may there be.
+
+    Raises:
+        HttpError: it isn't as the protocol has it.
+    """
+    length = _header_length(header_length, len(body))
+    if length == 0:
+        return Asked([body])
+    asked = json_object(body[:length], "the request")
+    binary = memoryview(body)[length:]
+    inputs = field(asked, "inputs", list, "the request", [])
+    if len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise HttpError(400, f"the request has {len(inputs)} inputs: expected one, {INPUT!r}.")
+    images = _images(inputs[0], binary, max_images)
+    parameters = field(asked, "parameters", dict, "the request", {})
+    binary_output = field(parameters, "binary_data_output", bool, "'parameters'", False)
+    timeout = field(parameters, "timeout", int, "'parameters'")
+    if timeout is not None and timeout < 0:
+        raise HttpError(400, f"the timeout is {timeout}: expected microseconds, 0 or more.")
+    request_id = field(asked, "id", str, "the request")
+    outputs = field(asked, "outputs", list, "the request")
+    return Asked(
+        images,
+        None if not outputs else tuple(_output(each, binary_output) for each in outputs),
+        binary_output,
+        # A lone half of a surrogate pair is JSON, but no text that could be sent back.
+        None if request_id is None else request_id.encode(errors="replace").decode(),
+        timeout / _MICROSECONDS if timeout else None,
+    )
+
+
+def write_answer(
+    task: str, version: str, asked: Asked, tensors: Sequence[Tensor], labels: Sequence[str]
+) -> tuple[bytes, dict[str, str]]:
+    """The body of an answer and its headers.
+
+    Args:
+        task: its name.
+        version: the version that answered.
+        asked: the request.
+        tensors: all outputs there are.
+        labels: K labels.
+
+    Raises:
+        HttpError: an output is asked for that there isn't.
+    """
+    there = {tensor.name: tensor for tensor in tensors}
+    wanted = asked.outputs
+    if wanted is None:
+        wanted = tuple(Output(name, asked.binary) for name in there)
+    described: list[dict[str, Any]] = []
+    blobs: list[bytes] = []
+    for output in wanted:
+        tensor = there.get(output.name)
+        if tensor is None:
+            raise HttpError(
+                400, f"{task!r} has no output {output.name!r}: it has {', '.join(there)}."
+            )
+        if output.best:
+            tensor = _classified(tensor, labels, output.best)
+        shown: dict[str, Any] = {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": list(tensor.values.shape),
+        }
+        if output.binary:
+            blobs.append(_to_bytes(tensor))
+            shown["parameters"] = {"binary_data_size": len(blobs[-1])}
+        else:
+            shown["data"] = tensor.values.ravel().tolist()
+        described.append(shown)
+    answer: dict[str, Any] = {"model_name": task, "model_version": version, "outputs": described}
+    if asked.id is not None:
+        answer["id"] = asked.id
+    head = json.dumps(answer).encode()
+    if not blobs:
+        return head, {"content-type": "application/json"}
+    headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
+    return b"".join([head, *blobs]), headers
+
+
+def _header_length(header: str | None, most: int) -> int:
+    if header is None:
+        return most
+    # As HTTP has it: digits, and neither signs nor the digits of other scripts.
+    if not (header.isascii() and header.isdigit()) or len(header) > 18 or int(header) > most:
+        raise HttpError(
+            400, f"{HEADER_LENGTH} is {header!r}: expected the length of the JSON, at most {most}."
+        )
+    return int(header)
+
+
+def _images(given: dict[str, Any], binary: memoryview, max_images: int) -> list[bytes] | np.ndarray:
+    name = given.get("name")
+    if name != INPUT:
+        raise HttpError(400, f"the input is called {name!r}: expected {INPUT!r}.")
+    parameters = field(given, "parameters", dict, f"input {INPUT!r}", {})
+    if "shared_memory_region" in parameters:
+        raise HttpError(400, "shared memory isn't supported: send the data in the request.")
+    datatype, shape = given.get("datatype"), _shape(given.get("shape"))
+    axes = {"BYTES": 1, "UINT8": 4, "FP32": 4}.get(str(datatype))
+    channels = {"UINT8": -1, "FP32": 1}.get(str(datatype))
+    if axes != len(shape) or (channels is not None and shape[channels] != 3):
+        raise HttpError(400, f"input {INPUT!r} is {datatype} {list(shape)}: {_NEEDS}.")
+    if not 1 <= shape[0] <= max_images:
+        raise HttpError(
+            400 if shape[0] < 1 else 413,
+            f"input {INPUT!r} has {shape[0]} images: expected 1 to {max_images} in a request.",
+        )
+    if min(shape) < 1:
+        raise HttpError(400, f"input {INPUT!r} has the shape {list(shape)}: there are no pixels.")
+    size = field(parameters, "binary_data_size", int, f"input {INPUT!r}")
+    if size is None:
+        if len(binary):
+            raise HttpError(
+                400, f"{len(binary)} bytes follow the JSON, but no input has 'binary_data_size'."
+            )
+        return _from_json(given.get("data"), str(datatype), shape)
+    if "data" in given:
+        raise HttpError(400, f"input {INPUT!r} has both 'data' and 'binary_data_size'.")
+    if size != len(binary):
+        raise HttpError(
+            400, f"input {INPUT!r} has {size} bytes, but {len(binary)} follow the JSON."
+        )
+    return _from_binary(binary, str(datatype), shape)
+
+
+def _shape(given: object) -> tuple[int, ...]:
+    if not isinstance(given, list) or not all(type(edge) is int for edge in given) or not given:
+        raise HttpError(400, f"the shape of input {INPUT!r} is {given!r:.100}: {_NEEDS}.")
+    return tuple(given)
+
+
+def _from_binary(
+    binary: memoryview, datatype: str, shape: tuple[int, ...]
+) -> list[bytes] | np.ndarray:
+    if datatype == "BYTES":
+        return _elements(binary, shape[0])
+    dtype = np.dtype("<f4" if datatype == "FP32" else "u1")
+    expected = math.prod(shape) * dtype.itemsize
+    if len(binary) != expected:
+        raise HttpError(
+            400,
+            f"input {INPUT!r} has {len(binary)} bytes: {datatype} {list(shape)} has {expected}.",
+        )
+    return _finite(np.frombuffer(binary, dtype).reshape(shape))
+
+
+def _elements(binary: memoryview, count: int) -> list[bytes]:
+    """The elements of a BYTES tensor: each behind its length."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(binary):
+        end = at + _LENGTH + int.from_bytes(binary[at : at + _LENGTH], "little")
+        if at + _LENGTH > len(binary) or end > len(binary):
+            raise HttpError(
+                400,
+                f"input {INPUT!r} ends within image {len(found)}: each needs its length as 4 bytes,"
+                " little-endian, before it.",
+            )
+        found.append(bytes(binary[at + _LENGTH : end]))
+        at = end
+        if len(found) > count:
+            break
+    if len(found) != count:
+        more = "more" if len(found) > count else str(len(found))
+        raise HttpError(400, f"input {INPUT!r} has the shape [{count}], but holds {more} images.")
+    return found
+
+
+def _from_json(data: object, datatype: str, shape: tuple[int, ...]) -> list[bytes] | np.ndarray:
+    if not isinstance(data, list):
+        raise HttpError(
+            400, f"input {INPUT!r} has 'data', which is {kind(data)}: expected an array."
+        )
+    if datatype == "BYTES":
+        if len(data) != shape[0] or not all(isinstance(each, str) for each in data):
+            raise HttpError(
+                400,
+                f"input {INPUT!r} has the shape {list(shape)}: expected so many base64 strings.",
+            )
+        try:
+            return [base64.b64decode(each, validate=True) for each in data]
+        except (binascii.Error, ValueError) as error:
+            raise HttpError(400, f"input {INPUT!r} isn't base64: {error}.") from error
+    try:
+        values = np.array(data)
+    except ValueError:  # rows of several lengths, or too deep
+        values = np.empty(0, object)
+    kinds = "iuf" if datatype == "FP32" else "iu"
+    if values.dtype.kind not in kinds or values.size != math.prod(shape):
+        raise HttpError(400, f"input {INPUT!r} has 'data' that isn't {datatype} {list(shape)}.")
+    if datatype == "UINT8" and not (values.min() >= 0 and values.max() <= 255):
+        raise HttpError(
+            400, f"input {INPUT!r} has values that UINT8 can't hold: expected 0 to 255."
+        )
+    with np.errstate(over="ignore"):
+        typed = values.astype(np.float32 if datatype == "FP32" else np.uint8)
+    return _finite(typed.reshape(shape))
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise HttpError(400, f"input {INPUT!r} has values that are no finite numbers.")
+    return values
+
+
+def _output(given: object, binary: bool) -> Output:
+    name = given.get("name") if isinstance(given, dict) else None
+    if not isinstance(given, dict) or name not in OUTPUTS:
+        hint = nearest(name, OUTPUTS) if isinstance(name, str) else ""
+        raise HttpError(
+            400, f"there is no output {name!r:.100}: expected {', '.join(OUTPUTS)}.{hint}"
+        )
+    parameters = field(given, "parameters", dict, f"output {name!r}", {})
+    if "shared_memory_region" in parameters:
+        raise HttpError(400, "shared memory isn't supported: take the data from the answer.")
+    best = field(parameters, "classification", int, f"output {name!r}", 0)
+    if best < 0 or (best and name != OUTPUTS[0]):
+        raise HttpError(
+            400, f"output {name!r} has classification {best}: only {OUTPUTS[0]!r} has, 1 or more."
+        )
+    own = field(parameters, "binary_data", bool, f"output {name!r}", binary)
+    return Output(name, own, best)
+
+
+def _classified(tensor: Tensor, labels: Sequence[str], best: int) -> Tensor:
+    """The best labels of each image as Triton writes them, BYTES (N, best)."""
+    order = np.argsort(-tensor.values, axis=1, kind="stable")[:, :best]
+    rows = [
+        [f"{row[index]:f}:{index}:{labels[index]}" for index in indices]
+        for row, indices in zip(tensor.values, order, strict=True)
+    ]
+    return Tensor(tensor.name, "BYTES", np.array(rows, dtype=object))
+
+
+def _to_bytes(tensor: Tensor) -> bytes:
+    if tensor.datatype != "BYTES":
+        return np.ascontiguousarray(tensor.values).tobytes()
+    texts = [str(text).encode(errors="surrogateescape") for text in tensor.values.ravel()]
+    return b"".join(len(text).to_bytes(_LENGTH, "little") + text for text in texts)
