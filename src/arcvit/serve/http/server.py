@@ -27,19 +27,15 @@ def listen(host: str, port: int) -> socket.socket:
         UserError: the address isn't one, or is taken.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UserError(
             f"the server can't listen at {host}:{port}: {why}; choose another --host or --port."
         ) from error
-    return listener
 
 
 def address_of(listener: socket.socket) -> str:
