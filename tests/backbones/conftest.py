@@ -22,6 +22,8 @@ class StandInHub:
         self.revisions: dict[tuple[str, str], dict[str, bytes]] = {}
         self.refused: dict[str, tuple[int, str]] = {}
         """Status and error code of repositories that aren't shown."""
+        self.cut: str | None = None
+        """A file on whose way the connection breaks."""
 
     def add(self, repo: str, folder: Path, revision: str = MAIN) -> str:
         """Make a folder's files a revision of a repository; its commit."""
@@ -86,6 +88,9 @@ def serving(hub: StandInHub, cache: Path) -> Iterator[None]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if hub.cut is not None and self.path.endswith(f"/{hub.cut}"):
+                self.close_connection = True
+                return
             answer = hub.answer(self.path)
             self.send_response(answer[0])
             for key, value in {**answer[1], "Content-Length": str(len(answer[2]))}.items():

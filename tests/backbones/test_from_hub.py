@@ -12,6 +12,7 @@ from PIL import Image
 from arcvit.backbones.build import build_backbone
 from arcvit.core.errors import UserError
 from arcvit.core.task import read_task
+from arcvit.data.pixels.preset import resolve_preset
 from arcvit.recipe.classifier import load
 
 SHORT = (
@@ -84,6 +85,40 @@ def test_what_cant_be_had_is_one_sentence(hub, tiny, hf_vit, tmp_path, name: str
     assert "\n" not in str(caught.value)
 
 
+CUT: dict[tuple[str, str], str] = {
+    ("hf-hub:", "config.json"): "'me/model' can't be had: its config.json isn't in the local cache",
+    ("hf-hub:", "model.safetensors"): "no weights for 'hf-hub:me/model@",
+    ("transformers:", "config.json"): "'me/model' can't be had: its config.json isn't",
+    (
+        "transformers:",
+        "model.safetensors",
+    ): "can't be had: its model.safetensors isn't in the local",
+    (
+        "transformers:",
+        "preprocessor_config.json",
+    ): "its preprocessor_config.json isn't in the local",
+}
+
+
+@pytest.mark.parametrize(("prefix", "file"), CUT)
+def test_a_connection_that_breaks_is_told_as_such(hub, tiny, hf_vit, prefix, file) -> None:
+    hub.add("me/model", tiny if prefix == "hf-hub:" else hf_vit)
+    hub.cut = file
+    with pytest.raises(UserError) as caught:
+        built = build_backbone(f"{prefix}me/model", num_classes=5)
+        resolve_preset("model", input_size=built.input_size, data_config=built.data_config)
+    assert CUT[prefix, file] in str(caught.value)
+    assert "can't be reached" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_disk_refuses_is_not_put_on_the_hub(hub, tiny, tmp_path: Path) -> None:
+    hub.add("me/model", tiny)
+    (tmp_path / "hub_cache").write_text("a file where the cache was to be")
+    with pytest.raises(OSError, match="hub_cache"):
+        build_backbone("hf-hub:me/model", num_classes=5)
+
+
 @pytest.mark.parametrize("prefix", ["hf-hub:", "transformers:"])
 def test_offline_what_is_in_the_cache_is_found(
     hub, tiny, hf_vit, monkeypatch: pytest.MonkeyPatch, prefix: str
@@ -105,6 +140,9 @@ ARGUMENTS: list[tuple[dict[str, object], str]] = [
     ({"num_classes": 3}, "has the key 'num_classes': expected arguments of its"),
     ({"pretrained_cfg": {}}, "has the key 'pretrained_cfg'"),
     ({"patch_sice": 8}, "unexpected keyword argument 'patch_sice'"),
+    ({"num_heads": 0}, "integer modulo by zero"),
+    ({"mlp_ratio": float("inf")}, "cannot convert float infinity to integer"),
+    ({"norm_layer": []}, "AssertionError."),
 ]
 
 

@@ -171,12 +171,12 @@ def _build_timm(
                 model = timm.create_model(
                     source.architecture, pretrained_cfg=source.pretrained_cfg, **arguments
                 )
-    # timm's constructors assert and index; image_size and drop_path may not be theirs.
-    except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+    except (MemoryError, OSError, UserError):
+        raise
+    # Whatever an argument may be, timm's constructors calculate with it.
+    except Exception as error:
         given = ", ".join(f"{k}={v}" for k, v in arguments.items() if k != "num_classes")
-        why = " ".join(str(error).split())[:300].rstrip(".")
+        why = " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
         raise UserError(
             f"backbone {name!r} can't be built with {given or 'its defaults'}: {why}."
         ) from error

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
@@ -28,6 +28,9 @@ _HELP = (
     "give a local file with --weights FILE (.safetensors or .pth), --weights random, or"
     " --backbone demo, which needs no network"
 )
+_LOST = cast("tuple[type[Exception], ...]", (EntryNotFoundError, *HfHubHTTPError.__bases__))
+"""What a talk to the hub ends in where there is no file: errors of the client's HTTP library,
+whichever it has, and the system's."""
 
 
 def fetch_config(repo: str, revision: str | None) -> Path:
@@ -42,16 +45,35 @@ def fetch_config(repo: str, revision: str | None) -> Path:
 
     Raises:
         UserError: says why it can't be had.
+        OSError: the disk can't keep it.
     """
     try:
-        with offline_if_unreachable():
-            return Path(hf_hub_download(repo, "config.json", revision=revision))
+        file = fetch_file(repo, "config.json", revision)
     except HFValidationError as error:
         raise UserError(
             f"{repo!r} is no name of a model on the hub: expected USER/NAME, or USER/NAME@REVISION."
         ) from error
-    except (HfHubHTTPError, EntryNotFoundError, OSError) as error:
-        raise UserError(_why_not(error, repo, revision)) from error
+    if file is None:
+        raise UserError(f"{repo!r} holds no config.json: expected a model of timm or transformers.")
+    return file
+
+
+def fetch_file(repo: str, name: str, revision: str | None) -> Path | None:
+    """A file of a model on the hub, from the local cache or the hub; None where it has none.
+
+    Raises:
+        UserError: says why that can't be told.
+        OSError: the disk can't keep it.
+    """
+    try:
+        with offline_if_unreachable():
+            return Path(hf_hub_download(repo, name, revision=revision))
+    except _LOST as error:
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            return None
+        if _is_of_disk(error):
+            raise
+        raise UserError(_why_not(error, repo, name, revision)) from error
 
 
 def build_from_hub(name: str, **arguments: Any) -> nn.Module:
@@ -59,11 +81,14 @@ def build_from_hub(name: str, **arguments: Any) -> nn.Module:
 
     Raises:
         UserError: there are no such weights, or the hub can't be reached.
+        OSError: the disk can't keep them.
     """
     with offline_if_unreachable():
         try:
             model: nn.Module = timm.create_model(name, pretrained=True, **arguments)
-        except OSError as error:
+        except _LOST as error:
+            if _is_of_disk(error):
+                raise
             raise UserError(
                 f"no weights for {name!r}: tried the local cache and {_hub()}, which can't be"
                 f" reached or doesn't have them; {_HELP}."
@@ -91,7 +116,12 @@ def offline_if_unreachable() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = was_offline
 
 
-def _why_not(error: Exception, repo: str, revision: str | None) -> str:
+def _is_of_disk(error: Exception) -> bool:
+    """Whether the system refused to keep a file: the client's own errors have no number."""
+    return isinstance(error, OSError) and error.errno is not None
+
+
+def _why_not(error: Exception, repo: str, name: str, revision: str | None) -> str:
     # The client looks into its cache first, and tells what the hub said as the cause.
     asked = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
     status = getattr(getattr(asked, "response", None), "status_code", None)
@@ -110,14 +140,12 @@ def _why_not(error: Exception, repo: str, revision: str | None) -> str:
             f"{repo!r} has no revision {revision!r} on the hub: expected a branch, a tag or a"
             " commit after the @."
         )
-    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-        return f"{repo!r} holds no config.json: expected a model of timm or transformers."
     if status is not None:
         return f"{_hub()} refuses {repo!r} ({status}): log in with `hf auth login`, or try later."
     of = f"{repo!r}" if revision is None else f"{repo!r} at {revision!r}"
     return (
-        f"{of} can't be had: it isn't in the local cache, and {_hub()} can't be reached; give a"
-        " local folder, or --backbone demo, which needs no network."
+        f"{of} can't be had: its {name} isn't in the local cache, and {_hub()} can't be reached;"
+        " give a local folder, or --backbone demo, which needs no network."
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from arcvit.backbones.checkpoint import read_checkpoint
-from arcvit.backbones.hub import offline_if_unreachable
+from arcvit.backbones.hub import fetch_file, offline_if_unreachable
 from arcvit.backbones.processor import data_config_of
 from arcvit.backbones.quiet import ignore_old_name, quiet_transformers
 from arcvit.core.errors import UserError, nearest
@@ -95,6 +95,8 @@ def build_classifier(
         raise
     # Whatever a config may say fails somewhere in the model it describes.
     except Exception as error:
+        if weights == "pretrained":
+            _check_reached(source, "model.safetensors")
         raise UserError(
             f"backbone {source.name!r} can't be built: {_one_line(error)}; give its weights with"
             " --weights FILE, or --weights random."
@@ -139,15 +141,29 @@ def classifier_data_config(source: TransformersSource, model: nn.Module) -> dict
         why = str(error)
     # The processor's file may be missing or hold anything.
     except Exception:
-        why = (
-            f"{source.name!r} has no image processor that transformers can read: choose a"
-            " preprocessing, as --data.preset vtab."
-        )
+        try:
+            _check_reached(source, "preprocessor_config.json")
+            why = (
+                f"{source.name!r} has no image processor that transformers can read: choose a"
+                " preprocessing, as --data.preset vtab."
+            )
+        except UserError as error:
+            why = str(error)
     size: Any = getattr(_vision_config(model.config), "image_size", None)
     pair = (size, size) if isinstance(size, int) else tuple(size or ())
     if len(pair) != 2:
         raise UserError(f"{source.name!r} doesn't say the size of its images: {why}")
     return {"input_size": (3, *pair), "refused": why}
+
+
+def _check_reached(source: TransformersSource, file: str) -> None:
+    """Say so where it was the hub that didn't give a file: transformers calls that missing.
+
+    Raises:
+        UserError: the hub can't be reached or refuses.
+    """
+    if source.commit is not None:
+        fetch_file(source.place, file, source.commit)
 
 
 def is_transformers_config(record: Mapping[str, Any]) -> bool:
