@@ -104,6 +104,14 @@ def test_put_in_place_moves_the_old_folder_away(tmp_path: Path) -> None:
     assert (tmp_path / "target" / "content").read_text() == "new"
 
 
+def test_a_file_never_replaces_a_folder(tmp_path: Path) -> None:
+    fill(tmp_path / "photos", "dear")
+    with pytest.raises(IsADirectoryError, match="photos"):
+        write_text(tmp_path / "photos", "a table")
+    assert (tmp_path / "photos" / "content").read_text() == "dear"
+    assert names(tmp_path) == ["photos"]
+
+
 def test_json_goes_and_comes_back(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": 1, "a": None})
     assert (tmp_path / "a.json").read_text() == '{\n  "b": 1,\n  "a": null\n}\n'

@@ -68,7 +68,12 @@ def put_in_place(partial: Path, target: Path) -> None:
     killed in between leaves it there; :func:`settle` brings it back.
 
     Others may read it as the umask says: safetensors writes files for their owner alone.
+
+    Raises:
+        IsADirectoryError: a file was to replace a folder, which would be lost with all in it.
     """
+    if target.is_dir() and not partial.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     inside = list(partial.rglob("*"))
     _open_to_others([path for path in (*inside, partial) if path.is_file()], target)
     if len(inside) > _MANY and hasattr(os, "sync"):
