@@ -96,6 +96,18 @@ def test_the_unreadable_keep_their_place(
         classifier.embed(given)
 
 
+def test_no_batch_of_none_reaches_the_model(
+    classifier: arcvit.Classifier, reds: list[Path]
+) -> None:
+    """Swin and others fail on it."""
+    sizes: list[int] = []
+    hook = classifier.model.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0])))
+    answers = classifier.predict(["gone.png", "lost.png", reds[0]], batch_size=2)
+    hook.remove()
+    assert [answer.error for answer in answers] == ["no such file", "no such file", None]
+    assert sizes == [1]
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [

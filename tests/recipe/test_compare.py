@@ -11,6 +11,8 @@ import pytest
 from arcvit.core.errors import UserError
 from arcvit.core.predictions import Predicted, read_predictions, write_predictions
 from arcvit.recipe.compare import compare
+from arcvit.recipe.parser import read_recipe
+from arcvit.recipe.run import Run
 
 Arcvit = Callable[..., object]
 
@@ -57,6 +59,12 @@ def test_what_is_fixed_and_what_is_broken(run: Callable[..., Path]) -> None:
     assert pair.p == 1.0
 
 
+def test_runs_stand_for_their_folders(trained: Callable[[str], Path]) -> None:
+    folders = trained("linear"), trained("arc")
+    runs = [Run(read_recipe(folder / "recipe.yaml"), folder) for folder in folders]
+    assert compare(*runs) == compare(*folders)
+
+
 def test_copies_and_new_labels(run: Callable[..., Path]) -> None:
     one = run("one", [image(1, "a"), image(1, "b"), image(2, "a")])
     other = run("other", [image(1, "b"), image(1, "b"), image(2, "c", label="c")])
@@ -78,6 +86,10 @@ def test_validation_where_not_all_have_a_test(run: Callable[..., Path]) -> None:
     [
         (lambda run: [run("one", [image(1, "a")])], "expected two runs or more"),
         (lambda run: [run("one", [image(1, "a")])] * 2, "is given twice"),
+        (
+            lambda run: [one := run("one", [image(1, "a")]), one / ".." / "one"],
+            "is given twice",
+        ),
         (
             lambda run: [run("one", [image(1, "a")]), run("two", [image(2, "a")])],
             "no test image in common",

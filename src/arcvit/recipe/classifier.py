@@ -203,12 +203,10 @@ class Classifier:
     ) -> Iterator[Prediction]:
         for batch in batches:
             pixels, errors, blank = read(batch, self.preprocessing)
-            # Rows that couldn't be read stay out: the model needn't see them.
+            # Rows that couldn't be read stay out: the model needn't see them, and many can't take
+            # a batch of none.
             readable = [row for row in range(len(batch)) if row not in errors]
-            logits, features = self._forward(pixels[readable])
-            best = self._probabilities(logits).topk(top)
-            known = self._known(features, best.values[:, 0], threshold)
-            ranked = zip(best.indices.tolist(), best.values.tolist(), known, strict=True)
+            ranked = self._ranked(pixels[readable], top, threshold) if readable else iter(())
             for row, image in enumerate(batch):
                 if row in errors:
                     yield Prediction(path=file_of(image), error=errors[row])
@@ -224,6 +222,15 @@ class Classifier:
                     top=labels,
                     blank=row in blank,
                 )
+
+    def _ranked(
+        self, pixels: Tensor, top: int, threshold: float | None
+    ) -> Iterator[tuple[list[int], list[float], bool | None]]:
+        """Of each image the most probable labels, their probabilities, and whether it is known."""
+        logits, features = self._forward(pixels)
+        best = self._probabilities(logits).topk(top)
+        known = self._known(features, best.values[:, 0], threshold)
+        return zip(best.indices.tolist(), best.values.tolist(), known, strict=True)
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         """Of each label, (N, K)."""

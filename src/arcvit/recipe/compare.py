@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
@@ -14,6 +15,9 @@ from arcvit.core.mcnemar import mcnemar
 from arcvit.core.predictions import Predicted, read_predictions
 from arcvit.core.result import read_result
 from arcvit.core.shown import csv_cell
+
+if TYPE_CHECKING:
+    from arcvit.recipe.run import Run
 
 SPLITS = ("test", "val")
 _COLUMNS = ("path", "hash", "label", "from", "to", "change", "predicted_from", "predicted_to")
@@ -93,24 +97,25 @@ class Comparison:
                         writer.writerow(map(csv_cell, names))
 
 
-def compare(*runs: str | Path, split: str | None = None) -> Comparison:
+def compare(*runs: "Run | str | Path", split: str | None = None) -> Comparison:
     """Compare finished runs on the images that all of them were measured on.
 
     Images are the same by content, wherever they lie; one that has another label now isn't.
 
     Args:
-        runs: two run folders or more.
+        runs: two runs or their folders, or more.
         split: test or val; None: test where all have one, else val.
 
     Raises:
         UserError: a run isn't finished or says nothing of its images, or they have none in common.
     """
-    folders = [Path(run) for run in runs]
+    folders = [Path(run) if isinstance(run, (str, Path)) else run.folder for run in runs]
     if len(folders) < 2:
         raise UserError("there is nothing to compare: expected two runs or more.")
-    twice = [str(folder) for folder, times in Counter(folders).items() if times > 1]
-    if twice:
-        raise UserError(f"{twice[0]!r} is given twice: expected different runs.")
+    places = [folder.resolve() for folder in folders]
+    for folder, place in zip(folders, places, strict=True):
+        if places.count(place) > 1:
+            raise UserError(f"{str(folder)!r} is given twice: expected different runs.")
     for folder in folders:
         read_result(folder)  # says what is wrong with a folder that is no finished run
     every = [read_predictions(folder) for folder in folders]
