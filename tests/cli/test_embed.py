@@ -19,15 +19,17 @@ def test_features_of_a_folder(
 
 
 def test_what_it_cant_write_or_read(
-    arcvit: Arcvit, trained: Callable[[str], Path], tmp_path: Path
+    arcvit: Arcvit, trained: Callable[[str], Path], photos: Path, tmp_path: Path
 ) -> None:
-    run, out = trained("linear"), tmp_path / "features.npz"
+    run, red, out = trained("linear"), photos / "test" / "red", tmp_path / "features.npz"
     empty = tmp_path / "empty"
     empty.mkdir()
     (tmp_path / "text.png").write_text("no image")
     for arguments, sentence in (
         ((empty, "--out=f.csv"), "expected a name that ends in .npz"),
         ((f"--out={out}",), "no image is given"),
+        ((red, f"--out={tmp_path / 'text.png' / 'f.npz'}"), "mend that or choose another place"),
+        ((f"--list={tmp_path / 'none.txt'}", f"--out={out}"), "can't be read: No such file"),
         ((empty, f"--out={out}"), "1 image(s) can't be read"),
         ((tmp_path / "text.png", f"--out={out}"), "1 image(s) can't be read"),
     ):

@@ -115,13 +115,19 @@ DEEP, ONE, THREE = "a/deep/two.png", "a/one.png", "b/three four.png"
         ([THREE, "-"], f"{ONE}\nmissing.png\n", [THREE, ONE], ["missing.png: no such file"], 1),
         (["broken.png", ONE], "", [ONE], ["broken.png: not an image"], 1),
         (["empty", ONE, "no*.png"], "", [ONE], ["empty: there is no", "no*.png: there is no"], 1),
+        (["x" * 300, ONE], "", [ONE], ["x: [Errno 36] File name too long"], 1),
         (["broken.png"], "", [], ["broken.png: not", "no image can be read"], 2),
         (["missing.png"], "", [], ["missing.png: no such file", "no image can be read"], 2),
         (["-"], "", [], ["no image can be read"], 2),
         (["empty"], "", [], ["empty: there is no image", "no image can be read"], 2),
         ([], "", [], ["no image is given: expected files, folders, patterns"], 2),
         (["--list=none.txt"], "", [], ["--list 'none.txt' can't be read: No such file"], 2),
+        (["--list=a/one.png"], "", [], ["paths hold zero bytes: expected text with a path"], 2),
+        (["-"], f"{ONE}\0{THREE}\0", [], ["paths hold zero bytes"], 2),
         (["--csv=none/out.csv", ONE], "", [], ["--csv 'none/out.csv' can't be written"], 2),
+        (["--csv=a", ONE], "", [], ["--csv 'a' can't be written: Is a directory"], 2),
+        (["--csv=", ONE], "", [], ["--csv '' can't be written: Is a directory"], 2),
+        (["--csv=out.csv", "--threshold=nan", ONE], "", [], ["threshold is nan: expected"], 2),
     ],
 )
 def test_what_can_be_given(
@@ -137,7 +143,9 @@ def test_what_can_be_given(
 ) -> None:
     (album / "list.txt").write_text(lines)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    before = sorted(album.rglob("*"))
     answer = arcvit("predict", trained("arc"), *given)
+    assert sorted(album.rglob("*")) == before
     assert [line.split("  ")[0] for line in answer.out.splitlines()] == images
     for sentence in told:
         assert sentence in answer.err

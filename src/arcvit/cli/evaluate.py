@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from arcvit.cli.parser import apart_from_data, command_parser
+from arcvit.cli.trained import add_trained
 from arcvit.core.files import to_json
 from arcvit.core.launch import processes, rank
 
@@ -19,9 +20,7 @@ def run(argv: list[str]) -> int:
         " arcvit train; --data.path names other images than those of the run, whose classes go by"
         " name.",
     )
-    parser.add_argument(
-        "run", metavar="RUN|ADAPTER", help="A run or adapter folder, or USER/NAME on the hub."
-    )
+    add_trained(parser)
     parser.add_argument(
         "--split",
         help="train, val, test or all; default: test, and all images of what isn't the run's own.",
@@ -31,8 +30,6 @@ def run(argv: list[str]) -> int:
         action="store_true",
         help="Leave out images of classes that the model doesn't know.",
     )
-    parser.add_argument("--backbone", help="Where the backbone lies now, if it has moved.")
-    parser.add_argument("--force", action="store_true", help="Allow another backbone's weights.")
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     own, flags = apart_from_data(argv)
     options = parser.parse_args(own)

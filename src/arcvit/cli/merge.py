@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from arcvit.cli.parser import command_parser
+from arcvit.cli.trained import add_trained
 
 
 def run(argv: list[str]) -> int:
@@ -12,7 +13,7 @@ def run(argv: list[str]) -> int:
         "Fold a run into a plain model of timm or transformers: no adapter and no arcvit at"
         " inference.",
     )
-    parser.add_argument("run", type=Path, metavar="RUN|ADAPTER", help="A run or adapter folder.")
+    add_trained(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -20,8 +21,6 @@ def run(argv: list[str]) -> int:
         help="NAME.safetensors (config in NAME.json), or a folder that timm loads by local-dir:;"
         " for a model of transformers a folder that from_pretrained and pipeline load.",
     )
-    parser.add_argument("--backbone", help="Where the backbone lies now, if it has moved.")
-    parser.add_argument("--force", action="store_true", help="Allow another backbone's weights.")
     options = parser.parse_args(argv)
 
     from arcvit.recipe.load import load_trained

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from arcvit.cli.image_paths import STDIN, arriving_names, listed_names
+from arcvit.cli.image_paths import STDIN, add_images, arriving_names, given_names
 from arcvit.cli.parser import command_parser
+from arcvit.cli.trained import add_trained
 from arcvit.core.errors import UserError
 from arcvit.core.files import to_json
 from arcvit.core.shown import csv_cell, plain
@@ -28,22 +29,9 @@ def run(argv: list[str]) -> int:
         " standard error and keep their line in JSON and tables; the others go on. The exit code"
         " is then 1, and 2 where no image can be read.",
     )
-    parser.add_argument(
-        "run", metavar="RUN|ADAPTER", help="A run or adapter folder, or USER/NAME on the hub."
-    )
-    parser.add_argument(
-        "images",
-        nargs="*",
-        metavar="IMAGE",
-        help="Image files, folders, patterns such as 'photos/**/*.jpg', or - for paths on standard"
-        " input, one a line.",
-    )
-    parser.add_argument(
-        "--list", type=Path, metavar="FILE", help="A file with a path in each line."
-    )
+    add_trained(parser)
+    add_images(parser)
     parser.add_argument("--top", type=int, default=5, help="Classes shown an image (default: 5).")
-    parser.add_argument("--backbone", help="Where the backbone lies now, if it has moved.")
-    parser.add_argument("--force", action="store_true", help="Allow another backbone's weights.")
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
         "--unknown",
@@ -63,12 +51,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(argv)  # images may follow options
     if options.top < 1:
         raise UserError(f"--top {options.top} shows nothing: expected at least 1.")
-    names = options.images + ([] if options.list is None else listed_names(options.list))
-    if not names:
-        raise UserError(
-            "no image is given: expected files, folders, patterns, --list FILE, or - for paths on"
-            " standard input."
-        )
+    names = given_names(options)
 
     from arcvit.recipe.classifier import load
 
@@ -80,6 +63,8 @@ def run(argv: list[str]) -> int:
         )
     top = min(options.top, len(classifier.labels))
     rejects = options.unknown or options.threshold is not None
+    # What it refuses, before a table is begun.
+    classifier.stream([], top, threshold=options.threshold)
     good = bad = 0
     with _form(options.csv, top, as_json=options.json, rejects=rejects) as show:
         for arrived in arriving_names(names):
@@ -107,7 +92,8 @@ def _form(table: str | None, top: int, *, as_json: bool, rejects: bool) -> Itera
         yield _table(sys.stdout, top)
         return
     try:
-        Path(table).touch()
+        with Path(table).open("a"):
+            pass
     except OSError as error:
         raise UserError(f"--csv {table!r} can't be written: {error.strerror}.") from error
     with open(table, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -1,6 +1,7 @@
 """Images as they are given: files, folders, patterns, PIL images and arrays; and their pixels."""
 
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -105,8 +106,9 @@ def _rgb(image: Path | Image.Image, prep: Preprocessing) -> Image.Image:
 
 def _files(name: str) -> list[Path]:
     """The images that a file, a folder or a pattern names."""
-    path = Path(name)
-    if not path.exists() and any(sign in name for sign in "*?["):
+    # Not Path.exists, which raises where a name is too long or a folder is closed. What has a zero
+    # byte is no name at all, which is told when it is read.
+    if not os.path.exists(name) and "\0" not in name and any(sign in name for sign in "*?["):
         found = (image for match in sorted(glob.glob(name, recursive=True)) for image in _at(match))
         return list(dict.fromkeys(found))  # ** names what is in a folder, and the folder
     return _at(name)
@@ -114,7 +116,7 @@ def _files(name: str) -> list[Path]:
 
 def _at(name: str) -> list[Path]:
     path = Path(name)
-    return image_files(path, path, Opening()) if path.is_dir() else [path]
+    return image_files(path, path, Opening()) if os.path.isdir(name) else [path]
 
 
 def _is_one_array(images: object) -> bool:
