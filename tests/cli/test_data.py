@@ -145,6 +145,15 @@ def test_the_catalogue(arcvit: Arcvit) -> None:
         assert part in answer.out
     tasks = json.loads(arcvit("data", "list", "--suite=fgvc", "--json").out)
     assert [task["classes"] for task in tasks] == [200, 555, 102, 120, 196]
+    assert tasks[0]["origin"]["download_bytes"] == 1_150_585_339
+
+
+def test_where_the_tasks_come_from(arcvit: Arcvit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    out = arcvit("data", "list", "--suite=fgvc").out
+    assert "NABirds: NABirds, 48,562 images, size" in out
+    # A page stays in one piece however narrow the terminal is.
+    assert "  https://www.vision.caltech.edu/datasets/cub_200_2011/\n" in out
 
 
 def test_help_of_data(arcvit: Arcvit) -> None:
