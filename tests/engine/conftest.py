@@ -71,6 +71,7 @@ def trainer(toy: Callable[..., Toy]) -> Callable[..., Trainer]:
         checkpoint: Path | None = None,
         prepare: Callable[[Tensor], Tensor] = lambda stored: stored,
         runtime: Runtime | None = None,
+        class_weights: Tensor | None = None,
         **engine: object,
     ) -> Trainer:
         config = EngineConfig(**{"precision": "fp32", "device": "cpu", **engine})  # type: ignore[arg-type]
@@ -83,6 +84,7 @@ def trainer(toy: Callable[..., Toy]) -> Callable[..., Trainer]:
             training_input=prepare,
             val=val,
             evaluation_input=lambda stored: stored,
+            class_weights=class_weights,
         )
         return Trainer(
             learner,

@@ -12,7 +12,7 @@ from arcvit import ArcConfig
 from arcvit.backbones.build import build_backbone
 from arcvit.engine.config import EngineConfig
 from arcvit.engine.device import make_accelerator
-from arcvit.engine.evaluate import evaluate, folded
+from arcvit.engine.evaluate import Evaluation, evaluate, folded
 from arcvit.engine.features import FeatureBank
 
 
@@ -183,3 +183,13 @@ def test_what_cant_be_folded_runs_as_it_is(
     lora = get_peft_model(built.model, LoraConfig(target_modules=["qkv"]))
     with folded(lora):
         assert not any(getattr(m, "merged", False) for m in lora.base_model.modules())
+
+
+def test_means_over_classes() -> None:
+    labels, predictions = torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([0, 0, 0, 3, 0, 1])
+    outcome = Evaluation(
+        accuracy=4 / 6, loss=0.0, predictions=predictions, labels=labels, confidences=labels + 0.5
+    )
+    assert outcome.balanced_accuracy == pytest.approx((3 / 4 + 1 / 2) / 2)
+    # Class 3 is answered and not there, class 2 neither.
+    assert outcome.macro_f1 == pytest.approx((6 / 8 + 2 / 3 + 0) / 3)

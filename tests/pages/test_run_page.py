@@ -102,7 +102,7 @@ def test_what_is_damaged_is_told(run: Path, change: Callable[[Path], object], to
 
 @pytest.mark.slow
 def test_a_run_that_measured_nothing(run: Path) -> None:
-    measured = ("accuracy", "balanced_accuracy")
+    measured = ("accuracy", "balanced_accuracy", "macro_f1")
     nothing = {f"{split}_{name}": None for split in ("val", "test") for name in measured}
     dataclasses.replace(read_result(run), **nothing, majority_share=None).write(run)
     write_predictions(run, [])

@@ -229,7 +229,8 @@ class Course:
         )
         if entry.trials_left:
             return []
-        chosen = choose_settings(entry.outcome, entry.folder / "search")
+        metric = self._recipe(entry, self._bench.seeds[0], {}).metric
+        chosen = choose_settings(entry.outcome, entry.folder / "search", metric=metric)
         if chosen is None:
             return self._fail(entry, f"no settings of the search gave a finite loss: {line}")
         further = beyond(entry.trials, chosen) if self._bench.extend else []

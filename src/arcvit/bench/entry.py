@@ -25,8 +25,8 @@ class Entry:
         extensions_left: how often the search may still go beyond its rates.
         trials_left: runs of the search that aren't done.
         finals_left: final runs that aren't done.
-        tried: accuracy of each run of the search, by the places of trial and try; None where it
-            diverged.
+        tried: what each run of the search came to on validation, by the places of trial and try;
+            None where it diverged.
         ruined: why a final run has no result, by its seed: its loss wasn't finite.
         failure: why it can't be finished; None: it can.
     """

@@ -109,11 +109,12 @@ def came_of(folder: Path) -> dict[str, Any]:
     """What a bench wants to know of a finished run.
 
     Returns:
-        ``val`` and ``test`` accuracy, ``seconds``, and ``complaint``, None where it has learned.
+        ``val``, what is chosen by on validation; ``test`` accuracy; ``seconds``; and
+        ``complaint``, None where it has learned.
     """
     result = read_result(folder)
     return {
-        "val": result.val_accuracy,
+        "val": result.chosen_by,
         "test": result.test_accuracy,
         "seconds": sum(result.seconds.values()),
         "complaint": learned_nothing(read_metrics(folder), result.classes),

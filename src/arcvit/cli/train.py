@@ -90,6 +90,9 @@ def _summary(result: "RunResult") -> str:
         measured[-1] += (
             f" (balanced {balanced:.1%}, most frequent class {result.majority_share:.1%})"
         )
+    if result.metric == "macro_f1" and measured:
+        f1 = result.val_macro_f1 if result.test_macro_f1 is None else result.test_macro_f1
+        measured.append(f"macro F1 {f1:.3f}")
     if result.test_group_accuracy is not None:
         measured.append(f"{result.test_group_accuracy:.1%} of {result.test_groups} groups")
     return ", ".join(measured) or "trained"

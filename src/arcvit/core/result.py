@@ -3,12 +3,15 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
 from arcvit.core.settings import check_settings
 
 RESULT_FILE = "result.json"
+Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+"""What choices go by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class RunResult:
         seed: seed of order, initialisation and dropout.
         preset: preprocessing preset.
         selection: which images were fitted and how the epoch was chosen.
+        metric: what is chosen by on the validation split.
         classes: number of classes.
         train_images: images trained on.
         skipped_images: unreadable images that were left out.
@@ -32,6 +36,8 @@ class RunResult:
         test_accuracy: top-1 on the test split as a fraction, null where not measured.
         val_balanced_accuracy: mean of the classes' accuracies on the validation split.
         test_balanced_accuracy: the same on the test split.
+        val_macro_f1: mean F1 of the classes on the validation split.
+        test_macro_f1: the same on the test split.
         majority_share: share of the most frequent class in the test split, where there is none in
             the validation split: what always answering it would get.
         test_group_accuracy: top-1 of groups of test images, each answered by the mean of its
@@ -54,6 +60,7 @@ class RunResult:
     seed: int
     preset: str
     selection: str
+    metric: Metric
     classes: int
     train_images: int
     skipped_images: int
@@ -62,6 +69,8 @@ class RunResult:
     test_accuracy: float | None
     val_balanced_accuracy: float | None
     test_balanced_accuracy: float | None
+    val_macro_f1: float | None
+    test_macro_f1: float | None
     majority_share: float | None
     test_group_accuracy: float | None
     test_groups: int | None
@@ -72,6 +81,12 @@ class RunResult:
     adapter_bytes: int
     versions: dict[str, str]
     arcvit_version: str
+
+    @property
+    def chosen_by(self) -> float | None:
+        """The metric on the validation split, by which runs are chosen; None: not measured."""
+        value: float | None = getattr(self, f"val_{self.metric}")
+        return value
 
     def write(self, run: Path) -> None:
         """Write ``result.json`` into a run folder, last and atomically."""

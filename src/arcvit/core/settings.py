@@ -81,6 +81,7 @@ def check_value(key: str, value: Any, hint: Any) -> Any:
     Raises:
         UserError: names the key, its value and what was expected.
     """
+    value = _with_text_keys(value, hint)
     if not _fits(value, hint):
         raise UserError(
             f"{key} is {shown(value)}: expected {described(hint)}.{nearest_choice(value, hint)}"
@@ -124,6 +125,7 @@ def from_text(text: str, hint: Any, *, key: str) -> Any:
                 value = float(value)
     elif types.NoneType in choices and text in ("null", "~", ""):
         value = None
+    value = _with_text_keys(value, hint)
     if not _fits(value, hint):
         raise UserError(
             f"{key} is {text!r}: expected {described(hint)}.{nearest_choice(value, hint)}"
@@ -177,6 +179,14 @@ def _is_finite(value: float) -> bool:
 def _choices(hint: Any) -> tuple[Any, ...]:
     """The types of which a value may have any."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _with_text_keys(value: Any, hint: Any) -> Any:
+    """Names that YAML takes for numbers, as {1: 2}, as the text they are."""
+    names = any(get_origin(kind) is dict and get_args(kind)[0] is str for kind in _choices(hint))
+    if not names or not isinstance(value, dict):
+        return value
+    return {str(name) if type(name) in (int, float) else name: v for name, v in value.items()}
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from arcvit.core.settings import Count, NotNegative, Positive, Range, Share, check_settings
+from arcvit.core.settings import (
+    Count,
+    NotNegative,
+    Positive,
+    Range,
+    Share,
+    check_range,
+    check_settings,
+)
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 MemoryMode = Literal["fast", "lean", "min"]
@@ -27,6 +35,10 @@ class OptimConfig:
         clip_grad: largest norm of the gradient; 0: no clipping.
         average: share of the steps, at the end, whose weights are averaged; the mean is what is
             validated, tested and kept. 0: the last step's.
+        class_weights: how much images count in the loss by their class: {CLASS: WEIGHT}, 1 for
+            those not named; or auto, by which all classes count alike, however many images they
+            have. Scaled so that their mean over the training images is 1; default: all images
+            count alike.
         projection_lr: rate of the shared projections, as a multiple of lr.
         coefficients_lr: rate of the re-scaling coefficients, as a multiple of lr; default: the
             method's own (1; arc_plus: 10).
@@ -39,6 +51,7 @@ class OptimConfig:
     warmup: Annotated[float, Range(at_least=0, at_most=1)] = 0.1
     clip_grad: NotNegative = 1.0
     average: Annotated[float, Range(at_least=0, at_most=1)] = 0.0
+    class_weights: Literal["auto"] | dict[str, float] | None = None
     projection_lr: NotNegative = 1.0
     coefficients_lr: NotNegative | None = None
     bias_lr: NotNegative = 1.0
@@ -46,6 +59,13 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         check_settings("optim", self)
+        for name, weight in named_weights(self.class_weights).items():
+            check_range(f"optim.class_weights.{name}", weight, Positive)
+
+
+def named_weights(asked: str | dict[str, float] | None) -> dict[str, float]:
+    """The weights that were given by name; none with ``auto``."""
+    return asked if isinstance(asked, dict) else {}
 
 
 @dataclass(frozen=True, kw_only=True)

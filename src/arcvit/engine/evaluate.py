@@ -53,6 +53,15 @@ class Evaluation:
         right = self.labels[self.predictions == self.labels].bincount(minlength=len(images))
         return (right[images > 0] / images[images > 0]).double().mean().item()
 
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that an image is of or is taken for, as scikit-learn has it."""
+        classes = int(torch.cat([self.labels, self.predictions]).max()) + 1
+        right = self.labels[self.predictions == self.labels].bincount(minlength=classes)
+        sizes = self.labels.bincount(minlength=classes)
+        sizes = sizes + self.predictions.bincount(minlength=classes)
+        return (2 * right[sizes > 0] / sizes[sizes > 0]).double().mean().item()
+
 
 def majority_share(labels: Tensor) -> float:
     """Share of the images (N,) that are of the most frequent class."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from arcvit.engine.batches import Batches, Prepare
 
@@ -18,6 +18,7 @@ class Learner:
         training_input: turns a batch of them on the device into the model's input while training.
         val: the same of the validation split; None: nothing is measured on the way.
         evaluation_input: turns a batch into the model's input otherwise.
+        class_weights: how much an image counts in the loss by its class, (K,); None: all alike.
     """
 
     model: nn.Module
@@ -26,3 +27,4 @@ class Learner:
     training_input: Prepare
     val: Batches | None
     evaluation_input: Prepare
+    class_weights: Tensor | None = None

@@ -73,6 +73,8 @@ class Trainer:
         self.on_step: list[Callable[[int, float], None]] = []
         self.on_epoch: list[Callable[[list[Record]], None]] = []
         self._learner = learner
+        weights = learner.class_weights
+        self._class_weights = None if weights is None else weights.to(accelerator.device)
         self._accelerator = accelerator
         self._optim = optim
         self._engine = engine
@@ -162,6 +164,7 @@ class Trainer:
             "images_per_second": images / seconds,
             "val_accuracy": None,
             "val_balanced_accuracy": None,
+            "val_macro_f1": None,
             "val_loss": None,
             "val_seconds": None,
         }
@@ -207,6 +210,7 @@ class Trainer:
                 optimizer=self._optimizer,
                 clip_grad=self._optim.clip_grad,
                 label_smoothing=self._engine.label_smoothing,
+                class_weights=self._class_weights,
                 autocast=self._accelerator.autocast,
                 lap=self.clock.lap,
                 accelerator=self._accelerator,
@@ -233,6 +237,7 @@ class Trainer:
         return {
             "val_accuracy": outcome.accuracy,
             "val_balanced_accuracy": outcome.balanced_accuracy,
+            "val_macro_f1": outcome.macro_f1,
             "val_loss": outcome.loss,
             "val_seconds": self.clock.seconds("evaluation") - before,
         }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from arcvit.arc.prepared import Sites, Stacked, fused_sites, prepared, stacked
 from arcvit.backbones.logits import logits_of
+from arcvit.engine.class_weights import weighted_loss
 from arcvit.engine.clock import Part
 
 Results = tuple[Tensor, Tensor]
@@ -32,6 +33,7 @@ class Step:
         optimizer: of what is trained.
         clip_grad: largest norm of the gradient; 0: no clipping.
         label_smoothing: share of the target spread over all classes.
+        class_weights: how much an image counts by its class, (K,), on the device; None: all alike.
         autocast: gives the context of the forward pass.
         make: what makes the projections of ARC's sites: ``stacked``, or a compiled version of it.
         lap: told when forward or backward pass have been issued.
@@ -42,6 +44,7 @@ class Step:
     optimizer: torch.optim.Optimizer
     clip_grad: float = 0.0
     label_smoothing: float = 0.0
+    class_weights: Tensor | None = None
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext
     make: Stacked = stacked
     lap: Callable[[Part], None] = no_lap
@@ -74,7 +77,7 @@ class Step:
         with prepared(self.sites, pixels, autocast=self.autocast, make=self.make):
             with self.autocast():
                 logits = logits_of(self.model(pixels))
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+            loss = self._loss(logits.float(), labels)
             results = loss.detach(), (logits.detach().argmax(-1) == labels).sum()
             self.lap("forward")
             self._backward(loss, share)
@@ -99,6 +102,12 @@ class Step:
     def alone(self) -> AbstractContextManager[object]:
         """The context of a backward pass that is of no concern to other processes."""
         return nullcontext()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.label_smoothing
+        if self.class_weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return weighted_loss(logits, labels, self.class_weights, label_smoothing=smoothing)
 
     def _backward(self, loss: Tensor, share: float | Tensor) -> None:
         whole = isinstance(share, float) and share == 1.0
@@ -148,6 +157,7 @@ class AcceleratedStep(Step):
             optimizer=getattr(self.optimizer, "optimizer", self.optimizer),
             clip_grad=self.clip_grad,
             label_smoothing=self.label_smoothing,
+            class_weights=self.class_weights,
             autocast=self.autocast,
             make=self.make,
         )

@@ -146,6 +146,11 @@ def _tiles(result: RunResult, splits: Mapping[str, Measured]) -> list[dict[str, 
         tiles.append(
             {"name": "balanced accuracy", "value": percent(balanced), "note": "mean of the classes"}
         )
+    f1 = result.val_macro_f1 if result.test_macro_f1 is None else result.test_macro_f1
+    if f1 is not None:
+        tiles.append(
+            {"name": "macro F1", "value": f"{f1:.3f}", "note": "mean of the classes' F1 scores"}
+        )
     if result.majority_share is not None:
         tiles.append(
             {

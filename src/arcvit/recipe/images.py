@@ -36,7 +36,7 @@ class RunImages:
 def decoded_as(data: DataConfig, prep: Preprocessing, task: ImageTask) -> Preprocessing:
     """The preprocessing with how files become RGB: as asked, and as the training images need it."""
     how = data.decoding()
-    peaks = grey_peaks(_fitted(task, data).paths, how)
+    peaks = grey_peaks(fitted(task, data).paths, how)
     return replace(prep, **{**asdict(how), "grey_max": grey_range(peaks)})
 
 
@@ -61,7 +61,7 @@ def decode_run(
         UnreadableImages: lists the unreadable files of all splits.
         UserError: no readable training image is left of a class.
     """
-    splits = {"train": _fitted(task, data)}
+    splits = {"train": fitted(task, data)}
     if task.has("val") and data.fit_on == "train":
         # A validation split that is trained on would measure memory.
         splits["val"] = task.split("val")
@@ -102,7 +102,8 @@ def decode_split(
     )
 
 
-def _fitted(task: ImageTask, data: DataConfig) -> Split:
+def fitted(task: ImageTask, data: DataConfig) -> Split:
+    """The images that are trained on."""
     return task.trainval() if data.fit_on == "trainval" else task.split("train")
 
 

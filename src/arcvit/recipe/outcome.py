@@ -53,6 +53,7 @@ def run_result(
         preset=recipe.data.preset,
         selection=f"fitted on {recipe.data.fit_on}, last epoch, "
         + ("test not read" if test is None else "test read once"),
+        metric=recipe.metric,
         classes=len(work.task.classes),
         train_images=len(work.images.train),
         skipped_images=work.images.skipped,
@@ -61,6 +62,8 @@ def run_result(
         test_accuracy=None if test is None else test.accuracy,
         val_balanced_accuracy=history[-1]["val_balanced_accuracy"],
         test_balanced_accuracy=None if test is None else test.balanced_accuracy,
+        val_macro_f1=history[-1]["val_macro_f1"],
+        test_macro_f1=None if test is None else test.macro_f1,
         majority_share=None if measured is None else majority_share(measured.labels),
         test_group_accuracy=None if groups is None else groups[0],
         test_groups=None if groups is None else groups[1],

@@ -7,7 +7,7 @@ from importlib import resources
 
 import torch
 from accelerate.utils import set_seed
-from torch import nn
+from torch import Tensor, nn
 
 from arcvit.arc.fingerprint import fingerprint
 from arcvit.backbones.build import Backbone, build_backbone
@@ -17,8 +17,9 @@ from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.preset import Preprocessing, resolve_preset, training_preprocessing
 from arcvit.data.readers.layouts import open_task
 from arcvit.data.task import ImageTask
+from arcvit.engine.class_weights import class_weights
 from arcvit.engine.learner import Learner
-from arcvit.recipe.images import RunImages, decode_run, decoded_as
+from arcvit.recipe.images import RunImages, decode_run, decoded_as, fitted
 from arcvit.recipe.methods import adapt, check_effect
 from arcvit.recipe.recipe import Recipe
 
@@ -43,6 +44,7 @@ class Workplace:
         to_input: turns decoded images into the model's input.
         training_input: turns decoded training images into it.
         adapter_task: what the outputs of the adapter mean.
+        class_weights: how much images count in the loss by their class, (K,); None: all alike.
     """
 
     task: ImageTask
@@ -55,6 +57,7 @@ class Workplace:
     to_input: ToInput
     training_input: ToInput
     adapter_task: AdapterTask
+    class_weights: Tensor | None = None
 
     @property
     def head(self) -> nn.Module:
@@ -74,6 +77,7 @@ class Workplace:
             training_input=self.training_input,
             val=self.images.val,
             evaluation_input=self.to_input,
+            class_weights=self.class_weights,
         )
 
     def to(self, device: torch.device) -> None:
@@ -95,6 +99,7 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
             " --backbone vit_small_patch16_224.augreg_in21k or vit_base_patch16_224.augreg_in21k"
             " does better, and is downloaded once"
         )
+    weights = _class_weights(recipe, task)  # a wrong name shows before anything is built
     backbone = build_backbone(
         recipe.backbone,
         num_classes=len(task.classes),
@@ -145,6 +150,7 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
         to_input=ToInput.of(prep).eval(),
         training_input=ToInput.of(training_prep).train(),
         adapter_task=adapter_task,
+        class_weights=weights,
     )
 
 
@@ -152,6 +158,14 @@ def open_recipe_task(recipe: Recipe) -> ImageTask:
     """The task a recipe names."""
     data = recipe.data
     return open_task(data.path, data.opening(), tolerant=data.check == "warn")
+
+
+def _class_weights(recipe: Recipe, task: ImageTask) -> Tensor | None:
+    asked = recipe.optim.class_weights
+    if asked is None:
+        return None
+    labels = torch.tensor(fitted(task, recipe.data).labels)
+    return class_weights(asked, task.classes, labels)
 
 
 def _split_sizes(task: ImageTask) -> str:

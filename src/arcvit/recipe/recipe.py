@@ -6,6 +6,7 @@ from typing import Any
 
 from arcvit.core.durations import seconds_in
 from arcvit.core.errors import UserError
+from arcvit.core.result import Metric
 from arcvit.core.settings import Count, Share, check_settings
 from arcvit.data.config import DataConfig, Seed
 from arcvit.engine.config import EngineConfig, OptimConfig
@@ -34,6 +35,9 @@ class Recipe:
             head's rows are carried over by the names of their classes.
         time_limit: how long the run may take, as 90s, 10m or 1h30m: steps are measured, and as many
             epochs are trained as fit, at most engine.epochs.
+        metric: what every choice on validation goes by, as the settings that a search tries:
+            accuracy, balanced_accuracy (the mean of the classes' accuracies) or macro_f1 (the mean
+            of their F1 scores).
         optim: the optimizer.
         engine: the training loop.
         seed: seed of order, initialisation and dropout.
@@ -49,6 +53,7 @@ class Recipe:
     options: Any = None
     init_from: str | None = None
     time_limit: str | None = None
+    metric: Metric = "accuracy"
     optim: OptimConfig = field(default_factory=OptimConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     seed: Seed = 0
@@ -74,7 +79,7 @@ class Recipe:
 
     def resolved(self) -> "Recipe":
         """The recipe with the method's own learning rates filled in where none are given."""
-        own = {"lr": self.spec.lr, "coefficients_lr": 1.0}
+        own: dict[str, Any] = {"lr": self.spec.lr, "coefficients_lr": 1.0}
         own |= {part.rate: part.multiple for part in self.spec.parts if part.rate}
         missing = {key: value for key, value in own.items() if getattr(self.optim, key) is None}
         return dataclasses.replace(self, optim=dataclasses.replace(self.optim, **missing))
