@@ -40,8 +40,8 @@ async function start() {
 function show(tasks) {
   const there = tasks.filter(canAnswer), chosen = new Set(picked()), first = !at("tasks").children.length;
   const off = tasks.length - there.length;
-  at("state").textContent = `${there.length} task${there.length === 1 ? "" : "s"}`
-    + (off ? `, and ${off} that can't be asked` : "") + ", one backbone.";
+  at("state").textContent = `${there.length} task${there.length === 1 ? "" : "s"} on one backbone`
+    + (off ? `; ${off} more can't be asked.` : ".");
   at("tasks").replaceChildren();
   at("adapters").replaceChildren();
   tasks.forEach(task => {

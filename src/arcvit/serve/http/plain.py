@@ -1,5 +1,7 @@
 """The plain protocol: photos in, predictions out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from arcvit.serve.http.context import context_of
 from arcvit.serve.http.door import json_answer
 from arcvit.serve.http.http_error import HttpError
 from arcvit.serve.http.uploads import Photo, photos_of
+from arcvit.serve.refusals import NotAnImage
 from arcvit.serve.request import Answer, Answers, Images, TaskStatus
 
 _TOP = 5
@@ -33,13 +36,14 @@ async def predict(request: Request, body: bytes) -> Response:
     version = number_in(request, "version", int)
     until = deadline(context.limits, number_in(request, "timeout", float))
     photos = await photos_of(request, body, context.limits)
-    answers = await context.service.predict(
-        request.path_params["task"],
-        Images(files=[photo.data for photo in photos]),
-        version=version,
-        deadline=until,
-        strict=len(photos) == 1,
-    )
+    with _named(photos):
+        answers = await context.service.predict(
+            request.path_params["task"],
+            Images(files=[photo.data for photo in photos]),
+            version=version,
+            deadline=until,
+            strict=len(photos) == 1,
+        )
     return json_answer(_predictions(answers, photos, top))
 
 
@@ -54,9 +58,10 @@ async def predict_many(request: Request, body: bytes) -> Response:
     until = deadline(context.limits, number_in(request, "timeout", float))
     photos = await photos_of(request, body, context.limits)
     images = Images(files=[photo.data for photo in photos])
-    found = await context.service.predict_many(
-        names, images, deadline=until, strict=len(photos) == 1
-    )
+    with _named(photos):
+        found = await context.service.predict_many(
+            names, images, deadline=until, strict=len(photos) == 1
+        )
     return json_answer({"tasks": {name: _predictions(found[name], photos, top) for name in names}})
 
 
@@ -66,10 +71,20 @@ async def embed(request: Request, body: bytes) -> Response:
     context = context_of(request)
     until = deadline(context.limits, number_in(request, "timeout", float))
     photos = await photos_of(request, body, context.limits)
-    features = await context.service.embed(
-        Images(files=[photo.data for photo in photos]), deadline=until
-    )
+    images = Images(files=[photo.data for photo in photos])
+    with _named(photos):
+        features = await context.service.embed(images, deadline=until)
     return json_answer({"features": features.tolist()})
+
+
+@contextmanager
+def _named(photos: list[Photo]) -> Iterator[None]:
+    """Call a photo that can't be read by its sender's name."""
+    try:
+        yield
+    except NotAnImage as error:
+        name = photos[error.index].name or f"image {error.index}"
+        raise HttpError(422, f"{name} can't be read: {error.why}.") from error
 
 
 def _predictions(answers: Answers, photos: list[Photo], top: int) -> dict[str, Any]:
