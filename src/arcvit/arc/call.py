@@ -29,6 +29,7 @@ BASE = "__base__"
 class HoldsFactors(Protocol):
     """A site, as far as a mixed batch needs it."""
 
+    name: str
     width: int
 
     def has(self, adapter_name: str) -> bool:
@@ -37,6 +38,14 @@ class HoldsFactors(Protocol):
 
     def factors(self, adapter_name: str) -> Factors:
         """An adapter here."""
+        ...
+
+
+class RowsCall(Protocol):
+    """A call that has adapters for its rows, wherever it takes them from."""
+
+    def rows_at(self, site: HoldsFactors) -> Factors | None:
+        """The adapters of all rows at a site, as ``adapt_rows`` takes them; None where none is."""
         ...
 
 
@@ -117,7 +126,7 @@ class MixedCall:
         return self.gather([zeros if m is None else padded(m, dims) for m in matrices])
 
 
-_mixed: ContextVar[MixedCall | None] = ContextVar("arc_mixed_call", default=None)
+_mixed: ContextVar[RowsCall | None] = ContextVar("arc_mixed_call", default=None)
 _deferred: ContextVar[Mapping[int, Tensor]] = ContextVar("arc_deferred")
 
 
@@ -128,13 +137,13 @@ _any_running = False
 but this it can, and is compiled anew where it changes."""
 
 
-def current_call() -> MixedCall | None:
+def current_call() -> RowsCall | None:
     """The mixed batch that is being run, if one is."""
     return _mixed.get() if _any_running else None
 
 
 @contextmanager
-def carried(call: MixedCall) -> Iterator[None]:
+def carried(call: RowsCall) -> Iterator[None]:
     """Within the context the model runs this mixed batch."""
     token = _mixed.set(call)
     _count(1)

@@ -52,17 +52,21 @@ def check_fingerprint(model: nn.Module, expected: str | None, *, exclude: list[s
     if expected is None:
         return
     found = fingerprint(model, exclude=exclude)
-    expected_structure, _, expected_weights = expected.partition("-")
-    found_structure, _, found_weights = found.partition("-")
-    same = found_structure == expected_structure and (
-        not expected_weights or not found_weights or found_weights == expected_weights
-    )
-    if not same:
+    if not is_same(found, expected):
         raise UserError(
             f"this adapter was trained on a backbone with fingerprint {expected}, but"
             f" {type(model).__name__} has {found}: load that backbone, or set"
             " backbone_fingerprint=None in the adapter's config to load it all the same."
         )
+
+
+def is_same(found: str, expected: str) -> bool:
+    """Whether two fingerprints are of one backbone: values count where both know them."""
+    expected_structure, _, expected_weights = expected.partition("-")
+    found_structure, _, found_weights = found.partition("-")
+    return found_structure == expected_structure and (
+        not expected_weights or not found_weights or found_weights == expected_weights
+    )
 
 
 def _backbone_parameters(model: nn.Module, exclude: list[str]) -> dict[str, nn.Parameter]:

@@ -161,7 +161,7 @@ def row_logits(
 def _mix_logits(wrapper: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> Any:
     """A head's hook: in a mixed batch each row's own head gives the output."""
     call = current_call()
-    if call is None:
+    if not isinstance(call, MixedCall):
         return output
     assert isinstance(wrapper, ModulesToSaveWrapper)
     layers = [_linear_head(wrapper, name) for name in call.names]

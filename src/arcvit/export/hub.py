@@ -53,10 +53,14 @@ def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
     return str(commit)
 
 
-def pull_folder(repo: str) -> Path:
+def pull_folder(repo: str, *, revision: str | None = None) -> Path:
     """The adapter in a repository, from the local cache or the hub.
 
     Only what an adapter consists of is fetched: weights in safetensors, JSON, the model card.
+
+    Args:
+        repo: ``USER/NAME``.
+        revision: a branch, tag or commit; None: the main branch.
 
     Raises:
         UserError: it can't be had.
@@ -64,7 +68,7 @@ def pull_folder(repo: str) -> Path:
     try:
         with offline_if_unreachable():
             wanted = [TASK_FILE, CONFIG_FILE, CARD_FILE, "*.safetensors"]
-            return Path(snapshot_download(repo, allow_patterns=wanted))
+            return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted))
     except Exception as error:
         raise UserError(
             f"no adapter {repo!r}: it is no folder here, and the hub doesn't give a repository of"

@@ -72,7 +72,7 @@ class Answers:
     Attributes:
         task: its name.
         version: the version that answered.
-        kind: an image has one of the labels (single) or any number of them (several).
+        kind: an image has one of the labels (single) or any number of them (multilabel).
         rows: one answer an image, in their order.
     """
 

@@ -123,8 +123,13 @@ def why_unreadable(
     return reason_of_failure(path, lambda: use(read_rgb(path, how)))
 
 
-def reason_of_failure(path: Path, read: Callable[[], None]) -> str | None:
-    """Read an image file in some way; the reason where that isn't possible, else None."""
+def reason_of_failure(path: Path | BinaryIO, read: Callable[[], None]) -> str | None:
+    """Read an image file in some way; the reason where that isn't possible, else None.
+
+    Args:
+        path: the file, or an open one.
+        read: reads it.
+    """
     try:
         read()
     except MemoryError:
@@ -215,13 +220,17 @@ def _kind_of_wide(image: Image.Image) -> str:
     return "pixels of 32 bits"
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(path: Path | BinaryIO, error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if not isinstance(error, UnidentifiedImageError):
         return str(error) or type(error).__name__
-    with path.open("rb") as file:
-        start = file.read(12)
+    if isinstance(path, Path):
+        with path.open("rb") as file:
+            start = file.read(12)
+    else:
+        path.seek(0)
+        start = path.read(12)
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
         try:
             require("heic", "HEIC")

@@ -1,0 +1,103 @@
+"""What is going on and what has been done, counted for limits, statistics and an observer."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from arcvit.serve.engine import Observer
+from arcvit.serve.request import TaskStats
+from arcvit.serve.work import Work
+
+_log = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Counts; may be called from any thread.
+
+    Args:
+        observer: told of everything; None: nobody.
+    """
+
+    def __init__(self, observer: Observer | None) -> None:
+        self._observer = observer
+        self._lock = threading.Lock()
+        self._stats: dict[str, TaskStats] = {}
+        self._images = 0
+        self._pace = 0.01
+        self.requests = 0
+        """How many are being answered now."""
+
+    def enter(self, images: int, most: int) -> bool:
+        """Count a request in; False: there are too many images already."""
+        with self._lock:
+            if self._images + images > most:
+                return False
+            self._images += images
+            self.requests += 1
+            count = self._images
+        self._tell(lambda observer: observer.queued(count))
+        return True
+
+    def leave(self, images: int) -> None:
+        """Count a request out, whatever came of it."""
+        with self._lock:
+            self._images -= images
+            self.requests -= 1
+            count = self._images
+        self._tell(lambda observer: observer.queued(count))
+
+    def retry_after(self) -> float:
+        """Seconds in which half of what waits is likely to be answered."""
+        return max(0.1, self._images * self._pace / 2)
+
+    def batch(self, size: int, seconds: float, resident: int) -> None:
+        """A pass of the model is over."""
+        self._pace += (seconds / size - self._pace) / 8
+
+        def tell(observer: Observer) -> None:
+            observer.batch(size, seconds)
+            observer.resident(resident)
+
+        self._tell(tell)
+
+    def answered(self, task: str, work: Work, began: float, images: int) -> None:
+        """A request of a task was answered."""
+        seconds = time.monotonic() - began
+        waiting = 0.0 if work.started is None else work.started - work.entered
+        decoding = work.entered - began if work.entered else seconds
+        with self._lock:
+            stats = self._stats.get(task, TaskStats())
+            self._stats[task] = replace(
+                stats,
+                requests=stats.requests + 1,
+                images=stats.images + images,
+                batches=stats.batches + work.passes,
+                seconds=stats.seconds + seconds,
+                decode_seconds=stats.decode_seconds + decoding,
+                queue_seconds=stats.queue_seconds + waiting,
+                model_seconds=stats.model_seconds + work.model_seconds,
+                last=time.time(),
+            )
+        self._tell(lambda observer: observer.answered(task, seconds, images))
+
+    def failed(self, task: str, kind: str) -> None:
+        """A request was refused; the task is empty where there is none of its name."""
+        if task:
+            with self._lock:
+                stats = self._stats.get(task, TaskStats())
+                self._stats[task] = replace(stats, failed=stats.failed + 1)
+        self._tell(lambda observer: observer.failed(task, kind))
+
+    def stats(self, task: str) -> TaskStats:
+        """What a task has done."""
+        with self._lock:
+            return self._stats.get(task, TaskStats())
+
+    def _tell(self, what: Callable[[Observer], None]) -> None:
+        if self._observer is not None:
+            try:
+                what(self._observer)
+            except Exception:
+                _log.exception("the observer failed")

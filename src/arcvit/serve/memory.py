@@ -1,0 +1,162 @@
+"""Adapters in memory: read when they are asked for, in a thread of their own, and let go again."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from weakref import WeakValueDictionary
+
+from arcvit.core.errors import UserError
+from arcvit.serve.adapter import Adapter, AdapterReader
+from arcvit.serve.registry import Place, Stamp, stamp_of
+from arcvit.serve.sources import bring
+
+Key = tuple[str, int]
+"""A task and its version."""
+_TRIES = 3
+
+
+class Memory:
+    """The adapters in memory. All methods may be called from any thread.
+
+    Args:
+        reader: of adapters.
+        most: adapters at most.
+        most_bytes: of them at most.
+        folded: names of the tasks that get a model of their own.
+        pinned: names of the tasks that stay.
+        retire: called with adapters that nobody should be given any more.
+    """
+
+    def __init__(
+        self,
+        reader: AdapterReader,
+        *,
+        most: int,
+        most_bytes: int,
+        folded: frozenset[str],
+        pinned: frozenset[str],
+        retire: Callable[[list[Adapter]], None],
+    ) -> None:
+        self._reader = reader
+        self._most = most
+        self._most_bytes = most_bytes
+        self._folded = folded
+        self._pinned = pinned
+        self._retire = retire
+        self._lock = threading.Lock()
+        self._held: OrderedDict[Key, Adapter] = OrderedDict()
+        self._bytes = 0
+        # What is on the device, or answers a request, needn't be read again.
+        self._alive: WeakValueDictionary[tuple[Key, Stamp], Adapter] = WeakValueDictionary()
+        self._stamps: dict[Key, Stamp] = {}
+        self._broken: dict[Key, tuple[Stamp, str]] = {}
+        self._reading: dict[Key, Future[Adapter]] = {}
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="arcvit-loader")
+
+    def get(self, key: Key, place: Place) -> Adapter | Future[Adapter]:
+        """An adapter, or the promise of one, which raises what is wrong with it."""
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None:
+                self._held.move_to_end(key)
+                return held
+            alive = self._alive.get((key, place.stamp))
+            if alive is not None and alive.removed is None:
+                self._keep(key, place.stamp, alive)
+                return alive
+            broken = self._broken.get(key)
+            if broken is not None and broken[0] == place.stamp:
+                failed: Future[Adapter] = Future()
+                failed.set_exception(UserError(broken[1]))
+                return failed
+        return self.read(key, place)
+
+    def read(self, key: Key, place: Place) -> Future[Adapter]:
+        """Read an adapter anew. What is in memory stays there until the new one has been read."""
+        with self._lock:
+            reading = self._reading.get(key)
+            if reading is None:
+                reading = self._loader.submit(self._read, key, place)
+                self._reading[key] = reading
+        return reading
+
+    def remove(self, key: Key, reason: str) -> None:
+        """Give an adapter to nobody any more; requests that wait for it are refused."""
+        with self._lock:
+            self._broken.pop(key, None)
+            stamp = self._stamps.pop(key, ())
+            gone = self._held.pop(key, None)
+            if gone is not None:
+                self._bytes -= gone.bytes
+            gone = gone or self._alive.get((key, stamp))
+            if gone is not None:
+                gone.removed = reason
+        if gone is not None:
+            self._retire([gone])
+
+    def state(self, key: Key) -> Adapter | str | None:
+        """What is known of a version: the adapter, why it can't be served, or nothing yet."""
+        with self._lock:
+            held = self._held.get(key) or self._alive.get((key, self._stamps.get(key, ())))
+            broken = self._broken.get(key)
+        return held or (broken[1] if broken else None)
+
+    def stamp(self, key: Key) -> Stamp | None:
+        """Of the files that were read for a version; None: none were."""
+        with self._lock:
+            return self._stamps.get(key)
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, key: Key, place: Place) -> Adapter:
+        try:
+            adapter, stamp = self._consistent(key, place)
+        except UserError as error:
+            with self._lock:
+                self._broken[key] = (place.stamp, str(error))
+            raise
+        finally:
+            with self._lock:
+                self._reading.pop(key, None)
+        with self._lock:
+            self._broken.pop(key, None)
+            before = self._held.get(key)
+            self._keep(key, stamp, adapter)
+        if before is not None:
+            before.pinned = False
+            self._retire([before])
+        return adapter
+
+    def _consistent(self, key: Key, place: Place) -> tuple[Adapter, Stamp]:
+        """Read files of one state: again, where they were replaced meanwhile."""
+        task, version = key
+        folder = place.folder or bring(place.source)
+        for _ in range(_TRIES):
+            try:
+                stamp = stamp_of(folder)
+                folded = task in self._folded
+                adapter = self._reader.read(task, version, folder, folded=folded)
+                if stamp_of(folder) == stamp:
+                    adapter.pinned = task in self._pinned
+                    return adapter, stamp if place.folder else place.stamp
+            except OSError as error:
+                raise UserError(f"{task} can't be read: {error.strerror}.") from error
+        raise UserError(f"{task} was written to while it was read: load it again.")
+
+    def _keep(self, key: Key, stamp: Stamp, adapter: Adapter) -> None:
+        """Hold an adapter, and let those go that weren't asked for the longest."""
+        before = self._held.pop(key, None)
+        if before is not None:
+            self._bytes -= before.bytes
+        self._held[key] = adapter
+        self._bytes += adapter.bytes
+        self._stamps[key] = stamp
+        self._alive[key, stamp] = adapter
+        for other in list(self._held):
+            if len(self._held) <= self._most and self._bytes <= self._most_bytes:
+                break
+            if other != key and not self._held[other].pinned:
+                self._bytes -= self._held.pop(other).bytes

@@ -1,0 +1,59 @@
+"""``adapters.yaml``: tasks that stay on the device, are served folded, or lie elsewhere."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from arcvit.core.errors import UserError, nearest
+from arcvit.core.settings import check_settings
+from arcvit.core.yaml_files import read_yaml
+
+PLAN_FILE = "adapters.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptersPlan:
+    """What ``adapters.yaml`` says."""
+
+    pin: list[str] = field(default_factory=list)
+    """Tasks that stay on the device."""
+    folded: list[str] = field(default_factory=list)
+    """Tasks that are served by a model of their own, with the adapter folded in."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Where tasks lie that aren't in the folder: a folder, ``USER/NAME@REVISION`` on the hub, or an
+    address that fsspec opens."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "AdaptersPlan":
+        """The plan in a folder; an empty one where there is no file.
+
+        Raises:
+            UserError: the file isn't one.
+        """
+        file = folder / PLAN_FILE
+        if not file.is_file():
+            return cls()
+        values = read_yaml(file) or {}
+        known = [key.name for key in dataclasses.fields(cls)]
+        if not isinstance(values, dict):
+            raise UserError(f"{file} is {type(values).__name__}: expected {', '.join(known)}.")
+        for key in values:
+            if key not in known:
+                raise UserError(
+                    f"{file} has the key {key!r}: expected {', '.join(known)}."
+                    f"{nearest(str(key), known)}"
+                )
+        try:
+            plan = cls(**values)
+            check_settings("", plan)
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from error
+        for task in plan.sources:
+            if not is_task_name(task):
+                raise UserError(f"{file}: sources has {task!r}: expected a name without a slash.")
+        return plan
+
+
+def is_task_name(name: str) -> bool:
+    """Whether a text may be the name of a task: that of a visible folder, and no path."""
+    return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")

@@ -1,0 +1,159 @@
+"""Images that wait for the model, and which of them go next."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from arcvit.serve.adapter import Adapter
+from arcvit.serve.model import Output
+
+
+@dataclass(eq=False, kw_only=True)
+class Work:
+    """The images of one request for one task.
+
+    Attributes:
+        adapter: of the task; None: features are asked for.
+        rows: the images; None where one can't be read.
+        finish: called once by the engine, with the outputs in order or with what went wrong.
+        deadline: ``time.monotonic()`` after which nobody waits for it.
+        cancelled: whether nobody waits for it any more.
+        outputs: of the rows, as far as there are any.
+        left: rows without an output.
+        entered: when it began to wait, and ``started`` when its first row was taken.
+        model_seconds: of the passes that it was in.
+        passes: their number.
+    """
+
+    adapter: Adapter | None
+    rows: Sequence[Tensor | None]
+    finish: Callable[["Work", Exception | None], None]
+    deadline: float | None = None
+    cancelled: bool = False
+    outputs: list[Output | None] = field(default_factory=list)
+    left: int = 0
+    entered: float = 0.0
+    started: float | None = None
+    model_seconds: float = 0.0
+    passes: int = 0
+    over: bool = False
+
+    def __post_init__(self) -> None:
+        self.outputs = [None] * len(self.rows)
+        self.left = sum(row is not None for row in self.rows)
+
+    def end(self, error: Exception | None = None) -> None:
+        """Tell the one who waits, once."""
+        if not self.over:
+            self.over = True
+            self.finish(self, error)
+
+    def is_dead(self, now: float) -> bool:
+        """Whether there is no use in going on with it."""
+        late = self.deadline is not None and now > self.deadline
+        return self.over or self.cancelled or late or self._is_removed
+
+    @property
+    def _is_removed(self) -> bool:
+        return self.adapter is not None and self.adapter.removed is not None
+
+
+Item = tuple[Work, int]
+"""A row of a work."""
+
+
+class WorkQueue:
+    """What waits for the model, in the order in which it came.
+
+    Args:
+        max_batch: rows of a batch at most.
+        max_wait: seconds that a batch waits for more rows.
+        most_adapters: in a batch.
+    """
+
+    def __init__(self, max_batch: int, max_wait: float, most_adapters: int) -> None:
+        self._max_batch = max_batch
+        self._max_wait = max_wait
+        self._most_adapters = most_adapters
+        self._items: deque[Item] = deque()
+        self._errands: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, work: Work) -> bool:
+        """Let a work wait; False: the queue is closed, and it won't be done."""
+        with self._changed:
+            if self._closed:
+                return False
+            work.entered = time.monotonic()
+            self._items.extend((work, i) for i, row in enumerate(work.rows) if row is not None)
+            self._changed.notify()
+        return True
+
+    def call(self, errand: Callable[[], None]) -> None:
+        """Have the engine's thread do something between two batches."""
+        with self._changed:
+            self._errands.append(errand)
+            self._changed.notify()
+
+    def take(self, give_up: Callable[[Work], None]) -> list[Item] | Callable[[], None] | None:
+        """The next batch, or something else to do; None: the queue is closed and empty.
+
+        Args:
+            give_up: called with each work that is dead; its rows cost nothing more.
+        """
+        with self._changed:
+            while True:
+                if self._errands:
+                    return self._errands.popleft()
+                if not self._items:
+                    if self._closed:
+                        return None
+                    self._changed.wait()
+                    continue
+                missing = self._items[0][0].entered + self._max_wait - time.monotonic()
+                if len(self._items) < self._max_batch and missing > 0 and not self._closed:
+                    self._changed.wait(missing)
+                    continue
+                batch = self._next_batch(give_up)
+                if batch:
+                    return batch
+
+    def close(self, *, drop: bool) -> list[Work]:
+        """Take nothing more; what waits is done, or dropped and given back."""
+        with self._changed:
+            self._closed = True
+            dropped = list(dict.fromkeys(work for work, _ in self._items)) if drop else []
+            if drop:
+                self._items.clear()
+            self._changed.notify_all()
+        return dropped
+
+    def _next_batch(self, give_up: Callable[[Work], None]) -> list[Item]:
+        """Rows that can pass the model together, from the front; the others keep their places."""
+        now = time.monotonic()
+        batch: list[Item] = []
+        aside: list[Item] = []
+        adapters: set[Adapter | None] = set()
+        folded: Adapter | None = None
+        while self._items and len(batch) < self._max_batch:
+            work, index = self._items.popleft()
+            if work.is_dead(now):
+                give_up(work)
+                continue
+            own = work.adapter if work.adapter is not None and work.adapter.folded else None
+            fits = not batch or own is folded
+            is_new = work.adapter is not None and work.adapter not in adapters
+            if not fits or (is_new and len(adapters) == self._most_adapters):
+                aside.append((work, index))
+                continue
+            folded = own
+            if work.adapter is not None:
+                adapters.add(work.adapter)
+            batch.append((work, index))
+        self._items.extendleft(reversed(aside))
+        return batch
