@@ -59,10 +59,10 @@ def test_check_of_a_folder_of_tasks(arcvit: Arcvit, photos: Path, tmp_path: Path
     assert answer.code == 1
     assert "1 of the 19 tasks of vtab are in" in answer.out
     assert "oxford_iiit_pet (oxford_pet, pets, pet)" in answer.out
-    one = arcvit("data", "check", tmp_path / "tasks", "--task=mine")
+    one = arcvit("data", "check", tmp_path / "tasks", "--benchmark=mine")
     assert one.code == 0
     assert "cifar100" not in one.out
-    by_alias = arcvit("data", "check", tmp_path / "tasks", "--task=cifar", "--json")
+    by_alias = arcvit("data", "check", tmp_path / "tasks", "--benchmark=cifar", "--json")
     assert [report["benchmark"] for report in json.loads(by_alias.out)] == ["cifar"]
 
 
@@ -91,7 +91,7 @@ def test_check_of_a_table_with_columns_of_its_own(
 
 
 def test_check_as_a_benchmark_task(arcvit: Arcvit, photos: Path) -> None:
-    answer = arcvit("data", "check", photos, "--task=cars")
+    answer = arcvit("data", "check", photos, "--benchmark=cars")
     assert answer.code == 0
     assert "THE TEST SPLIT HAS 32 IMAGES, StanfordCars has 8,041" in answer.out
     assert "preset     fgvc" in answer.out
@@ -103,7 +103,8 @@ def test_check_as_a_benchmark_task(arcvit: Arcvit, photos: Path) -> None:
         (["chek"], "no command 'data chek': expected check, list, make"),
         (["check"], "the following arguments are required: PATH"),
         (["check", "nowhere"], "nowhere isn't there: expected a folder or a table of images"),
-        (["check", ".", "--task=cifer"], "Did you mean 'cifar'"),
+        (["check", ".", "--benchmark=cifer"], "Did you mean 'cifar'"),
+        (["check", ".", "--task=cifar"], "invalid choice: 'cifar'"),
         (["check", ".", "--data.path=x"], "--data.path isn't expected here"),
         (
             ["check", ".", "--data.chek=x"],

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +15,7 @@ from arcvit.cli.parser import apart_from_data, command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.shown import plain
+from arcvit.core.task import Kind
 
 if TYPE_CHECKING:
     from arcvit.data.catalogue import BenchmarkTask
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _SPOILT = 1
 _STYLE = {"spoils": "bold red", "warning": "yellow", "note": "dim"}
 _SIZES_SHOWN = 4
+_CLASSES_SHOWN = 40
 
 
 def run(argv: list[str]) -> int:
@@ -39,6 +41,12 @@ def run(argv: list[str]) -> int:
     )
     parser.add_argument(
         "--task",
+        choices=get_args(Kind),
+        default="single",
+        help="Whether an image has one label or any number of them, as with arcvit train.",
+    )
+    parser.add_argument(
+        "--benchmark",
         help="Which benchmark task it is (see arcvit data list); in a folder of tasks, check that"
         " one alone. Default: by the folder's name.",
     )
@@ -52,7 +60,7 @@ def run(argv: list[str]) -> int:
 
     path = options.path.expanduser()
     require_path(path)
-    tasks, known = _which(path, options.task)
+    tasks, known = _which(path, options.benchmark)
     data = data_flags(flags)
     if "path" in data:
         raise UserError("--data.path isn't expected here: PATH alone says what is checked.")
@@ -70,8 +78,15 @@ def run(argv: list[str]) -> int:
             return begin
 
         for task in tasks:
-            report = check_task(task, benchmark=known, data=data, start=start(task.name))
-            reports.append(report)
+            reports.append(
+                check_task(
+                    task,
+                    kind=options.task,
+                    benchmark=known,
+                    data=data,
+                    start=start(task.name),
+                )
+            )
     lacking, twice = _lacking(path, tasks, reports)
     if options.json:
         print(json.dumps([report.to_dict() for report in reports], indent=2))
@@ -149,22 +164,41 @@ def _show(report: "TaskReport", console: Console) -> None:
     console.print(facts)
     splits = Table(box=None, header_style="bold")
     splits.add_column("split")
-    for name in ("images", "expected", "classes", "labels"):
+    several = report.kind == "multilabel"
+    for name in ("images", "expected", "classes", "no label" if several else "labels"):
         splits.add_column(name, justify="right", no_wrap=True)
     splits.add_column("")
     for name, split in report.splits.items():
-        splits.add_row(name, *_cells(split))
+        splits.add_row(name, *_cells(split, several=several))
     if report.splits:
         console.print(splits)
+    if report.kind == "multilabel" and report.splits:
+        console.print(_classes(report))
     for finding in report.findings:
         console.print(_line(finding), soft_wrap=True)
     console.print(Text(f"  {_verdict(report)}", style="bold"))
     console.print()
 
 
-def _cells(split: "SplitReport") -> tuple[str, str, str, str, Text]:
+def _classes(report: "TaskReport") -> Table:
+    """The images of each class, by split."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("class")
+    for split in report.splits:
+        table.add_column(split, justify="right")
+    for name, counts in list(report.class_counts.items())[:_CLASSES_SHOWN]:
+        table.add_row(plain(name), *(f"{count:,}" for count in counts.values()))
+    more = len(report.class_counts) - _CLASSES_SHOWN
+    if more > 0:
+        table.add_row(f"and {more:,} more, see --json")
+    return table
+
+
+def _cells(split: "SplitReport", *, several: bool) -> tuple[str, str, str, str, Text]:
     expected = "-" if split.expected is None else f"{split.expected:,}"
-    labels = f"{split.labels[0]}-{split.labels[1]}"
+    labels = "-" if split.labels is None else f"{split.labels[0]}-{split.labels[1]}"
+    if several:
+        labels = f"{split.unlabelled:,}"
     differs = split.expected is not None and split.expected != split.images
     remark = Text("differs", style="bold red") if differs else Text("")
     if split.held_out:

@@ -101,6 +101,11 @@ class Split:
             )
         return tuple(label for (label,) in self.label_sets)
 
+    @cached_property
+    def seen(self) -> frozenset[int]:
+        """The classes that have an image here."""
+        return frozenset(label for labels in self.label_sets for label in labels)
+
     def rows(self, rows: Iterable[int]) -> "Split":
         """The images at these places, in their order."""
         chosen = tuple(rows)

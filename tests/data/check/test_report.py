@@ -179,3 +179,43 @@ def test_progress_reaches_the_end(vtab: Path) -> None:
     seen: list[tuple[int, int]] = []
     check_task(vtab, start=lambda total: lambda done: seen.append((done, total)))
     assert seen[-1] == (30, 30)
+
+
+def test_a_multilabel_task(tmp_path: Path) -> None:
+    labels = ["sea|sky|sun", "sea|sky|sun", "sea|sky", "sea|sky", "sea|sky|fog"]
+    rows = [("train", label) for label in labels] + [("val", "sea|sky|sun"), ("val", "sea|fog|sky")]
+    lines = ["path,label,split"]
+    for index, (split, label) in enumerate([*rows, ("test", ""), ("test", "sun")]):
+        pixels = np.random.default_rng(index).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        lines.append(f"{index}.png,{label},{split}")
+    table = tmp_path / "photos.csv"
+    table.write_text("\n".join(lines))
+    report = check_task(table, kind="multilabel")
+    assert (report.kind, report.layout, report.spoilt) == ("multilabel", "table", False)
+    assert report.class_counts["sun"] == {"train": 2, "val": 1, "test": 1}
+    assert (report.splits["test"].unlabelled, report.splits["test"].classes) == (1, 1)
+    for part in (
+        "every training image is of 'sea', 'sky', so that",
+        "always come together, 'sea' and 'sky': nothing tells them apart",
+        "has 2.60 of 4 labels on average, 3 at most, in 3 combinations",
+        "4 of 4 classes have fewer than 5 images in val, by which",
+        "3 of 4 classes have no image in test: fog, sea, sky",
+    ):
+        assert part in text(report)
+    # The same photo twice in train, with other labels; and most of train without any.
+    shutil.copy(tmp_path / "0.png", tmp_path / "4.png")
+    table.write_text(
+        table.read_text().replace("sea|sky,", ",").replace("1.png,sea|sky|sun", "1.png,")
+    )
+    found = check_task(table, kind="multilabel")
+    assert "1 image(s) of train are there twice with different labels" in text(found)
+    assert "3 of 5 training images have no label (1.png, 2.png, 3.png)" in text(found)
+    assert {"unlabelled", "conflicting-labels"} <= {*kinds(found, "warning")}
+    assert "majority" not in {*kinds(found, "warning")}
+
+
+def test_an_image_of_a_folder_has_one_label(folders: Path) -> None:
+    report = check_task(folders, kind="multilabel")
+    assert kinds(report, "spoils") == ["unreadable-task"]
+    assert "gives each image one label, its layout is folders" in text(report)

@@ -11,6 +11,7 @@ from arcvit.data.readers.finish import repair
 from arcvit.data.task import ImageTask, Split
 
 Facts = Mapping[Path, ImageFacts]
+Labels = tuple[int, ...]
 
 TINY_SIDE = 32
 """Sources of this size, such as CIFAR and SVHN, lose much when they are saved as JPEG."""
@@ -108,22 +109,22 @@ def format_findings(facts: Facts, known: BenchmarkTask | None) -> list[Finding]:
     return findings
 
 
-def _labels_of_pixels(images: Split, facts: Facts) -> dict[bytes, tuple[Path, set[int]]]:
-    found: dict[bytes, tuple[Path, set[int]]] = {}
-    for path, label in images:
+def _labels_of_pixels(images: Split, facts: Facts) -> dict[bytes, tuple[Path, set[Labels]]]:
+    found: dict[bytes, tuple[Path, set[Labels]]] = {}
+    for path, labels in images.with_sets():
         if not facts[path].problem and not facts[path].blank:
-            found.setdefault(facts[path].pixels, (path, set()))[1].add(label)
+            found.setdefault(facts[path].pixels, (path, set()))[1].add(labels)
     return found
 
 
 def _contents(
     task: ImageTask, splits: tuple[str, ...], facts: Facts
-) -> "Counter[tuple[bytes, int]]":
+) -> "Counter[tuple[bytes, Labels]]":
     # A file that can't be read is told of already; it counts by what it is called.
     return Counter(
-        (facts[path].pixels or path.name.encode(), label)
+        (facts[path].pixels or path.name.encode(), labels)
         for split in splits
-        for path, label in task.splits[split]
+        for path, labels in task.splits[split].with_sets()
     )
 
 

@@ -74,8 +74,7 @@ def _range_findings(task: ImageTask, known: BenchmarkTask) -> list[Finding]:
 
 def _coverage_findings(task: ImageTask, split: str) -> list[Finding]:
     images = task.splits[split]
-    present = frozenset(images.labels)
-    absent = [name for label, name in enumerate(task.classes) if label not in present]
+    absent = [name for label, name in enumerate(task.classes) if label not in images.seen]
     if not absent:
         return []
     text = f"{len(absent)} of {len(task.classes)} classes have no image in {split}:"

@@ -10,7 +10,7 @@ from arcvit.data.check.examine import ImageFacts
 from arcvit.data.findings import Finding, examples, note, spoils, warning
 from arcvit.data.pixels.grey import grey_range
 from arcvit.data.pixels.preset import Decoding
-from arcvit.data.task import ImageTask
+from arcvit.data.task import ImageTask, Split
 
 Facts = Mapping[Path, ImageFacts]
 
@@ -32,8 +32,8 @@ def blank_findings(task: ImageTask, facts: Facts) -> list[Finding]:
     text += f" {examples(named)}."
     if any("transparency" in fact.blank for fact in blank):
         text += " Transparency is dropped: save what it holds as grey or colour."
-    trained = list(task.splits["train"]) if "train" in task.splits else []
-    lost = {label for _, label in trained} - {label for p, label in trained if not facts[p].blank}
+    train = task.splits.get("train", Split.of([]))
+    lost = train.seen - train.rows(r for r, p in enumerate(train.paths) if not facts[p].blank).seen
     if not lost:
         return [warning("blank-images", text)]
     text += (
@@ -96,7 +96,7 @@ def scene_findings(task: ImageTask, facts: Facts) -> list[Finding]:
 
 def majority_findings(task: ImageTask) -> list[Finding]:
     """A class so frequent that always answering it is nearly as good as an accuracy can be."""
-    if "train" not in task.splits or not task.splits["train"]:
+    if task.kind != "single" or not task.splits.get("train"):
         return []
     labels = task.splits["train"].labels
     label, count = Counter(labels).most_common(1)[0]

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from arcvit.core.errors import UserError
+from arcvit.core.task import Kind
 from arcvit.data.catalogue import BenchmarkTask, recognise
 from arcvit.data.check.examine import ImageFacts, examine
 from arcvit.data.check.images import (
@@ -17,6 +18,7 @@ from arcvit.data.check.images import (
     union_findings,
 )
 from arcvit.data.check.labels import label_findings, split_findings
+from arcvit.data.check.multilabel import class_counts, multilabel_findings
 from arcvit.data.check.pixels import (
     blank_findings,
     decoding_findings,
@@ -46,8 +48,10 @@ class SplitReport:
     """Images that the catalogue says; None where the task is in no catalogue."""
     classes: int
     """Different labels."""
-    labels: tuple[int, int]
-    """Smallest and largest label."""
+    labels: tuple[int, int] | None
+    """Smallest and largest label; None where no image has one."""
+    unlabelled: int
+    """Images without a label, which only those of a multilabel task can be."""
     held_out: bool
     """Whether it was taken out of another split, as it has no list of its own."""
 
@@ -66,8 +70,12 @@ class TaskReport:
     """The catalogue's name for it, or None."""
     images: Path
     """The folder that the image paths start from."""
+    kind: Kind
+    """Whether an image has one label (single) or any number of them (multilabel)."""
     classes: int
     """Number of classes."""
+    class_counts: dict[str, dict[str, int]]
+    """For each class its images in each split."""
     splits: dict[str, SplitReport]
     """By name."""
     formats: dict[str, int]
@@ -94,6 +102,7 @@ class TaskReport:
 def check_task(
     path: Path,
     *,
+    kind: Kind = "single",
     benchmark: BenchmarkTask | None = None,
     data: Mapping[str, Any] = MappingProxyType({}),
     start: StartProgress | None = None,
@@ -102,6 +111,7 @@ def check_task(
 
     Args:
         path: a task's folder or table.
+        kind: whether an image has one label or any number of them.
         benchmark: which benchmark task it is; None goes by the folder's name.
         data: fields of ``DataConfig``, as a run will give them. Without ``val_fraction`` a task of
             FGVC is opened as its benchmark divides it.
@@ -115,7 +125,7 @@ def check_task(
         data = {"val_fraction": known.val_fraction, **data}
     preset = known.preset if known is not None else BENCHMARK_LAYOUTS.get(layout, "model")
     config = DataConfig(**{"preset": preset, **data, "path": str(path)})
-    how = config.opening()
+    how = config.opening(kind)
     try:
         reading = read_task(path, how)
     except UserError as error:
@@ -135,6 +145,7 @@ def check_task(
         *blank_findings(task, facts),
         *decoding_findings(task, facts, config.decoding(), config.preset),
         *majority_findings(task),
+        *multilabel_findings(task),
     ]
     # What a benchmark's splits share is published with it.
     if known is None and layout not in BENCHMARK_LAYOUTS:
@@ -150,13 +161,16 @@ def check_task(
         layout=task.layout,
         benchmark=known.name if known is not None else None,
         images=task.root,
+        kind=kind,
         classes=len(task.classes),
+        class_counts=class_counts(task),
         splits={
             split: SplitReport(
                 images=len(images),
                 expected=known.counts[split] if known is not None else None,
-                classes=len(set(images.labels)),
-                labels=(min(images.labels), max(images.labels)),
+                classes=len(images.seen),
+                labels=(min(images.seen), max(images.seen)) if images.seen else None,
+                unlabelled=sum(not labels for labels in images.label_sets),
                 held_out=split in reading.held_out,
             )
             for split, images in task.splits.items()

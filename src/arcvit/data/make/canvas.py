@@ -23,9 +23,9 @@ def noise(draws: Draws, cells: int) -> np.ndarray:
     return np.asarray(values.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) / 255
 
 
-def backdrop(draws: Draws) -> np.ndarray:
-    """A soft, coloured background of medium brightness, (H, W, 3)."""
-    cells = int(draws.randint(2, 9))
+def backdrop(draws: Draws, *, cells_from: int = 2) -> np.ndarray:
+    """A soft, coloured background of medium brightness, (H, W, 3); more cells make it busier."""
+    cells = int(draws.randint(cells_from, 9))
     return np.stack([90 + 70 * noise(draws, cells) for _ in range(3)], axis=-1)
 
 

@@ -4,6 +4,7 @@ The frequencies differ, stars come with rings, and some pictures are empty: a mu
 """
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -54,7 +55,8 @@ def draw(draws: Draws) -> tuple[Image.Image, tuple[int, ...]]:
         for label, (x, y, size) in zip(things, where, strict=True):
             _paint(pen, CLASSES[label], finer * x, finer * y, finer * size, draws)
 
-    return painted(backdrop(draws), paint), tuple(labels)
+    # Two empty pictures with hardly any pattern would look the same.
+    return painted(backdrop(draws, cells_from=4), paint), tuple(labels)
 
 
 def make_shapes(
@@ -78,7 +80,7 @@ def make_shapes(
     """
     sizes = split_sizes(test_size, seed)
     splits = {
-        split: (draw(Draws([seed, place, index])) for index in range(count))
+        split: _drawn(count, seed=seed, place=place)
         for place, (split, count) in enumerate(sizes.items())
     }
     readme = _README.format(
@@ -90,6 +92,11 @@ def make_shapes(
     return write_table(
         out / NAME, splits, classes=CLASSES, readme=readme, label_columns=label_columns
     )
+
+
+def _drawn(count: int, *, seed: int, place: int) -> Iterator[tuple[Image.Image, tuple[int, ...]]]:
+    for index in range(count):
+        yield draw(Draws([seed, place, index]))
 
 
 def _paint(

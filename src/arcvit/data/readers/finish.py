@@ -159,8 +159,7 @@ def shared_images(splits: Mapping[str, Split], source: Path) -> Iterator[Finding
 
 def untrained_classes(classes: Sequence[str], train: Split, source: Path) -> Iterator[Finding]:
     """Classes that have no image to train on."""
-    seen = frozenset(label for labels in train.label_sets for label in labels)
-    unseen = [repr(name) for label, name in enumerate(classes) if label not in seen]
+    unseen = [repr(name) for label, name in enumerate(classes) if label not in train.seen]
     if unseen:
         yield spoils(
             "class-coverage",

@@ -5,15 +5,16 @@ from dataclasses import replace
 
 from arcvit.core.errors import UserError
 from arcvit.data.readers.holdout import members_by_rank
-from arcvit.data.readers.stratify import label_counts
-from arcvit.data.task import ImageTask
+from arcvit.data.readers.stratify import stratify
+from arcvit.data.task import ImageTask, Split
 
 
 def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
     """The task with one fold of its training and validation images as the validation split.
 
     Images and groups are dealt out in the order that ``hold_out`` draws in, each to the fold that
-    has the fewest of its classes. So no group is in two folds, and another seed deals otherwise.
+    has the fewest of its classes; those of several labels by iterative stratification. So no group
+    is in two folds, and another seed deals otherwise.
 
     Args:
         task: what to divide.
@@ -34,18 +35,14 @@ def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
             f"Task '{task.name}' has {len(members)} {what} to divide into data.folds {folds}:"
             " expected at least one for each."
         )
-    dealt: list[list[int]] = [[] for _ in range(folds)]
-    of_class = [Counter[int]() for _ in range(folds)]
-    for rows in members:
-        own = label_counts([pool.label_sets[row] for row in rows])
-
-        def load(place: int, own: Counter[int] = own) -> tuple[int, int]:
-            return sum(of_class[place][label] * n for label, n in own.items()), len(dealt[place])
-
-        least = min(range(folds), key=load)
-        dealt[least] += rows
-        of_class[least] += own
-    held = frozenset(dealt[number])
+    if pool.kind == "multilabel":
+        units = [[pool.label_sets[row] for row in rows] for rows in members]
+        parts = stratify(units, [1 / folds] * folds)
+    else:
+        parts = _dealt(pool, members, folds)
+    held = {
+        row for part, rows in zip(parts, members, strict=True) if part == number for row in rows
+    }
     splits = {
         "train": pool.rows(row for row in range(len(pool)) if row not in held),
         "val": pool.rows(sorted(held)),
@@ -53,3 +50,21 @@ def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
     if task.has("test"):
         splits["test"] = task.split("test")
     return replace(task, splits=splits)
+
+
+def _dealt(pool: Split, members: list[list[int]], folds: int) -> list[int]:
+    """The fold of each group."""
+    fold_of: list[int] = []
+    sizes = [0] * folds
+    of_class = [Counter[int]() for _ in range(folds)]
+    for rows in members:
+        own = Counter(pool.labels[row] for row in rows)
+
+        def load(place: int, own: Counter[int] = own) -> tuple[int, int]:
+            return sum(of_class[place][label] * n for label, n in own.items()), sizes[place]
+
+        least = min(range(folds), key=load)
+        fold_of.append(least)
+        sizes[least] += len(rows)
+        of_class[least] += own
+    return fold_of

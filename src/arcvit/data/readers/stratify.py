@@ -31,7 +31,7 @@ def stratify(
         keeps_all: whether no label, and never all images without one, may leave the first part.
     """
     counts = [label_counts(unit) for unit in units]
-    whole = sum(counts, Counter[int]())
+    whole = label_counts([labels for unit in units for labels in unit])
     left, first_can_have = Counter(whole), Counter(whole)
     lacks = [{label: share * n for label, n in whole.items()} for share in shares]
     room = [share * sum(map(len, units)) for share in shares]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arcvit.core.errors import UserError
-from arcvit.data.findings import Finding, examples, warning
+from arcvit.data.findings import Finding, examples, spoils, warning
 from arcvit.data.readers.columns import check_columns, column_named, split_column, unread_splits
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.labelling import Labelling, labelling_of
@@ -93,16 +93,18 @@ def read(path: Path, opening: Opening) -> Reading:
         holds_out=("val",) if divided else ("test", "val"),
         absent={} if divided else dict.fromkeys(("val", "test"), "there is no column of splits"),
         findings=[
+            *_joint_names(path, rows.values(), labelling, mistakes),
             *list_findings(path, mistakes=mistakes, repeats=repeats),
             *unread_splits(path, columns, labelling.columns, opening),
-            *_joint_names(path, rows.values(), labelling),
         ],
         groups={row.path: row.group for row in rows.values()} if opening.group_column else None,
         further=_further(columns, list(rows.values()), labelling.columns, opening),
     )
 
 
-def _joint_names(file: Path, rows: Iterable[Row], labelling: Labelling) -> list[Finding]:
+def _joint_names(
+    file: Path, rows: Iterable[Row], labelling: Labelling, mistakes: Sequence[str]
+) -> list[Finding]:
     """Cells that look like several labels and are read as one."""
     cells = [row.labels for row in rows]
     if labelling.form == "flags" or any(len(labels) > 1 for labels in cells):
@@ -117,7 +119,8 @@ def _joint_names(file: Path, rows: Iterable[Row], labelling: Labelling) -> list[
     else:
         text += f" no cell is split at {labelling.delimiter!r}, say what stands between labels with"
         text += " --data.label_delimiter."
-    return [warning("joint-labels", text)]
+    # Of lines that have no label either it is the reason, and told first.
+    return [(spoils if mistakes else warning)("joint-labels", text)]
 
 
 def _further(
