@@ -45,7 +45,7 @@ def run(tmp_path: Path) -> Path:
     values = {
         name: empty.get(hint, {} if "dict" in str(hint) else None) for name, hint in hints.items()
     }
-    RunResult(**{**values, "metric": "accuracy"}).write(folder)
+    RunResult(**{**values, "kind": "single", "metric": "accuracy"}).write(folder)
     return folder
 
 

@@ -27,6 +27,7 @@ def test_the_accuracy_of_the_result(arcvit: Arcvit, trained: Trained, method: st
         "split": "test",
         "images": 32,
         "classes": 4,
+        "metrics": result.metrics["test"],
         "accuracy": result.test_accuracy,
         "balanced_accuracy": result.test_balanced_accuracy,
         "majority_share": 0.25,

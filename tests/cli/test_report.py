@@ -21,6 +21,7 @@ Arcvit = Callable[..., object]
 def result(task: str, method: str, seed: int, accuracy: float) -> RunResult:
     return RunResult(
         task=task,
+        kind="single",
         backbone="vit_base_patch16_224.orig_in21k",
         backbone_fingerprint="f",
         method=method,
@@ -32,12 +33,12 @@ def result(task: str, method: str, seed: int, accuracy: float) -> RunResult:
         train_images=1000,
         skipped_images=0,
         params={"adapter": 1000, "head": 500, "total": 1500},
+        metrics={"test": {"accuracy": accuracy, "balanced_accuracy": accuracy}},
         val_accuracy=None,
         test_accuracy=accuracy,
         val_balanced_accuracy=None,
-        val_macro_f1=None,
-        test_macro_f1=None,
         test_balanced_accuracy=accuracy,
+        guessing_loss=1.0986,
         majority_share=0.25,
         test_group_accuracy=None,
         test_groups=None,

@@ -1,5 +1,6 @@
 """The records of epochs, and which runs learned nothing."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def test_metrics_are_written_whole(tmp_path: Path) -> None:
 
 def test_a_loss_that_was_not_finite_learned_nothing() -> None:
     epochs: list[dict[str, Any]] = [{"train_loss": 1.0}, {"train_loss": None}]
-    assert "ended at nan, after 1" in str(learned_nothing(epochs, 2))
+    assert "ended at nan, after 1" in str(learned_nothing(epochs, math.log(2)))
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"\xff"])
@@ -46,12 +47,12 @@ def test_what_can_not_be_read_has_no_epochs(tmp_path: Path, content: bytes | Non
 )
 def test_runs_that_learned_nothing(losses: tuple[float, ...], classes: int, nothing: bool) -> None:
     epochs = [{"train_loss": loss} for loss in losses]
-    assert (learned_nothing(epochs, classes) is not None) == nothing
+    assert (learned_nothing(epochs, math.log(classes)) is not None) == nothing
 
 
 def test_the_sentence_names_the_losses() -> None:
     epochs = [{"train_loss": 2.752}, {"train_loss": 2.732}]
-    assert learned_nothing(epochs, 16) == (
+    assert learned_nothing(epochs, math.log(16)) == (
         "learned nothing: the training loss ended at 2.73, after 2.75 in the first epoch"
         " (2.77 is guessing); try another --optim.lr"
     )

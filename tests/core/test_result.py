@@ -9,6 +9,7 @@ from arcvit.core.result import RunResult, is_finished, read_result
 
 RESULT = RunResult(
     task="colours",
+    kind="single",
     backbone="demo",
     backbone_fingerprint="ab-cd",
     method="arc",
@@ -20,12 +21,12 @@ RESULT = RunResult(
     train_images=48,
     skipped_images=0,
     params={"adapter": 1, "head": 2, "total": 3},
+    metrics={"test": {"accuracy": 0.5, "balanced_accuracy": 0.5}},
     val_accuracy=None,
     test_accuracy=0.5,
     val_balanced_accuracy=None,
-    val_macro_f1=None,
-    test_macro_f1=None,
     test_balanced_accuracy=0.5,
+    guessing_loss=1.386,
     majority_share=0.25,
     test_group_accuracy=None,
     test_groups=None,

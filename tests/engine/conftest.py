@@ -45,13 +45,15 @@ def toy() -> Callable[..., Toy]:
 
 @pytest.fixture
 def features() -> Callable[..., FeatureBank]:
-    """Features in clusters: ``features(count, seed=0)``."""
+    """Features in clusters: ``features(count, seed=0)``; multilabel: a feature tells each label."""
 
-    def make(count: int, *, seed: int = 0) -> FeatureBank:
+    def make(count: int, *, seed: int = 0, multilabel: bool = False) -> FeatureBank:
         draws = torch.Generator().manual_seed(seed)
         centres = torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(99))
         labels = torch.arange(count) % CLASSES
         noise = torch.randn(count, WIDTH, generator=draws)
+        if multilabel:
+            return FeatureBank(noise, (noise[:, :CLASSES] > 0.5).float())
         return FeatureBank(centres[labels] + noise, labels)
 
     return make

@@ -15,6 +15,14 @@ def test_a_temperature_is_found_again(true: float) -> None:
     assert temperature(logits * true, labels) == pytest.approx(true, rel=0.05)
 
 
+@pytest.mark.parametrize("true", [0.5, 3.0])
+def test_a_temperature_of_several_labels_is_found_again(true: float) -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(4_000, 3, generator=draw) - 1
+    labels = (torch.rand(logits.shape, generator=draw) < logits.sigmoid()).float()
+    assert temperature(logits * true, labels) == pytest.approx(true, rel=0.05)
+
+
 @pytest.mark.parametrize(("images", "surest"), [(10, 0.95), (1000, 0.9995)])
 def test_a_few_right_answers_dont_make_certainty(images: int, surest: float) -> None:
     logits = 3 * torch.eye(4)[torch.arange(images) % 4]
@@ -33,6 +41,8 @@ def test_means_and_likeness() -> None:
     features = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
     means = class_means(features, torch.tensor([0, 0, 2]), 3)
     assert means.tolist() == [[2, 0], [0, 0], [0, 2]]
+    several = class_means(features, torch.tensor([[1, 0], [1, 1], [0, 0.0]]), 2)
+    assert several.tolist() == [[2, 0], [3, 0]]
     asked = torch.tensor([[5.0, 0.0], [1.0, 1.0], [-1.0, -1.0]])
     expected = [1, 0.5**0.5, 0]  # nothing is less like a class without images than 0
     assert likeness(asked, means).tolist() == pytest.approx(expected)

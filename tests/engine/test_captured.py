@@ -62,6 +62,10 @@ CASES = [
     pytest.param({"batch_size": 8, "accumulate": 2}, id="accumulation"),
     pytest.param({"batch_size": 7, "accumulate": 3}, id="accumulation and padding"),
     pytest.param({"batch_size": 7, "label_smoothing": 0.2}, id="label smoothing"),
+    pytest.param(
+        {"batch_size": 7, "accumulate": 3, "label_smoothing": 0.2, "multilabel": True},
+        id="several labels",
+    ),
 ]
 
 
@@ -78,10 +82,11 @@ def test_curves_are_those_of_eager_steps(
     def fit(mode: str) -> tuple[nn.Module, list[Record]]:
         model = toy()
         runtime = Runtime(model, Plan(mode=mode))  # type: ignore[arg-type]
-        bank, val = features(40), features(12, seed=1)
-        return model, train(
-            model, bank, val=val, optim=optim, epochs=2, runtime=runtime, **settings
-        )
+        engine = dict(settings)
+        multilabel = engine.pop("multilabel", False)
+        bank = features(40, multilabel=multilabel)
+        val = features(12, seed=1, multilabel=multilabel)
+        return model, train(model, bank, val=val, optim=optim, epochs=2, runtime=runtime, **engine)
 
     (eager, one), (captive, other) = fit("off"), fit("capture")
     assert len(recordings) == (1 if settings.get("accumulate", 1) == 1 else 2)

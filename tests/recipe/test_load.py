@@ -233,4 +233,5 @@ def test_every_method_leaves_the_same_task(trained: Trained, tiny: Path, method:
         "method": method,
         "val_accuracy": result.val_accuracy,
         "test_accuracy": result.test_accuracy,
+        "metrics": result.metrics,
     }

@@ -79,6 +79,7 @@ def test_yaml_is_complete_and_comes_back(tmp_path: Path) -> None:
         options=LoraOptions(targets=["qkv"]),
         optim=OptimConfig(lr=1e-5, projection_lr=0.5, coefficients_lr=1.0),
         engine=EngineConfig(track=[], precision="bf16"),
+        metric="macro_f1",
         image_size=64,
         seed=5,
     )

@@ -120,7 +120,7 @@ def collect(folder: Path) -> Collected:
         if skipped:
             warnings[task].append(f"{skipped:,} unreadable images were left out of the runs")
         for row, run in of_task:
-            complaint = learned_nothing(read_metrics(run.folder), run.result.classes)
+            complaint = learned_nothing(read_metrics(run.folder), run.result.guessing_loss)
             if complaint is not None:
                 warnings[task].append(f"{row} seed {run.result.seed} {complaint}")
     if not runs:

@@ -229,7 +229,7 @@ class Course:
         )
         if entry.trials_left:
             return []
-        metric = self._recipe(entry, self._bench.seeds[0], {}).metric
+        metric = self._recipe(entry, self._bench.seeds[0], {}).chosen_by
         chosen = choose_settings(entry.outcome, entry.folder / "search", metric=metric)
         if chosen is None:
             return self._fail(entry, f"no settings of the search gave a finite loss: {line}")

@@ -117,7 +117,7 @@ def came_of(folder: Path) -> dict[str, Any]:
         "val": result.chosen_by,
         "test": result.test_accuracy,
         "seconds": sum(result.seconds.values()),
-        "complaint": learned_nothing(read_metrics(folder), result.classes),
+        "complaint": learned_nothing(read_metrics(folder), result.guessing_loss),
     }
 
 

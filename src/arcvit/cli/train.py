@@ -8,6 +8,7 @@ from arcvit.cli.report import draw_page
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.launch import rank
+from arcvit.core.metric import metric_text
 from arcvit.recipe.help import OFTEN
 from arcvit.recipe.parser import parse_recipe
 
@@ -80,19 +81,16 @@ def run(argv: list[str]) -> int:
 
 def _summary(result: "RunResult") -> str:
     measured = []
-    if result.val_accuracy is not None:
-        measured.append(f"validation accuracy {result.val_accuracy:.1%}")
-    if result.test_accuracy is not None:
-        measured.append(f"test accuracy {result.test_accuracy:.1%}")
-    balanced = result.test_balanced_accuracy
-    balanced = result.val_balanced_accuracy if balanced is None else balanced
-    if balanced is not None and result.majority_share is not None:
-        measured[-1] += (
-            f" (balanced {balanced:.1%}, most frequent class {result.majority_share:.1%})"
-        )
-    if result.metric == "macro_f1" and measured:
-        f1 = result.val_macro_f1 if result.test_macro_f1 is None else result.test_macro_f1
-        measured.append(f"macro F1 {f1:.3f}")
+    for split, name in (("val", "validation"), ("test", "test")):
+        metrics = result.metrics.get(split)
+        if metrics:
+            (main, value), *others = metrics.items()
+            measured.append(f"{name} {metric_text(main, value)}")
+            further = [metric_text(*other) for other in others]
+    if measured:
+        if result.majority_share is not None:
+            further.append(f"most frequent class {result.majority_share:.1%}")
+        measured[-1] += f" ({', '.join(further)})"
     if result.test_group_accuracy is not None:
         measured.append(f"{result.test_group_accuracy:.1%} of {result.test_groups} groups")
     return ", ".join(measured) or "trained"

@@ -36,26 +36,26 @@ def _is_epoch(record: Any) -> bool:
     )
 
 
-def learned_nothing(epochs: Sequence[dict[str, Any]], classes: int) -> str | None:
+def learned_nothing(epochs: Sequence[dict[str, Any]], guessing: float) -> str | None:
     """What to say of a run whose training loss ended where it began, or at that of guessing.
 
-    Too high a rate can ruin a model within an epoch, for good: the loss then stays at ``ln C``
-    without ever being infinite, and the accuracy alone could be that of a hard task.
+    Too high a rate can ruin a model within an epoch, for good: the loss then stays at that of
+    guessing, ``ln K`` of K classes, without ever being infinite, and the accuracy alone could be
+    that of a hard task.
 
     Args:
         epochs: records of all epochs, with ``train_loss``.
-        classes: number of classes C.
+        guessing: the loss of what says the same of every image.
 
     Returns:
         The rest of a sentence that begins with the run; None if it learned or has one epoch.
     """
-    if len(epochs) < 2 or classes < 2:
+    if len(epochs) < 2 or guessing <= 0:
         return None
     first, last = (
         math.nan if epoch["train_loss"] is None else epoch["train_loss"]
         for epoch in (epochs[0], epochs[-1])
     )
-    guessing = math.log(classes)
     if last < _NO_LOWER * min(first, guessing):
         return None
     return (

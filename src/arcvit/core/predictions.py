@@ -21,10 +21,10 @@ class Predicted:
         split: val or test.
         path: inside the task's folder.
         hash: of the file's content.
-        label: name of the true class.
-        predicted: name of the class that the model takes it for.
-        probability: of the predicted class, calibrated where the run is.
-        uncalibrated: the same as softmax gives it.
+        label: name of the true class; of several labels an image all of them, ``|`` between.
+        predicted: name of the class that the model takes it for, or of all labels that it gives.
+        probability: of the likeliest class, calibrated where the run is.
+        uncalibrated: the same as softmax or sigmoid gives it.
         further: what further columns of the data's table say of it, by their names.
     """
 

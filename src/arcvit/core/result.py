@@ -3,15 +3,14 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
+from arcvit.core.metric import Metric
 from arcvit.core.settings import check_settings
+from arcvit.core.task import Kind
 
 RESULT_FILE = "result.json"
-Metric = Literal["accuracy", "balanced_accuracy", "macro_f1"]
-"""What choices go by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +19,7 @@ class RunResult:
 
     Attributes:
         task: name of the data.
+        kind: whether an image has one label (single) or any number of them (multilabel).
         backbone: name of the backbone.
         backbone_fingerprint: fingerprint of its weights.
         method: what was trained: arc, arc_att, linear, ...
@@ -32,12 +32,16 @@ class RunResult:
         skipped_images: unreadable images that were left out.
         params: trained values: adapter, head, total; and stored: those of the adapter with what it
             stores untrained.
-        val_accuracy: top-1 on the validation split as a fraction, null where not measured.
+        metrics: by split, val and test, what came out by name, as fractions: accuracy,
+            balanced_accuracy and macro_f1; of several labels an image mAP, macro_f1, micro_f1 and
+            exact_match, with the thresholds that were chosen on the validation split, so that its
+            own F1 is flattered.
+        val_accuracy: top-1 on the validation split as a fraction, null where not measured, as with
+            several labels an image.
         test_accuracy: top-1 on the test split as a fraction, null where not measured.
         val_balanced_accuracy: mean of the classes' accuracies on the validation split.
         test_balanced_accuracy: the same on the test split.
-        val_macro_f1: mean F1 of the classes on the validation split.
-        test_macro_f1: the same on the test split.
+        guessing_loss: training loss of what says the same of every image.
         majority_share: share of the most frequent class in the test split, where there is none in
             the validation split: what always answering it would get.
         test_group_accuracy: top-1 of groups of test images, each answered by the mean of its
@@ -54,6 +58,7 @@ class RunResult:
     """
 
     task: str
+    kind: Kind
     backbone: str
     backbone_fingerprint: str | None
     method: str
@@ -65,12 +70,12 @@ class RunResult:
     train_images: int
     skipped_images: int
     params: dict[str, int]
+    metrics: dict[str, dict[str, float | None]]
     val_accuracy: float | None
     test_accuracy: float | None
     val_balanced_accuracy: float | None
     test_balanced_accuracy: float | None
-    val_macro_f1: float | None
-    test_macro_f1: float | None
+    guessing_loss: float
     majority_share: float | None
     test_group_accuracy: float | None
     test_groups: int | None
@@ -85,8 +90,7 @@ class RunResult:
     @property
     def chosen_by(self) -> float | None:
         """The metric on the validation split, by which runs are chosen; None: not measured."""
-        value: float | None = getattr(self, f"val_{self.metric}")
-        return value
+        return self.metrics.get("val", {}).get(self.metric)
 
     def write(self, run: Path) -> None:
         """Write ``result.json`` into a run folder, last and atomically."""

@@ -28,6 +28,7 @@ _RESULTS = {
     "method": str,
     "val_accuracy": float | None,
     "test_accuracy": float | None,
+    "metrics": dict[str, dict[str, float | None]],
 }
 """What is shown of the results; there may be others."""
 
@@ -62,7 +63,7 @@ class Calibration:
     """How far to believe the outputs, as validation images showed.
 
     Attributes:
-        temperature: what logits are divided by before softmax.
+        temperature: what logits are divided by before softmax or sigmoid.
         images: number of validation images.
         score: how much an image is like those learned: the largest cosine of its features and the
             mean features of a class.
@@ -87,9 +88,12 @@ class AdapterTask:
         preprocessing: how images are prepared, as ``Preprocessing`` writes itself.
         backbone: what the adapter was trained on.
         kind: an image has one of the labels (single) or any number of them (multilabel).
+        thresholds: from which probability on each label is given, in the order of labels, where an
+            image has any number of them; None: from 0.5 on.
         calibration: how far to believe the outputs; None: probabilities are those of softmax, and
             images that are like none aren't told.
-        results: what came out: task, method, val_accuracy, test_accuracy, as far as measured.
+        results: what came out: task, method, val_accuracy, test_accuracy, metrics, as far as
+            measured.
         version: version of the format.
     """
 
@@ -98,6 +102,7 @@ class AdapterTask:
     preprocessing: dict[str, Any]
     backbone: TaskBackbone
     kind: Kind = "single"
+    thresholds: list[float] | None = None
     calibration: Calibration | None = None
     results: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
@@ -143,10 +148,22 @@ def read_task(folder: Path) -> AdapterTask:
         raise UserError(f"{file} is damaged: {error}") from error
     if not task.labels:
         raise UserError(f"{file} is damaged: labels is empty.")
+    if task.thresholds is not None:
+        _check_thresholds(file, task)
     for key, hint in _RESULTS.items():
         if key in task.results:
             check_value(f"{file}: results.{key}", task.results[key], hint)
     return task
+
+
+def _check_thresholds(file: Path, task: AdapterTask) -> None:
+    thresholds = task.thresholds or []
+    fits = len(thresholds) == len(task.labels) and all(0 <= t <= 1 for t in thresholds)
+    if task.kind != "multilabel" or not fits:
+        raise UserError(
+            f"{file} is damaged: expected thresholds only where kind is multilabel, one in [0, 1]"
+            f" for each of the {len(task.labels):,} labels."
+        )
 
 
 def _record_of(record_type: type[Record], values: Mapping[str, Any]) -> Record:

@@ -17,7 +17,7 @@ Prepare = Callable[[Tensor], Tensor]
 
 
 class Batches(Protocol):
-    """A dataset that gathers a batch at once: stored inputs (B, ...) and labels (B,)."""
+    """A dataset that gathers a batch at once: stored inputs (B, ...) and labels, (B,) or (B, K)."""
 
     def __len__(self) -> int: ...
 

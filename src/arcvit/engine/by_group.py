@@ -7,7 +7,7 @@ from torch import Tensor
 
 from arcvit.data.pixels.bank import ImageBank
 from arcvit.data.task import ImageTask
-from arcvit.engine.evaluate import Evaluation
+from arcvit.engine.evaluate import Evaluation, Outcome
 
 
 def group_accuracy(
@@ -35,10 +35,12 @@ def group_accuracy(
 
 
 def accuracy_by_group(
-    outcome: Evaluation, task: ImageTask, images: ImageBank | None
+    outcome: Outcome | None, task: ImageTask, images: ImageBank | None
 ) -> tuple[float, int] | None:
-    """The same of a split's outcome; None where the task has no groups."""
-    if outcome.probabilities is None or images is None or not task.groups:
+    """The same of a split's outcome; None without either, or with several labels an image."""
+    if not isinstance(outcome, Evaluation) or images is None or not task.groups:
+        return None
+    if outcome.probabilities is None:
         return None
     groups = [task.groups[path] for path in images.paths]
     return group_accuracy(outcome.probabilities, outcome.labels, groups)

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from arcvit.engine.objective import is_multilabel
+
 COVERAGE = 0.95
 """Share of the validation images that are taken for known."""
 _HALVINGS = 60
@@ -15,7 +17,7 @@ _TEMPERATURES = (0.05, 20.0)
 
 
 def temperature(logits: Tensor, labels: Tensor) -> float:
-    """What to divide logits by so that their softmax is as often right as it says.
+    """What to divide logits by so that their probabilities are as often right as they say.
 
     Temperature scaling (Guo et al., On Calibration of Modern Neural Networks, 2017, section 4.2),
     by the likelihood of the labels. Deviation: as if one image more had a label drawn at random, as
@@ -23,16 +25,22 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
 
     Args:
         logits: of images that weren't trained on, (N, K).
-        labels: of each, (N,).
+        labels: of each, (N,), where their softmax is meant; or rows of 0 and 1, (N, K), where
+            their sigmoid is.
     """
     scores = logits.double()
-    target = F.one_hot(labels, scores.shape[1]).double()
+    if is_multilabel(labels):
+        target, chance = labels.double(), 0.5
+    else:
+        target, chance = F.one_hot(labels, scores.shape[1]).double(), 1 / scores.shape[1]
     doubt = 1 / (len(labels) + 1)
-    wanted = (scores * ((1 - doubt) * target + doubt / scores.shape[1])).sum(-1).mean()
+    wanted = (scores * ((1 - doubt) * target + doubt * chance)).sum(-1).mean()
     cold, hot = (torch.tensor(t, dtype=torch.float64).log().item() for t in _TEMPERATURES)
     for _ in range(_HALVINGS):
         middle = (cold + hot) / 2
-        expected = ((scores * torch.softmax(scores / torch.e**middle, -1)).sum(-1)).mean()
+        divided = scores / torch.e**middle
+        probabilities = divided.sigmoid() if is_multilabel(labels) else divided.softmax(-1)
+        expected = (scores * probabilities).sum(-1).mean()
         # The mean logit falls as it gets hotter; the likelihood is best where it is the labels'.
         cold, hot = (middle, hot) if expected > wanted else (cold, middle)
     return float(torch.e ** ((cold + hot) / 2))
@@ -43,10 +51,11 @@ def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
 
     Args:
         features: of training images, (N, d).
-        labels: of each, (N,).
+        labels: of each, (N,) or (N, K); an image of several labels counts for each.
         classes: number of classes, K.
     """
-    members = F.one_hot(labels, classes).to(features.dtype)
+    members = labels if is_multilabel(labels) else F.one_hot(labels, classes)
+    members = members.to(features.dtype)
     return (members.T @ features) / members.sum(0).clamp(min=1)[:, None]
 
 

@@ -11,13 +11,11 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from arcvit.engine.clock import Part
+from arcvit.engine.objective import PADDING
 from arcvit.engine.step import Results, Step
 
 WARM_UP = 3
 """Steps before a capture, in which libraries choose kernels and the optimizer makes its state."""
-
-_PADDING = -100
-"""The label of rows that don't count, which is cross_entropy's own."""
 
 
 class CapturedStep:
@@ -31,7 +29,7 @@ class CapturedStep:
     Args:
         step: the step.
         pixels: a batch of the size it is captured for, (B, C, H, W).
-        labels: (B,).
+        labels: (B,) or (B, K).
         accumulate: batches in a step.
     """
 
@@ -66,7 +64,7 @@ class CapturedStep:
         self._pixels[:rows].copy_(pixels, non_blocking=True)
         self._labels[:rows].copy_(labels, non_blocking=True)
         if rows < len(self._labels):
-            self._labels[rows:].fill_(_PADDING)
+            self._labels[rows:].fill_(PADDING)
         if self._whole is not None:
             results = self._whole()
         else:

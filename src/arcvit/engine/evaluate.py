@@ -1,19 +1,21 @@
-"""Accuracy of a model over a split."""
+"""What a model comes to over a split."""
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator, DistributedType
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
 from arcvit.backbones.logits import logits_of
+from arcvit.core.multilabel import multilabel_metrics
 from arcvit.engine.batches import Batches, Prepare, inputs, on_device, widest_that_fits
 from arcvit.engine.device import evaluation_batch
+from arcvit.engine.objective import is_multilabel, losses
 from arcvit.engine.runtime import Runtime
 
 FOLD_FROM = 256
@@ -28,7 +30,7 @@ WHOLE_WEIGHTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What came out of a pass over a split.
+    """What came out of a pass over a split of one label an image.
 
     Attributes:
         accuracy: top-1, a fraction in [0, 1].
@@ -62,6 +64,48 @@ class Evaluation:
         sizes = sizes + self.predictions.bincount(minlength=classes)
         return (2 * right[sizes > 0] / sizes[sizes > 0]).double().mean().item()
 
+    def metrics(self) -> dict[str, float | None]:
+        """The metrics, by name; the first is the one that goes by default."""
+        return {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultilabelEvaluation:
+    """What came out of a pass over a split whose images have any number of labels.
+
+    Attributes:
+        loss: mean binary cross-entropy.
+        labels: 1 where an image has a label, else 0, (N, K).
+        probabilities: of each image and label, (N, K), as the sigmoid gives them.
+    """
+
+    loss: float
+    labels: Tensor
+    probabilities: Tensor
+
+    def metrics(
+        self, thresholds: np.ndarray | None = None, *, temperature: float = 1.0
+    ) -> dict[str, float | None]:
+        """The metrics, by name; the first is the one that goes by default.
+
+        Args:
+            thresholds: from which calibrated probability on a label is given, (K,); None: 0.5.
+            temperature: what the logits are divided by.
+        """
+        return multilabel_metrics(self.calibrated(temperature), self.labels.numpy(), thresholds)
+
+    def calibrated(self, temperature: float) -> np.ndarray:
+        """The probabilities (N, K) with the logits divided by a temperature."""
+        return np.asarray((self.probabilities.logit() / temperature).sigmoid())
+
+
+Outcome = Evaluation | MultilabelEvaluation
+"""What came out of a pass, by whether images have one label or any number."""
+
 
 def majority_share(labels: Tensor) -> float:
     """Share of the images (N,) that are of the most frequent class."""
@@ -78,7 +122,7 @@ def evaluate(
     fold_from: int = FOLD_FROM,
     keep_probabilities: bool = False,
     runtime: Runtime | None = None,
-) -> Evaluation:
+) -> Outcome:
     """One pass over a split in inference mode.
 
     The model is as it was afterwards: training mode, and weights bit for bit.
@@ -91,7 +135,7 @@ def evaluate(
         batch_size: images in a forward pass; None: the widest that is of use and fits.
         fold_from: images of a split from which adapters are folded in for the pass.
         keep_probabilities: whether they are wanted of each image; above ``MOST_PROBABILITIES``
-            there are none all the same.
+            there are none all the same. Of several labels an image they always are.
         runtime: how the model is executed; None: as PyTorch does.
     """
     inner = accelerator.unwrap_model(model)
@@ -104,7 +148,7 @@ def evaluate(
     if processes > 1:  # what fills batches up is computed too
         widest = min(widest, math.ceil(len(batches) / processes))
 
-    def run(one_size: bool) -> Evaluation:
+    def run(one_size: bool) -> Outcome:
         return widest_that_fits(
             lambda size: _one_pass(
                 model, batches, prepare, accelerator, size, keep_probabilities, one_size
@@ -166,7 +210,7 @@ def _one_pass(
     batch_size: int,
     keep_probabilities: bool,
     one_size: bool,
-) -> Evaluation:
+) -> Outcome:
     def filled_up(stored: Tensor) -> Tensor:
         """Where batches are of one size, the last row stands for those that miss."""
         missing = batch_size - len(stored)
@@ -180,18 +224,27 @@ def _one_pass(
         with accelerator.autocast():
             logits = logits_of(model(pixels))
         logits = logits[: len(labels)]
-        loss = F.cross_entropy(logits.float(), labels, reduction="none")
+        loss = losses(logits.float(), labels)
+        if is_multilabel(labels):
+            parts.append(accelerator.gather_for_metrics([labels, loss, logits.float().sigmoid()]))
+            continue
         probabilities = logits.float().softmax(-1)
         part = [logits.argmax(dim=-1), labels, loss, probabilities.amax(-1)]
         if keep_probabilities and len(batches) * probabilities.shape[-1] <= MOST_PROBABILITIES:
             part.append(probabilities)
         parts.append(accelerator.gather_for_metrics(part))
-    predictions, truth, losses, confidences, *every = (
-        torch.cat(part) for part in zip(*parts, strict=True)
-    )
+    gathered = [torch.cat(part) for part in zip(*parts, strict=True)]
+    if len(gathered) == 3:
+        truth, each, probabilities = gathered
+        return MultilabelEvaluation(
+            loss=each.double().mean().item(),
+            labels=truth.cpu(),
+            probabilities=probabilities.cpu(),
+        )
+    predictions, truth, each, confidences, *every = gathered
     return Evaluation(
         accuracy=(predictions == truth).double().mean().item(),
-        loss=losses.double().mean().item(),
+        loss=each.double().mean().item(),
         predictions=predictions.cpu(),
         labels=truth.cpu(),
         confidences=confidences.cpu(),

@@ -16,7 +16,7 @@ class FeatureBank:
 
     Args:
         features: (N, ...) in single precision.
-        labels: (N,).
+        labels: (N,), or (N, K) of several labels an image.
     """
 
     def __init__(self, features: Tensor, labels: Tensor) -> None:

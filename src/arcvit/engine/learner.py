@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from arcvit.core.task import Kind
 from arcvit.engine.batches import Batches, Prepare
 
 
@@ -28,3 +29,8 @@ class Learner:
     val: Batches | None
     evaluation_input: Prepare
     class_weights: Tensor | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Whether an image has one label or any number, as its labels' form tells."""
+        return "multilabel" if self.train[0][1].ndim else "single"

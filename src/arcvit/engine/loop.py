@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from arcvit.core.errors import UserError
+from arcvit.core.metric import METRICS
 from arcvit.engine.accumulation import batch_shares, batch_sizes, own_rows, rows_per_process
 from arcvit.engine.average import WeightAverage
 from arcvit.engine.batches import inputs, loader
@@ -19,7 +20,7 @@ from arcvit.engine.captured import CapturedStep
 from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.clock import FORWARD_SHARE, Clock
 from arcvit.engine.config import EngineConfig, OptimConfig
-from arcvit.engine.evaluate import Evaluation, evaluate
+from arcvit.engine.evaluate import Outcome, evaluate
 from arcvit.engine.groups import optimizer_groups
 from arcvit.engine.learner import Learner
 from arcvit.engine.runtime import Runtime
@@ -69,7 +70,7 @@ class Trainer:
         runtime: Runtime | None = None,
     ) -> None:
         self.history: list[Record] = []
-        self.validation: Evaluation | None = None
+        self.validation: Outcome | None = None
         self.on_step: list[Callable[[int, float], None]] = []
         self.on_epoch: list[Callable[[list[Record]], None]] = []
         self._learner = learner
@@ -149,7 +150,7 @@ class Trainer:
         number = len(self.history) + 1
         before = self.clock.seconds("train")
         losses, correct = self._pass(number)
-        images = len(self._learner.train)
+        images, single = len(self._learner.train), self._learner.kind == "single"
         # Reading them waits for the device: only then is the time of the epoch known.
         loss, hits = self._mean(losses, number), self._total(correct)
         self.clock.lap("optimizer" if self._run is None else self._run.part)
@@ -157,14 +158,12 @@ class Trainer:
         record: Record = {
             "epoch": number,
             "train_loss": loss,
-            "train_accuracy": hits / images,
+            f"train_{'accuracy' if single else 'exact_match'}": hits / images,
             "lr": float(self._schedule.get_last_lr()[0]),
             "images": images,
             "seconds": seconds,
             "images_per_second": images / seconds,
-            "val_accuracy": None,
-            "val_balanced_accuracy": None,
-            "val_macro_f1": None,
+            **{f"val_{name}": None for name in METRICS[self._learner.kind]},
             "val_loss": None,
             "val_seconds": None,
         }
@@ -235,9 +234,7 @@ class Trainer:
             self.validation = outcome
         self.clock.lap("evaluation", 1)
         return {
-            "val_accuracy": outcome.accuracy,
-            "val_balanced_accuracy": outcome.balanced_accuracy,
-            "val_macro_f1": outcome.macro_f1,
+            **{f"val_{name}": value for name, value in outcome.metrics().items()},
             "val_loss": outcome.loss,
             "val_seconds": self.clock.seconds("evaluation") - before,
         }

@@ -76,10 +76,12 @@ class TrainingDisplay:
         shown = [
             f"{'' if narrow else 'epoch '}{metrics['epoch']}/{self._epochs}",
             f"loss {metrics['train_loss']:.4g}",
-            f"train {metrics['train_accuracy']:.1%}",
         ]
-        if metrics.get("val_accuracy") is not None:
-            shown.append(f"val {metrics['val_accuracy']:.1%}")
+        if "train_accuracy" in metrics:
+            shown.append(f"train {metrics['train_accuracy']:.1%}")
+        for name, key in (("val", "val_accuracy"), ("val mAP", "val_mAP")):
+            if metrics.get(key) is not None:
+                shown.append(f"{name} {metrics[key]:.1%}")
         shown.append(f"{metrics['images_per_second']:.0f} images/s")
         if self._bar is not None:
             self._bar.update(self._task, status=" ".join(shown))

@@ -78,7 +78,7 @@ class Runtime:
         Args:
             step: the step.
             pixels: a first batch, (B, C, H, W).
-            labels: (B,).
+            labels: (B,) or (B, K).
             accumulate: batches in a step.
 
         Raises:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -14,6 +13,7 @@ from arcvit.arc.prepared import Sites, Stacked, fused_sites, prepared, stacked
 from arcvit.backbones.logits import logits_of
 from arcvit.engine.class_weights import weighted_loss
 from arcvit.engine.clock import Part
+from arcvit.engine.objective import hits, mean_loss
 
 Results = tuple[Tensor, Tensor]
 """The mean loss of a batch and the number of its rows that are right, on the device."""
@@ -63,7 +63,7 @@ class Step:
 
         Args:
             pixels: the model's input, (B, C, H, W).
-            labels: classes, (B,).
+            labels: (B,), or (B, K) of several labels an image.
             share: of the step's images that are in this batch.
             last: whether it is the last batch of the step.
         """
@@ -78,7 +78,7 @@ class Step:
             with self.autocast():
                 logits = logits_of(self.model(pixels))
             loss = self._loss(logits.float(), labels)
-            results = loss.detach(), (logits.detach().argmax(-1) == labels).sum()
+            results = loss.detach(), hits(logits.detach(), labels)
             self.lap("forward")
             self._backward(loss, share)
             self.lap("backward")
@@ -106,7 +106,7 @@ class Step:
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.label_smoothing
         if self.class_weights is None:
-            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+            return mean_loss(logits, labels, smoothing)
         return weighted_loss(logits, labels, self.class_weights, label_smoothing=smoothing)
 
     def _backward(self, loss: Tensor, share: float | Tensor) -> None:

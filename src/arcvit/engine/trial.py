@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 
 from arcvit.backbones.logits import logits_of
 from arcvit.engine.learner import Learner
+from arcvit.engine.objective import mean_loss
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def trial(
         pixels = learner.training_input(stored.to(device))
         with accelerator.autocast():
             logits = logits_of(model(pixels))
-        F.cross_entropy(logits.float(), labels.to(device)).backward()
+        mean_loss(logits.float(), labels.to(device)).backward()
 
     was_training = model.training
     try:

@@ -71,7 +71,7 @@ def write_run_page(
     epochs = read_metrics(run)
     if not epochs:
         notes.append(f"{METRICS_FILE} isn't there or is damaged: there are no learning curves.")
-    complaint = learned_nothing(epochs, result.classes) if epochs else None
+    complaint = learned_nothing(epochs, result.guessing_loss) if epochs else None
     if complaint is not None:
         notes.append(f"The run {complaint}.")
     if result.skipped_images:
@@ -146,7 +146,7 @@ def _tiles(result: RunResult, splits: Mapping[str, Measured]) -> list[dict[str, 
         tiles.append(
             {"name": "balanced accuracy", "value": percent(balanced), "note": "mean of the classes"}
         )
-    f1 = result.val_macro_f1 if result.test_macro_f1 is None else result.test_macro_f1
+    f1 = result.metrics.get("test", result.metrics.get("val", {})).get("macro_f1")
     if f1 is not None:
         tiles.append(
             {"name": "macro F1", "value": f"{f1:.3f}", "note": "mean of the classes' F1 scores"}

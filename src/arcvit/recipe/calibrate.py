@@ -1,16 +1,19 @@
 """How far to believe a model that has just been trained, by its validation images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from arcvit.core.task import Calibration
+from arcvit.core.thresholds import choose_thresholds
 from arcvit.data.pixels.augment import ToInput
 from arcvit.engine.batches import Batches, Prepare
 from arcvit.engine.calibration import COVERAGE, class_means, likeness, temperature, threshold
-from arcvit.engine.evaluate import WHOLE_WEIGHTS
+from arcvit.engine.evaluate import WHOLE_WEIGHTS, MultilabelEvaluation, Outcome
 from arcvit.engine.features import FeatureBank, head_features
 from arcvit.engine.learner import Learner
 from arcvit.recipe.prepare import Workplace
@@ -30,7 +33,7 @@ class Calibrated:
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by before softmax."""
+        """What logits are divided by before softmax or sigmoid."""
         return 1.0 if self.calibration is None else self.calibration.temperature
 
 
@@ -67,3 +70,18 @@ def calibrate(work: Workplace, learner: Learner, accelerator: Accelerator) -> Ca
         ),
         means=means,
     )
+
+
+def thresholds_of(outcomes: Mapping[str, Outcome], temperature: float) -> np.ndarray | None:
+    """From which calibrated probability on a label is given, (K,), by the validation images.
+
+    None where images have one label, or none were measured.
+
+    Args:
+        outcomes: what came out, by split.
+        temperature: what logits are divided by.
+    """
+    val = outcomes.get("val")
+    if not isinstance(val, MultilabelEvaluation):
+        return None
+    return choose_thresholds(val.calibrated(temperature), val.labels.numpy())

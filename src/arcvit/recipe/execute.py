@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 
+import numpy as np
 import torch
 from accelerate import Accelerator, DistributedType
 from accelerate.utils import set_seed
@@ -16,6 +17,7 @@ from arcvit.core.launch import rank
 from arcvit.core.lock import Lock, locked
 from arcvit.core.metrics import learned_nothing, write_metrics
 from arcvit.core.predictions import write_predictions
+from arcvit.core.probabilities import write_probabilities
 from arcvit.core.result import RunResult
 from arcvit.core.waiting import waits_passively
 from arcvit.engine.accumulation import rows_per_process
@@ -23,7 +25,7 @@ from arcvit.engine.checkpoint import Checkpoints
 from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.clock import Clock, describe
 from arcvit.engine.device import make_accelerator
-from arcvit.engine.evaluate import Evaluation, evaluate
+from arcvit.engine.evaluate import Outcome, evaluate
 from arcvit.engine.features import on_features
 from arcvit.engine.groups import parameters_by_part
 from arcvit.engine.loop import Record, Trainer
@@ -32,12 +34,12 @@ from arcvit.engine.mode import check_modes
 from arcvit.engine.progress import TrainingDisplay
 from arcvit.engine.tracking import check_trackers, tracking
 from arcvit.recipe.adapter import write_adapter
-from arcvit.recipe.calibrate import Calibrated, calibrate
+from arcvit.recipe.calibrate import Calibrated, calibrate, thresholds_of
 from arcvit.recipe.first_values import start_from_images
 from arcvit.recipe.look import look_for_all
 from arcvit.recipe.outcome import parameter_counts, run_result
 from arcvit.recipe.parser import write_recipe
-from arcvit.recipe.predictions import predictions_of
+from arcvit.recipe.predictions import predictions_of, probabilities_of
 from arcvit.recipe.prepare import open_recipe_task, prepare
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.resume import known_task, settle_on, write_images
@@ -114,6 +116,7 @@ class _Execution:
             self.work.model, parameters_by_part(self.work.model, self.work.head)
         )
         self.calibrated = Calibrated()
+        self.thresholds: np.ndarray | None = None
         self.say(self._opening())
 
     def say(self, line: str) -> None:
@@ -145,7 +148,7 @@ class _Execution:
         self.accelerator.wait_for_everyone()
         return result
 
-    def _train_and_measure(self) -> tuple[RunResult, dict[str, Evaluation]]:
+    def _train_and_measure(self) -> tuple[RunResult, dict[str, Outcome]]:
         """Fit, validating on the way; then read the test split, once."""
         run, work = self.run, self.work
         recipe, learner = run.recipe, work.learner
@@ -189,9 +192,6 @@ class _Execution:
             trainer.on_epoch += [display.epoch, self._record]
             with display:
                 trainer.fit()
-            complaint = learned_nothing(trainer.history, len(work.task.classes))
-            if complaint is not None:
-                self.say(f"warning: {recipe.method} {complaint}")
             outcomes = {} if trainer.validation is None else {"val": trainer.validation}
             if work.images.test is not None:
                 self.clock.start()
@@ -207,15 +207,21 @@ class _Execution:
         if run.read_test:  # a search throws its models away
             self.calibrated = calibrate(work, learner, self.accelerator)
             self.clock.lap("evaluation")
+        self.thresholds = thresholds_of(outcomes, self.calibrated.temperature)
         result = run_result(
             recipe,
             work,
             params=self.params,
             history=trainer.history,
-            test=outcomes.get("test"),
+            outcomes=outcomes,
+            temperature=self.calibrated.temperature,
+            thresholds=self.thresholds,
             clock=self.clock,
             device=self.accelerator.device,
         )
+        complaint = learned_nothing(trainer.history, result.guessing_loss)
+        if complaint is not None:
+            self.say(f"warning: {recipe.method} {complaint}")
         return result, outcomes
 
     def _record(self, history: list[Record]) -> None:
@@ -228,16 +234,19 @@ class _Execution:
         measured = {k: v for k, v in epoch.items() if v is not None and k != "epoch"}
         self.accelerator.log(measured, step=epoch["epoch"])
 
-    def _write(self, result: RunResult, outcomes: Mapping[str, Evaluation]) -> None:
+    def _write(self, result: RunResult, outcomes: Mapping[str, Outcome]) -> None:
         """Everything a finished run holds; the result comes last."""
         run, work = self.run, self.work
         if self.lock is not None:
             self.lock.check()
-        named = ("task", "method", "val_accuracy", "test_accuracy")
+        named = ("task", "method", "val_accuracy", "test_accuracy", "metrics")
         results = {name: getattr(result, name) for name in named}
         calibrated = self.calibrated
         task = dataclasses.replace(
-            work.adapter_task, results=results, calibration=calibrated.calibration
+            work.adapter_task,
+            results=results,
+            thresholds=None if self.thresholds is None else self.thresholds.tolist(),
+            calibration=calibrated.calibration,
         )
         write_adapter(run.adapter, work.model, task, calibrated.means)
         if run.recipe.engine.profile:
@@ -250,8 +259,12 @@ class _Execution:
             work.task,
             self.contents,
             temperature=calibrated.temperature,
+            thresholds=self.thresholds,
         )
         write_predictions(run.folder, predictions)
+        probabilities = probabilities_of(outcomes, calibrated.temperature)
+        if probabilities:
+            write_probabilities(run.folder, probabilities)
         result.write(run.folder)
         run.tidy()
 

@@ -73,7 +73,11 @@ def decode_run(
     for name, split in splits.items():
         try:
             banks[name] = decode_split(
-                split, training_prep if name == "train" else prep, data, memory_limit=room
+                split,
+                training_prep if name == "train" else prep,
+                data,
+                classes=len(task.classes),
+                memory_limit=room,
             )
         except UnreadableImages as error:
             unreadable.extend(error.bad)
@@ -87,13 +91,27 @@ def decode_run(
 
 
 def decode_split(
-    split: Split, prep: Preprocessing, data: DataConfig, *, memory_limit: int | None = None
+    split: Split,
+    prep: Preprocessing,
+    data: DataConfig,
+    *,
+    classes: int | None = None,
+    memory_limit: int | None = None,
 ) -> ImageBank:
-    """The images of a split, decoded once, in memory or, above the limit or shared, on disk."""
+    """The images of a split, decoded once, in memory or, above the limit or shared, on disk.
+
+    Args:
+        split: images and labels.
+        prep: how they are prepared.
+        data: what was asked for.
+        classes: number of classes, which a multilabel split needs.
+        memory_limit: bytes; None: as ``data`` says.
+    """
     cache = Path(data.cache_dir).expanduser() if data.cache_dir else Path.home() / ".cache/arcvit"
     return ImageBank.build(
         split,
         prep,
+        classes=classes,
         on_bad=data.on_bad,
         memory_limit=int(data.memory_gb * 1e9) if memory_limit is None else memory_limit,
         cache_dir=cache,
@@ -109,7 +127,9 @@ def fitted(task: ImageTask, data: DataConfig) -> Split:
 
 def _refuse_lost_classes(train: ImageBank, split: Split, task: ImageTask) -> None:
     """A class all of whose training images were skipped can't be learned."""
-    lost = sorted(set(split.labels) - set(train.labels.tolist()))
+    readable = set(train.paths)
+    left = {k for path, own in split.with_sets() if path in readable for k in own}
+    lost = sorted({k for own in split.label_sets for k in own} - left)
     if lost:
         names = ", ".join(repr(task.classes[label]) for label in lost[:10])
         raise UserError(

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from arcvit.core.errors import UserError
 from arcvit.core.launch import processes
+from arcvit.core.task import AdapterTask
 from arcvit.data.config import DataConfig
 from arcvit.data.contents import content_hashes
 from arcvit.data.pixels.augment import ToInput
@@ -18,7 +20,7 @@ from arcvit.engine.by_group import accuracy_by_group
 from arcvit.engine.class_token import class_token_alone
 from arcvit.engine.config import EngineConfig
 from arcvit.engine.device import make_accelerator
-from arcvit.engine.evaluate import evaluate, majority_share
+from arcvit.engine.evaluate import Evaluation, Outcome, evaluate, majority_share
 from arcvit.recipe.adapter import LoadedAdapter
 from arcvit.recipe.images import decode_split
 from arcvit.recipe.load import LoadedRun
@@ -39,10 +41,12 @@ class Measurement:
         split: the split measured on; all: every image.
         images: number of images.
         classes: number of classes that they are of.
-        accuracy: top-1, a fraction in [0, 1].
-        balanced_accuracy: mean of the classes' accuracies.
-        majority_share: share of the most frequent class.
-        loss: mean cross-entropy.
+        metrics: what came out, by name, as fractions in [0, 1]; of several labels an image mAP,
+            macro_f1, micro_f1 and exact_match. None of what there are no labels for.
+        accuracy: top-1; None with several labels an image.
+        balanced_accuracy: mean of the classes' accuracies; None with several labels an image.
+        majority_share: share of the most frequent class; None with several labels an image.
+        loss: mean cross-entropy, of several labels an image binary.
         trained_on: number of the images that were trained on; None where that isn't known.
         left_out: images of classes that the model doesn't know.
         unreadable: images that can't be read.
@@ -53,9 +57,10 @@ class Measurement:
     split: str
     images: int
     classes: int
-    accuracy: float
-    balanced_accuracy: float
-    majority_share: float
+    metrics: dict[str, float | None]
+    accuracy: float | None
+    balanced_accuracy: float | None
+    majority_share: float | None
     loss: float
     trained_on: int | None
     left_out: int
@@ -85,16 +90,15 @@ def measure(
         UserError: the images can't be opened or read, there are unknown classes, or a setting is
             the model's own.
     """
-    if loaded.task.kind != "single":
-        raise UserError("the adapter gives an image several labels, and accuracy is of one.")
     data, is_own = _data(loaded, given)
     prep = loaded.preprocessing
     how = dataclasses.asdict(data.decoding())
     asked = {name: how[name] for name in ("orientation", "max_pixels") if name in given}
     prep = dataclasses.replace(prep, **asked)
     split = split or ("test" if is_own else ALL)
-    measured = open_measured(data, loaded.labels, split, ignore_unknown=ignore_unknown)
-    images = decode_split(measured.split, prep, data)
+    kind = loaded.task.kind
+    measured = open_measured(data, loaded.labels, split, kind=kind, ignore_unknown=ignore_unknown)
+    images = decode_split(measured.split, prep, data, classes=len(loaded.labels))
     recipe = loaded.recipe if isinstance(loaded, LoadedRun) else None
     engine = EngineConfig() if recipe is None else recipe.engine
     if processes() == 1:  # of several each has a device of its own
@@ -117,13 +121,15 @@ def measure(
             )
     known = trained_on(Run(loaded.recipe, loaded.folder)) if isinstance(loaded, LoadedRun) else None
     groups = accuracy_by_group(outcome, measured.task, images)
+    metrics = _metrics(outcome, loaded.task)
     return Measurement(
         split=split,
         images=len(images),
-        classes=len(set(measured.split.labels)),
-        accuracy=outcome.accuracy,
-        balanced_accuracy=outcome.balanced_accuracy,
-        majority_share=majority_share(outcome.labels),
+        classes=len({label for own in measured.split.label_sets for label in own}),
+        metrics=metrics,
+        accuracy=metrics.get("accuracy"),
+        balanced_accuracy=metrics.get("balanced_accuracy"),
+        majority_share=majority_share(outcome.labels) if isinstance(outcome, Evaluation) else None,
         loss=outcome.loss,
         trained_on=None
         if known is None
@@ -133,6 +139,14 @@ def measure(
         group_accuracy=None if groups is None else groups[0],
         groups=None if groups is None else groups[1],
     )
+
+
+def _metrics(outcome: Outcome, task: AdapterTask) -> dict[str, float | None]:
+    if isinstance(outcome, Evaluation):
+        return outcome.metrics()
+    thresholds = None if task.thresholds is None else np.array(task.thresholds)
+    temperature = 1.0 if task.calibration is None else task.calibration.temperature
+    return outcome.metrics(thresholds, temperature=temperature)
 
 
 def _data(loaded: LoadedAdapter, given: Mapping[str, Any]) -> tuple[DataConfig, bool]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.task import Kind
 from arcvit.data.config import DataConfig
 from arcvit.data.findings import examples
 from arcvit.data.readers.layouts import open_task
@@ -30,7 +31,7 @@ class Measured:
 
 
 def open_measured(
-    data: DataConfig, labels: Sequence[str], split: str, *, ignore_unknown: bool
+    data: DataConfig, labels: Sequence[str], split: str, *, kind: Kind, ignore_unknown: bool
 ) -> Measured:
     """Open images to measure on: splits needn't be there, nor all of the model's classes.
 
@@ -38,19 +39,22 @@ def open_measured(
         data: the images.
         labels: names of the model's classes.
         split: a split, held out as in training where it has none of its own, or ``all``.
+        kind: whether an image has one label or any number of them.
         ignore_unknown: leave out images of classes that the model doesn't know.
 
     Raises:
         UserError: they can't be opened, or there are classes that the model doesn't know.
     """
-    opening = replace(data.opening(), to_measure=True)
+    opening = replace(data.opening(), kind=kind, to_measure=True)
     if split == ALL:
         opening = replace(opening, val_fraction=0, test_fraction=0)
     task = open_task(data.path, opening, tolerant=data.check == "warn")
     chosen = task.every() if split == ALL else task.split(split)
     label_of = {class_name(name): label for label, name in enumerate(labels)}
     known = [name in label_of for name in task.classes]
-    unknown = Counter(task.classes[label] for label in chosen.labels if not known[label])
+    unknown = Counter(
+        task.classes[label] for own in chosen.label_sets for label in own if not known[label]
+    )
     if unknown and not (ignore_unknown and any(known)):
         named = examples([f"{name!r} ({n:,} images)" for name, n in sorted(unknown.items())])
         hint = nearest(min(unknown), label_of)
@@ -59,5 +63,10 @@ def open_measured(
             f" expected some of {examples(labels, most=20)}; --ignore_unknown leaves"
             f" the images of others out.{hint}"
         )
-    pairs = ((p, label_of[task.classes[label]]) for p, label in chosen if known[label])
-    return Measured(task=task, split=Split.of(pairs), left_out=unknown.total())
+    pairs = [
+        (path, [label_of[task.classes[label]] for label in own])
+        for path, own in chosen.with_sets()
+        if all(known[label] for label in own)
+    ]
+    left_out = len(chosen) - len(pairs)
+    return Measured(task=task, split=Split.of_sets(pairs, kind=kind), left_out=left_out)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 
 import torch
@@ -92,7 +92,8 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
     Raises:
         UserError: whatever is wrong with data, backbone or method.
     """
-    say(f"{task.name}: {len(task.classes)} classes, " + _split_sizes(task))
+    several = ", any number an image" if task.kind == "multilabel" else ""
+    say(f"{task.name}: {len(task.classes)} classes{several}, " + _split_sizes(task))
     if recipe.backbone == DEMO and not recipe.data.path.startswith(_BUNDLED):
         say(
             "demo, the backbone unless another is given, is a small one for 64 pixels:"
@@ -115,6 +116,7 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
     prep = decoded_as(recipe.data, prep, task)
     adapter_task = AdapterTask(
         labels=list(task.classes),
+        kind=task.kind,
         head=backbone.head,
         preprocessing=prep.to_dict(),
         backbone=TaskBackbone(
@@ -157,7 +159,8 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
 def open_recipe_task(recipe: Recipe) -> ImageTask:
     """The task a recipe names."""
     data = recipe.data
-    return open_task(data.path, data.opening(), tolerant=data.check == "warn")
+    opening = replace(data.opening(), kind=recipe.task)
+    return open_task(data.path, opening, tolerant=data.check == "warn")
 
 
 def _class_weights(recipe: Recipe, task: ImageTask) -> Tensor | None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from arcvit.core.durations import seconds_in
 from arcvit.core.errors import UserError
-from arcvit.core.result import Metric
+from arcvit.core.metric import METRICS, Metric
 from arcvit.core.settings import Count, Share, check_settings
+from arcvit.core.task import Kind
 from arcvit.data.config import DataConfig, Seed
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.methods.spec import MethodSpec
@@ -20,6 +21,8 @@ class Recipe:
 
     Attributes:
         data: the images.
+        task: an image has one of the labels (single), or any number of them, none too (multilabel),
+            each with a probability of its own.
         backbone: timm name, hf-hub:USER/NAME or transformers:USER/NAME on the hub, file or folder
             of a pretrained vision transformer, or demo, which is bundled and needs no network.
         backbone_args: what to change in its architecture, as {global_pool: avg}: arguments of its
@@ -36,14 +39,16 @@ class Recipe:
         time_limit: how long the run may take, as 90s, 10m or 1h30m: steps are measured, and as many
             epochs are trained as fit, at most engine.epochs.
         metric: what every choice on validation goes by, as the settings that a search tries:
-            accuracy, balanced_accuracy (the mean of the classes' accuracies) or macro_f1 (the mean
-            of their F1 scores).
+            accuracy (the default), balanced_accuracy (the mean of the classes' accuracies) or
+            macro_f1 (the mean of their F1 scores); with several labels an image mAP (the default),
+            macro_f1, micro_f1 (of all decisions together) or exact_match.
         optim: the optimizer.
         engine: the training loop.
         seed: seed of order, initialisation and dropout.
     """
 
     data: DataConfig
+    task: Kind = "single"
     backbone: str = "demo"
     backbone_args: dict[str, Any] = field(default_factory=dict)
     weights: str = "pretrained"
@@ -53,7 +58,7 @@ class Recipe:
     options: Any = None
     init_from: str | None = None
     time_limit: str | None = None
-    metric: Metric = "accuracy"
+    metric: Metric | None = None
     optim: OptimConfig = field(default_factory=OptimConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     seed: Seed = 0
@@ -71,18 +76,34 @@ class Recipe:
                 f" {spec.options.__name__}."
             )
         check_settings(spec.section, self.options)
+        if self.chosen_by not in METRICS[self.task]:
+            raise UserError(
+                f"metric is {self.metric!r} and task {self.task}: expected one of"
+                f" {', '.join(METRICS[self.task])}."
+            )
+        if self.task == "multilabel" and self.optim.class_weights is not None:
+            raise UserError(
+                "optim.class_weights weighs images by the one class that they are of: leave it out"
+                " with task multilabel."
+            )
 
     @property
     def spec(self) -> MethodSpec:
         """What the method is."""
         return method_named(self.method)
 
+    @property
+    def chosen_by(self) -> Metric:
+        """The metric that choices on validation go by."""
+        return self.metric or METRICS[self.task][0]
+
     def resolved(self) -> "Recipe":
-        """The recipe with the method's own learning rates filled in where none are given."""
+        """The recipe with the method's own learning rates and the metric filled in."""
         own: dict[str, Any] = {"lr": self.spec.lr, "coefficients_lr": 1.0}
         own |= {part.rate: part.multiple for part in self.spec.parts if part.rate}
         missing = {key: value for key, value in own.items() if getattr(self.optim, key) is None}
-        return dataclasses.replace(self, optim=dataclasses.replace(self.optim, **missing))
+        optim = dataclasses.replace(self.optim, **missing)
+        return dataclasses.replace(self, optim=optim, metric=self.chosen_by)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as the keys of its YAML file: the settings stand under the method's name."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from arcvit.core.files import write_json
-from arcvit.core.result import Metric
+from arcvit.core.metric import Metric
 from arcvit.sweep.edge import at_edge
 from arcvit.sweep.space import RATE, Settings
 

@@ -1,6 +1,7 @@
 """A split ready for training: decoded once, then gathered batch by batch.
 
-Shapes: N images, B images of a batch, C = 3 channels, (H', W') = ``Preprocessing.stored`` pixels.
+Shapes: N images, B images of a batch, K classes, C = 3 channels, (H', W') =
+``Preprocessing.stored`` pixels.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from arcvit.data.pixels.preset import Preprocessing
 from arcvit.data.task import Split
 
 Batch = tuple[Tensor, Tensor]
-"""Images ``uint8`` (B, 3, H', W') and labels ``int64`` (B,)."""
+"""Images ``uint8`` (B, 3, H', W') and labels, ``int64`` (B,) or ``float32`` (B, K)."""
 
 
 class ImageBank(Dataset[tuple[Tensor, Tensor]]):
@@ -42,7 +43,7 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
         self.images = images
         """``uint8`` (N, 3, H', W'), in memory or mapped from a file."""
         self.labels = labels
-        """``int64`` (N,)."""
+        """``int64`` (N,); of a multilabel split rows of 0 and 1, ``float32`` (N, K)."""
         self.paths = paths
         """File of each image."""
         self.skipped = skipped
@@ -54,6 +55,7 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
         split: Split,
         prep: Preprocessing,
         *,
+        classes: int | None = None,
         on_bad: Literal["error", "skip"] = "error",
         memory_limit: int = 2 * 2**30,
         cache_dir: Path | None = None,
@@ -65,6 +67,7 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
         Args:
             split: images and labels.
             prep: how to resize and crop.
+            classes: number of classes, K; a multilabel split needs it.
             on_bad: ``error`` refuses a split with unreadable files, ``skip`` leaves them out.
             memory_limit: bytes; more than that is kept in a file under ``cache_dir`` and mapped.
             cache_dir: folder for such files, which are used again as long as the images and the
@@ -111,7 +114,7 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
         good = [row for row in range(len(split)) if row not in bad]
         return cls(
             images=images[: len(good)],
-            labels=torch.tensor([split.labels[row] for row in good], dtype=torch.int64),
+            labels=_labels(split.rows(good), classes),
             paths=tuple(split.paths[row] for row in good),
             skipped=tuple((split.paths[row], why) for row, why in bad.items()),
         )
@@ -127,3 +130,15 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
         """The images and labels of a batch, gathered at once."""
         rows = torch.as_tensor(indices, dtype=torch.int64)
         return self.images[rows], self.labels[rows]
+
+
+def _labels(split: Split, classes: int | None) -> Tensor:
+    """The labels of a split as the loss takes them, (N,) or (N, K)."""
+    if split.kind == "single":
+        return torch.tensor(split.labels, dtype=torch.int64)
+    if classes is None:
+        raise ValueError("a multilabel split needs the number of classes")
+    labels = torch.zeros(len(split), classes)
+    for row, own in enumerate(split.label_sets):
+        labels[row, list(own)] = 1
+    return labels
