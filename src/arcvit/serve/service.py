@@ -438,6 +438,7 @@ class Service:
             resident=adapter is not None and adapter in self._engine.resident,
             pinned=entry.name in self._plan.pin,
             folded=entry.name in self._plan.folded,
+            calibrated=None if adapter is None else adapter.means is not None,
         )
 
     def _require_memory(self) -> Memory:
