@@ -101,11 +101,12 @@ def test_the_seed_decides_and_the_same_is_left_alone(source: Path) -> None:
 
 
 def test_copies(source: Path) -> None:
+    (source / "CUB_200_2011/images/002.Loon/000.jpg").write_bytes(b"photo")
     copied = prepare(source, copy=True).folder
     assert not (copied / "images").is_symlink()
     assert len(open_task(copied).split("train")) == 31
     assert not prepare(source, copy=True).written
-    (copied / "images/002.Loon/000.jpg").write_bytes(b"other")
+    (copied / "images/002.Loon/000.jpg").write_bytes(b"another")
     with pytest.raises(UserError, match=r"its 002\.Loon/000\.jpg is missing or another one"):
         prepare(source, copy=True)
 

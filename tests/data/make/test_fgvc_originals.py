@@ -163,6 +163,11 @@ def test_one_damaged_or_absent_file(
     beyond = {"trnid": [[1, 2, 3]], "valid": [[4, 5, 6]], "tstid": [[7, 8, 9, 10, 11, 13]]}
     twice = {"trnid": [[1, 2, 3]], "valid": [[4, 5, 6]], "tstid": [[7, 8, 9, 10, 11, 11]]}
     shared = {"trnid": [[1, 2, 3]], "valid": [[1, 5, 6]], "tstid": [[7, 8, 9, 10, 11, 12]]}
+    # A type of text that there isn't, on which scipy crashes.
+    before_text = b"\x10\0\0\0" + len("Acura TL Sedan 2012").to_bytes(4, "little")
+    meta = (cars / "devkit/cars_meta.mat").read_bytes()
+    assert meta.count(before_text) == 1
+    crashing = meta.replace(before_text, b"\xf0" + before_text[1:])
     unlabelled = {"annotations": structs([{**BOX, "fname": "00001.jpg"}])}
     cases: list[tuple[Any, Path, str, object, str]] = [
         (FLOWERS, flowers, "setid.mat", b"", r"setid\.mat can't be read: expected trnid and valid"),
@@ -178,6 +183,7 @@ def test_one_damaged_or_absent_file(
         (CARS, cars, "cars_test_annos_withlabels.mat", unlabelled, "Stanford Cars with classes"),
         (CARS, cars, "cars_test_annos_withlabels.mat", None, "has no devkit/cars_test_annos_with"),
         (CARS, cars, "devkit/cars_meta.mat", {"class_names": 3}, r"cars_meta\.mat can't be read"),
+        (CARS, cars, "devkit/cars_meta.mat", crashing, "a type or a size that can't be"),
         (CARS, merged_cars, "cars_annos.mat", {"annotations": 1}, r"cars_annos\.mat can't be read"),
         (DOGS, dogs, "lists/test_list.mat", None, r"has no test_list\.mat or lists/test_list\.mat"),
     ]
