@@ -7,7 +7,7 @@ from arcvit.cli.parser import apart_from_data, command_parser
 from arcvit.cli.trained import add_trained
 from arcvit.core.files import to_json
 from arcvit.core.launch import processes, rank
-from arcvit.core.metric import metric_text
+from arcvit.core.metric import metric_texts
 
 if TYPE_CHECKING:
     from arcvit.recipe.measure import Measurement
@@ -57,11 +57,10 @@ def run(argv: list[str]) -> int:
 
 
 def _sentence(measured: "Measurement", classes: int) -> str:
-    (main, value), *others = measured.metrics.items()
-    line = f"{measured.split} {metric_text(main, value)} on {measured.images} images"
+    main, *further = metric_texts(measured.metrics)
+    line = f"{measured.split} {main} on {measured.images} images"
     if measured.classes < classes:
         line += f" of {measured.classes} of the {classes} classes"
-    further = [metric_text(name, share) for name, share in others]
     if measured.majority_share is not None:
         further.append(f"most frequent class {measured.majority_share:.1%}")
     line += f" ({', '.join(further)})"

@@ -8,7 +8,7 @@ from arcvit.cli.report import draw_page
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.launch import rank
-from arcvit.core.metric import metric_text
+from arcvit.core.metric import metric_texts
 from arcvit.recipe.help import OFTEN
 from arcvit.recipe.parser import parse_recipe
 
@@ -84,9 +84,8 @@ def _summary(result: "RunResult") -> str:
     for split, name in (("val", "validation"), ("test", "test")):
         metrics = result.metrics.get(split)
         if metrics:
-            (main, value), *others = metrics.items()
-            measured.append(f"{name} {metric_text(main, value)}")
-            further = [metric_text(*other) for other in others]
+            main, *further = metric_texts(metrics, result.metric)
+            measured.append(f"{name} {main}")
     if measured:
         if result.majority_share is not None:
             further.append(f"most frequent class {result.majority_share:.1%}")

@@ -1,5 +1,6 @@
 """What a split is measured by, by name. No torch."""
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
@@ -23,6 +24,17 @@ _NAMES = {
 }
 
 
-def metric_text(name: str, value: float | None) -> str:
-    """A metric as a person reads it: ``mAP 81.2%``."""
-    return f"{_NAMES.get(name, name)} {'not measured' if value is None else f'{value:.1%}'}"
+def metric_texts(metrics: Mapping[str, float | None], chosen_by: Metric = "accuracy") -> list[str]:
+    """The metrics of a split as a person reads them, the main one first: ``mAP 81.2%``.
+
+    Args:
+        metrics: by name.
+        chosen_by: the metric that choices go by; the macro F1 of one label an image is told where
+            it is that.
+    """
+    left_out = "macro_f1" if "accuracy" in metrics and chosen_by != "macro_f1" else None
+    return [
+        f"{_NAMES.get(name, name)} {'not measured' if value is None else f'{value:.1%}'}"
+        for name, value in metrics.items()
+        if name != left_out
+    ]
