@@ -225,7 +225,8 @@ def _from_binary(
             400,
             f"input {INPUT!r} has {len(binary)} bytes: {datatype} {list(shape)} has {expected}.",
         )
-    return _finite(np.frombuffer(binary, dtype).reshape(shape))
+    # A copy, as torch takes no array that can't be written to.
+    return _finite(np.frombuffer(bytearray(binary), dtype).reshape(shape))
 
 
 def _elements(binary: memoryview, count: int) -> list[bytes]:
