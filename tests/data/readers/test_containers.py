@@ -6,6 +6,7 @@ import json
 import sys
 import tarfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,22 @@ def images(count: int, *, start: int = 0) -> list[tuple[bytes, int]]:
 
 def container(**splits: list[tuple[bytes, int]]) -> Container:
     return Container(
-        name="some/birds", layout="datasets", key="1", classes=("owl", "kite"), splits=splits
+        name="some/birds",
+        layout="datasets",
+        key="1",
+        classes=("owl", "kite"),
+        splits={s: [(content, (label,)) for content, label in held] for s, held in splits.items()},
     )
+
+
+def test_images_of_several_labels() -> None:
+    held = [(png(0), (0, 1)), (png(1), ()), (png(2), (1,)), (png(3), (0,))]
+    whole = replace(container(), kind="multilabel", splits={"train": held})
+    task = unpack(whole, Opening(kind="multilabel", val_fraction=0, test_fraction=0)).task
+    assert task.split("train").label_sets == ((0, 1), (), (1,), (0,))
+    wrong = replace(whole, key="2", splits={"train": [(png(0), (0, 2))]})
+    with pytest.raises(UserError, match="the label 2 in train"):
+        unpack(wrong, Opening(kind="multilabel"))
 
 
 def test_unpacked_bytes_are_the_source_s(home: Path) -> None:
@@ -108,13 +123,9 @@ def test_the_hub_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_parquet_and_arrow(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     features = datasets.Features(
         {"image": datasets.Image(), "label": datasets.ClassLabel(names=["owl", "kite"])}
     )
-    # As the hub's own files are: the kinds of the columns are told in the metadata.
-    metadata = {"huggingface": json.dumps({"info": {"features": features.to_dict()}})}
     folder = tmp_path / "parquet" / "data"
     folder.mkdir(parents=True)
     for split, held in {"train": images(8), "test": images(4, start=20)}.items():
@@ -122,9 +133,7 @@ def test_parquet_and_arrow(tmp_path: Path) -> None:
             "image": [{"bytes": content, "path": None} for content, _ in held],
             "label": [label for _, label in held],
         }
-        table = pyarrow.table(columns, features.arrow_schema)
-        file = folder / f"{split}-00000-of-00001.parquet"
-        parquet.write_table(table.replace_schema_metadata(metadata), file)
+        write_parquet(folder / f"{split}-00000-of-00001.parquet", columns, features)
     files = {split: str(folder / f"{split}-*.parquet") for split in ("train", "test")}
     datasets.load_dataset("parquet", data_files=files).save_to_disk(tmp_path / "arrow")
     for name in ("parquet", "arrow"):
@@ -149,10 +158,9 @@ def test_parquet_and_arrow(tmp_path: Path) -> None:
             "label": [0, 1, 0],
         }
         columns[lacking][1] = None  # type: ignore[call-overload]
-        holed = pyarrow.table(columns, features.arrow_schema)
         broken = tmp_path / lacking / "train-00000-of-00001.parquet"
         broken.parent.mkdir()
-        parquet.write_table(holed.replace_schema_metadata(metadata), broken)
+        write_parquet(broken, columns, features)
         with pytest.raises(UserError, match=where):
             open_task(broken.parent)
     damaged = tmp_path / "damaged.parquet"
@@ -247,4 +255,81 @@ def test_shards(tmp_path: Path) -> None:
     (tmp_path / "test-000000.tar").write_bytes(b"no tar" * 1000)
     with pytest.raises(UserError, match=r"one of the shards .*test-000000.tar can't be read"):
         open_task(tmp_path)
+    gc.collect()
+
+
+def write_parquet(file: Path, columns: dict[str, list[object]], features: object) -> None:
+    """As the hub's own files are: the kinds of the columns are told in the metadata."""
+    pyarrow = pytest.importorskip("pyarrow")
+    metadata = {"huggingface": json.dumps({"info": {"features": features.to_dict()}})}
+    table = pyarrow.table(columns, features.arrow_schema).replace_schema_metadata(metadata)
+    pytest.importorskip("pyarrow.parquet").write_table(table, file)
+
+
+SEVERAL = Opening(kind="multilabel", val_fraction=0, test_fraction=0)
+PHOTOS = [("sea", "sky"), (), ("sky",), ("sea", "fog")]
+
+
+@pytest.mark.parametrize("form", ["indices", "names", "text"])
+def test_several_labels_in_parquet(tmp_path: Path, form: str) -> None:
+    datasets = pytest.importorskip("datasets")
+    classes = ["sea", "sky", "fog"] if form == "indices" else ["fog", "sea", "sky"]
+    cells: list[object] = ["|".join(names) for names in PHOTOS]
+    kind = datasets.Value("string")
+    if form != "text":
+        inner = datasets.ClassLabel(names=classes) if form == "indices" else kind
+        kind = datasets.List(inner)
+        cells = [[classes.index(n) if form == "indices" else n for n in own] for own in PHOTOS]
+    features = datasets.Features({"image": datasets.Image(), "labels": kind})
+    content = [{"bytes": png(row), "path": None} for row in range(4)]
+    write_parquet(tmp_path / "train.parquet", {"image": content, "labels": cells}, features)
+    task = open_task(tmp_path / "train.parquet", SEVERAL)
+    assert task.classes == tuple(classes)
+    labels = task.split("train").label_sets
+    assert [{classes[label] for label in own} for own in labels] == [{*own} for own in PHOTOS]
+    if form != "text":
+        with pytest.raises(UserError, match=r"has a list of labels .*give --task multilabel"):
+            open_task(tmp_path / "train.parquet")
+
+
+def test_one_label_in_parquet_is_not_several(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    label = datasets.ClassLabel(names=["owl", "kite"])
+    features = datasets.Features({"image": datasets.Image(), "label": label})
+    content = [{"bytes": png(row), "path": None} for row in range(2)]
+    rows = {"image": content, "label": [0, 1]}
+    write_parquet(tmp_path / "train.parquet", rows, features)
+    for column, sentence in (
+        ("label", "one label in the column 'label': expected lists or texts like a.b"),
+        ("labels", "columns image, label: expected one of lists of labels"),
+        (None, "columns image, label: expected one of lists of labels"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            open_task(tmp_path / "train.parquet", replace(SEVERAL, label_column=column))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_several_labels_in_shards(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+
+    def shard(*told: object) -> Path:
+        samples = [
+            {"png": png(row), "json": json.dumps(own).encode()} for row, own in enumerate(told)
+        ]
+        write_shard(tmp_path / "train-000000.tar", samples)
+        return tmp_path
+
+    task = open_task(shard(["sky", "sea"], {"labels": []}, {"labels": ["sea"]}), SEVERAL)
+    assert (task.classes, task.split("train").label_sets) == (("sea", "sky"), ((0, 1), (), (0,)))
+    assert open_task(shard([1, 0], [], [0]), SEVERAL).classes == ("0", "1")
+    for told, sentence in (
+        (({"caption": "sea"},), "expected one image and a list of class names"),
+        ((["sea"], [1]), "labels by name, as 'sea', and by number, as 1"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            open_task(shard(*told), SEVERAL)
+    (tmp_path / "classes.txt").write_text("sea\nsky\n")
+    with pytest.raises(UserError, match=r"'sae', which isn't in classes.txt.*Did you mean 'sea'"):
+        open_task(shard(["sae"]), SEVERAL)
     gc.collect()

@@ -15,12 +15,12 @@ def test_one_unpacks_and_the_others_wait(tmp_path: Path, monkeypatch: pytest.Mon
     read: list[str] = []
     tasks = []
 
-    def images(who: str) -> Iterator[tuple[bytes, int]]:
+    def images(who: str) -> Iterator[tuple[bytes, tuple[int, ...]]]:
         read.append(who)
         if who == "first":
             second.start()
             second.join(0.2)  # it waits for this one to end
-        yield from [(b"\xff\xd8\xff", label) for label in (0, 1) for _ in range(3)]
+        yield from [(b"\xff\xd8\xff", (label,)) for label in (0, 1) for _ in range(3)]
 
     def begin(who: str) -> None:
         content = {"train": images(who)}

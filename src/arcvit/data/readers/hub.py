@@ -9,13 +9,13 @@ from typing import Any
 
 from arcvit.core.errors import UserError
 from arcvit.core.extras import require
+from arcvit.data.readers.hub_labels import LabelColumn, label_column
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.readers.unpack import Container, stamps, unpack
 from arcvit.data.task import split_named
 
 PREFIX = "hf:"
 BUILDER_OF_SUFFIX = {".parquet": "parquet", ".arrow": "arrow"}
-LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 _SAVED = ("dataset_dict.json", "dataset_info.json")
 
 
@@ -40,9 +40,8 @@ def is_hub_name(path: str | Path) -> bool:
 def read(path: Path, opening: Opening) -> Reading:
     """Read a data set with the library ``datasets`` and unpack it into the cache.
 
-    The image column is the one of that kind; the label column is the only ``ClassLabel``, or one
-    of ``LABEL_COLUMNS``. Splits are called train, validation (valid, val) and test; others are left
-    out. A file has no splits.
+    The image column is the one of that kind; ``label_column`` finds that of labels. Splits are
+    called train, validation (valid, val) and test; others are left out. A file has no splits.
 
     Raises:
         UserError: the library isn't installed, the name can't be had, no image or label column, and
@@ -51,9 +50,10 @@ def read(path: Path, opening: Opening) -> Reading:
     source = str(path)
     tables = _load(source)
     first = next(iter(tables.values()))
-    image, label = _columns(source, first.features)
-    classes, index_of = _classes(tables, label)
-    key = [source, str(classes)]
+    image = _image_column(source, first.features)
+    label = label_column(source, first.features, opening)
+    classes, index_of = label.classes(tables)
+    key = [source, str(label), str(classes)]
     for split, table in tables.items():
         files = [Path(file["filename"]) for file in table.cache_files]
         key += [split, str(len(table)), *stamps(files)]
@@ -67,6 +67,7 @@ def read(path: Path, opening: Opening) -> Reading:
                 split: _images(source, table, image, label, index_of)
                 for split, table in tables.items()
             },
+            kind=opening.kind,
         ),
         opening,
     )
@@ -108,49 +109,34 @@ def _load(source: str) -> dict[str, Any]:
     }
 
 
-def _columns(source: str, features: Any) -> tuple[str, str]:
+def _image_column(source: str, features: Any) -> str:
     import datasets
 
     images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
     if not images and "image" in features:
         images = ["image"]
-    labels = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    if len(labels) != 1:
-        labels = [name for name in LABEL_COLUMNS if name in features][:1]
-    if len(images) != 1 or not labels:
-        raise UserError(
-            f"{source} has the columns {', '.join(features)}: expected one of images and one of"
-            f" labels, called one of {', '.join(LABEL_COLUMNS)}."
-        )
-    return images[0], labels[0]
-
-
-def _classes(tables: dict[str, Any], label: str) -> tuple[tuple[str, ...], dict[Any, int]]:
-    """Class names, and the index of each value of the label column."""
-    kind = next(iter(tables.values())).features[label]
-    names = getattr(kind, "names", None)
-    if names:
-        return tuple(names), {index: index for index in range(len(names))}
-    values = sorted({v for t in tables.values() for v in t.unique(label) if v is not None})
-    return tuple(map(str, values)), {value: index for index, value in enumerate(values)}
+    if len(images) != 1:
+        raise UserError(f"{source} has the columns {', '.join(features)}: expected one of images.")
+    return str(images[0])
 
 
 def _images(
-    source: str, table: Any, image: str, label: str, index_of: dict[Any, int]
-) -> Iterator[tuple[bytes, int]]:
+    source: str, table: Any, image: str, label: LabelColumn, index_of: dict[Any, int]
+) -> Iterator[tuple[bytes, tuple[int, ...]]]:
     import datasets
 
     raw = table.cast_column(image, datasets.Image(decode=False))
-    for row, record in enumerate(raw.select_columns([image, label])):
+    for row, record in enumerate(raw.select_columns([image, label.name])):
         cell = record[image] or {"bytes": None, "path": None}
         content = cell["bytes"]
         if content is None and cell["path"] and Path(cell["path"]).is_file():
             content = Path(cell["path"]).read_bytes()
         if not content:
             raise UserError(f"{source} has no image in row {row}: remove that row.")
-        if record[label] is None:
+        values = label.values(record[label.name])
+        if not values and label.delimiter is None:
             raise UserError(f"{source} has no label in row {row}: remove that row.")
-        yield content, index_of.get(record[label], -1)
+        yield content, tuple(index_of.get(value, -1) for value in values)
 
 
 def _has_metadata(folder: Path) -> bool:

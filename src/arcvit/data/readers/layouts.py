@@ -29,7 +29,7 @@ A folder that none recognises is read as class folders without splits, unless ta
 """
 
 
-MULTILABEL_LAYOUTS = ("table",)
+MULTILABEL_LAYOUTS = ("table", "datasets", "webdataset")
 """Layouts that can say several labels of an image."""
 
 

@@ -1,18 +1,22 @@
 """WebDataset shards: ``train-000000.tar`` with ``KEY.png`` (or jpg, ...) and ``KEY.cls``."""
 
+import json
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from arcvit.core.errors import UserError
+from arcvit.core.errors import UserError, nearest
 from arcvit.core.extras import require
 from arcvit.data.findings import examples
 from arcvit.data.readers.lists import is_label, read_names
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.readers.unpack import Container, stamps, unpack
-from arcvit.data.task import IMAGE_SUFFIXES, split_named
+from arcvit.data.task import IMAGE_SUFFIXES, class_name, split_named
+
+Label = int | str
+"""A class by its index or by its name."""
 
 _SHARD = re.compile(r"([a-z]+)[-_]\d+\.tar", re.IGNORECASE)
 
@@ -25,19 +29,33 @@ def recognises(path: Path) -> bool:
 def read(path: Path, opening: Opening) -> Reading:
     """Read shards with the library ``webdataset`` and unpack them into the cache.
 
-    Labels are whole numbers from 0; class names are the lines of ``classes.txt``, or the numbers.
+    Labels are whole numbers from 0 in ``.cls``, class names the lines of ``classes.txt``, or the
+    numbers. Those of a multilabel task are a list in ``.json``, or in ``labels`` of an object
+    there: of such numbers, or of class names.
 
     Raises:
         UserError: the library isn't installed, a sample without image or label, and what
             ``unpack`` refuses.
     """
     shards = _shards(path)
+    read_labels = _one_label if opening.kind == "single" else _labels
     if (path / "classes.txt").is_file():
         classes = read_names(path / "classes.txt")
     else:
         # Labels have to be known before images are numbered, so the shards are read twice.
-        labels = {label for split in shards for _, label in _samples(shards[split])}
-        classes = tuple(map(str, range(max(labels, default=-1) + 1)))
+        found = (own for split in shards for _, own in _samples(shards[split], read_labels))
+        classes = _classes(path, {label for labels in found for label in labels})
+    index_of = {name: index for index, name in enumerate(classes)}
+
+    def indices(labels: tuple[Label, ...]) -> tuple[int, ...]:
+        unknown = [label for label in labels if isinstance(label, str) and label not in index_of]
+        if unknown:
+            raise UserError(
+                f"{path} has the label {unknown[0]!r}, which isn't in classes.txt: add it there, or"
+                f" correct the label.{nearest(unknown[0], classes)}"
+            )
+        return tuple(index_of[label] if isinstance(label, str) else label for label in labels)
+
     files = [file for split in shards.values() for file in split]
     return unpack(
         Container(
@@ -45,7 +63,11 @@ def read(path: Path, opening: Opening) -> Reading:
             layout="webdataset",
             key="\n".join([*stamps(files), *classes]),
             classes=classes,
-            splits={split: _samples(files) for split, files in shards.items()},
+            splits={
+                split: ((image, indices(own)) for image, own in _samples(files, read_labels))
+                for split, files in shards.items()
+            },
+            kind=opening.kind,
         ),
         opening,
     )
@@ -61,7 +83,36 @@ def _shards(folder: Path) -> dict[str, list[Path]]:
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
-def _samples(files: list[Path]) -> Iterator[tuple[bytes, int]]:
+def _classes(path: Path, labels: set[Label]) -> tuple[str, ...]:
+    names = sorted(label for label in labels if isinstance(label, str))
+    numbers = [label for label in labels if isinstance(label, int)]
+    if names and numbers:
+        raise UserError(
+            f"{path} has labels by name, as {names[0]!r}, and by number, as {numbers[0]}: expected"
+            " one of the two, or the names in classes.txt."
+        )
+    return tuple(names) or tuple(map(str, range(max(numbers, default=-1) + 1)))
+
+
+def _one_label(sample: dict[str, Any]) -> tuple[Label, ...] | None:
+    text = sample.get("cls", b"").decode("ascii", "replace").strip()
+    return (int(text),) if is_label(text) else None
+
+
+def _labels(sample: dict[str, Any]) -> tuple[Label, ...] | None:
+    try:
+        told = json.loads(sample.get("json", b""))
+    except (ValueError, RecursionError):
+        return None
+    told = told.get("labels") if isinstance(told, dict) else told
+    if not isinstance(told, list) or {type(label) for label in told} not in ({int}, {str}, set()):
+        return None
+    return tuple(class_name(label) if isinstance(label, str) else label for label in told)
+
+
+def _samples(
+    files: list[Path], read_labels: Callable[[dict[str, Any]], tuple[Label, ...] | None]
+) -> Iterator[tuple[bytes, tuple[Label, ...]]]:
     require("webdataset", str(files[0]))
     import webdataset
 
@@ -69,11 +120,14 @@ def _samples(files: list[Path]) -> Iterator[tuple[bytes, int]]:
     for sample in _whole(webdataset.WebDataset(urls, shardshuffle=False, empty_check=False), files):
         where = f"{sample['__url__']} sample {sample['__key__']}"
         images = [key for key in sample if f".{key.casefold()}" in IMAGE_SUFFIXES]
-        label = sample.get("cls", b"").decode("ascii", "replace").strip()
-        if len(images) != 1 or not is_label(label):
+        labels = read_labels(sample)
+        if len(images) != 1 or labels is None:
             keys = ", ".join(key for key in sample if not key.startswith("__"))
-            raise UserError(f"{where} holds {keys}: expected one image and a whole number in .cls.")
-        yield sample[images[0]], int(label)
+            wanted = "a whole number in .cls"
+            if read_labels is _labels:
+                wanted = "a list of class names or whole numbers in .json"
+            raise UserError(f"{where} holds {keys}: expected one image and {wanted}.")
+        yield sample[images[0]], labels
 
 
 def _whole(samples: Iterable[dict[str, Any]], files: list[Path]) -> Iterator[dict[str, Any]]:

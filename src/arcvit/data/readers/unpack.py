@@ -13,6 +13,7 @@ from pathlib import Path
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_json
+from arcvit.core.task import Kind
 from arcvit.core.turns import one_at_a_time
 from arcvit.data.readers.finish import finish
 from arcvit.data.readers.reader import Opening, Reading
@@ -45,8 +46,10 @@ class Container:
     """Changes whenever the content does."""
     classes: Sequence[str]
     """Class names in label order."""
-    splits: Mapping[str, Iterable[tuple[bytes, int]]]
-    """File content and label of each image of ``train``, ``val`` and ``test``; read once."""
+    splits: Mapping[str, Iterable[tuple[bytes, tuple[int, ...]]]]
+    """File content and labels of each image of ``train``, ``val`` and ``test``; read once."""
+    kind: Kind = "single"
+    """Whether an image has one label or any number of them."""
 
 
 def unpack(container: Container, opening: Opening) -> Reading:
@@ -61,7 +64,8 @@ def unpack(container: Container, opening: Opening) -> Reading:
     if "train" not in container.splits:
         there = ", ".join(container.splits) or "none"
         raise UserError(f"{source} has no split 'train': its splits are {there}.")
-    digest = hashlib.sha256(container.key.encode()).hexdigest()[:16]
+    key = f"{container.kind}\n{container.key}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     root = Path.home() / CACHE / f"{source.name}-{digest}"
     if not (root / _INDEX).is_file():
         with one_at_a_time(root.with_name(f".{root.name}.lock")):
@@ -69,7 +73,7 @@ def unpack(container: Container, opening: Opening) -> Reading:
             if not (root / _INDEX).is_file():
                 _unpack_into(root, container)
     splits = {
-        split: Split.of((root / name, label) for name, label in lines)
+        split: Split.of_sets(((root / n, labels) for n, labels in lines), kind=container.kind)
         for split, lines in read_json(root / _INDEX).items()
         if lines or split == "train"
     }
@@ -105,19 +109,20 @@ def stamps(files: Iterable[Path]) -> list[str]:
 
 
 def _write(
-    root: Path, split: str, images: Iterable[tuple[bytes, int]], container: Container
-) -> list[tuple[str, int]]:
+    root: Path, split: str, images: Iterable[tuple[bytes, tuple[int, ...]]], container: Container
+) -> list[tuple[str, tuple[int, ...]]]:
     (root / split).mkdir()
     lines = []
-    for index, (content, label) in enumerate(images):
-        if not 0 <= label < len(container.classes):
+    for index, (content, labels) in enumerate(images):
+        wrong = [label for label in labels if not 0 <= label < len(container.classes)]
+        if wrong:
             raise UserError(
-                f"{container.name} has the label {label} in {split}: expected labels from 0 to"
+                f"{container.name} has the label {wrong[0]} in {split}: expected labels from 0 to"
                 f" {len(container.classes) - 1}."
             )
         name = f"{split}/{index:06d}{_suffix(content)}"
         (root / name).write_bytes(content)
-        lines.append((name, label))
+        lines.append((name, labels))
     return lines
 
 
