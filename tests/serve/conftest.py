@@ -112,3 +112,16 @@ def start(tiny: Path) -> Iterator[StartService]:
     yield begin
     for service in started:
         run(service.drain(5))
+
+
+@pytest.fixture(scope="session")
+def shared(
+    make_adapter: MakeAdapter, tiny: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service with one task, which isn't to be changed; few images may wait, and small ones."""
+    folder = tmp_path_factory.mktemp("adapters")
+    make_adapter(folder / "task")
+    settings = {"device": "cpu", "watch": 0, "workers": 2, "queue": 16, "max_pixels": 10_000}
+    service = Service.start(str(tiny), folder, **settings)
+    yield service
+    run(service.drain(5))

@@ -44,6 +44,11 @@ class PackedWidth:
     up: tuple[int, ...]
 
     @property
+    def rank(self) -> int:
+        """The largest of its sites, R."""
+        return self.core.shape[1]
+
+    @property
     def tensors(self) -> list[Tensor]:
         """What takes memory."""
         bias = [] if self.bias is None else [self.bias]
@@ -240,9 +245,10 @@ class _Width:
         self.down = np.pad(self.down, further, constant_values=NONE)
         self.up = np.pad(self.up, further, constant_values=NONE)
         rows = len(self.store)
-        if len(self.free) < len(part.projections):
-            # As if all slots held as many as this one, or twice the rows where those weren't alike.
-            more = max(self.slots * len(part.projections) - rows, rows, len(part.projections))
+        missing = len(part.projections) - len(self.free)
+        if missing > 0:
+            # Most adapters have two projections, one before MHA and one before the FFN.
+            more = max(missing, rows // 2, 2 * self.slots - rows)
             self.free += range(rows, rows + more)
             rows += more
         self.store = _grown(self.store, (rows, ranks, self.width))

@@ -26,6 +26,7 @@ from arcvit.methods.table import register_tuners
 
 CONFIG_FILE = "adapter_config.json"
 WHOLE_FILE = "model.safetensors"
+ADAPTER_FILE: str = SAFETENSORS_WEIGHTS_NAME
 WRAPPED = "base_model.model."
 _LOGITS = ("", "fc.", "out_proj.")
 """Where in a head the linear layer is that gives the logits, in timm and in transformers."""
@@ -62,7 +63,7 @@ def read_stored(folder: Path) -> StoredAdapter:
     task = read_task(folder)
     # A model that was trained whole brings all weights along.
     whole = (folder / WHOLE_FILE).is_file() and not (folder / CONFIG_FILE).is_file()
-    file = folder / (WHOLE_FILE if whole else SAFETENSORS_WEIGHTS_NAME)
+    file = folder / (WHOLE_FILE if whole else ADAPTER_FILE)
     state = _read_weights(file)
     if not whole:
         odd = [k for k, v in state.items() if not (v.is_floating_point() or k.endswith(_COUNTS))]

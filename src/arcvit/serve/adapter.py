@@ -86,6 +86,7 @@ class AdapterReader:
         input_size: height and width of its input, in pixels.
         device: where it runs.
         max_pixels: of an image.
+        max_rank: of an adapter.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class AdapterReader:
         input_size: tuple[int, int],
         device: torch.device,
         max_pixels: int,
+        max_rank: int,
     ) -> None:
         self._backbone = backbone
         self._skeleton = copy.deepcopy(model).to("meta")
@@ -106,6 +108,7 @@ class AdapterReader:
         self._input_size = input_size
         self._device = device
         self._max_pixels = max_pixels
+        self._max_rank = max_rank
 
     def read(self, task: str, version: int, folder: Path, *, folded: bool = False) -> Adapter:
         """Read a version of a task.
@@ -157,8 +160,13 @@ class AdapterReader:
         else:
             check_state({}, rest)
             sites = {}
-        pin = self._device.type == "cuda"
-        return Adapter(**given, sites=sites, packed=pack(sites, pin=pin), weight=weight, bias=bias)
+        packed = pack(sites, pin=self._device.type == "cuda")
+        rank = max((part.rank for part in packed.values()), default=0)
+        if rank > self._max_rank:
+            raise UserError(
+                f"its rank is {rank}, and the server takes up to {self._max_rank} (max_rank)."
+            )
+        return Adapter(**given, sites=sites, packed=packed, weight=weight, bias=bias)
 
     def _check_backbone(self, about: AdapterTask) -> None:
         expected = about.backbone.fingerprint

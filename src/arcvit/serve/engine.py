@@ -94,7 +94,7 @@ class Engine:
         dropped = self.queue.close(drop=drop)
         for work in dropped:
             work.end(Draining("the server shuts down and has dropped this request."))
-        if self._thread.is_alive():
+        if self.is_ready:  # else it builds the model still, and isn't waited for
             self._thread.join()
         return len(dropped)
 
@@ -113,10 +113,14 @@ class Engine:
             return
         self._ready.set()
         while (taken := self.queue.take(self._give_up)) is not None:
-            if callable(taken):
-                taken()
-            else:
-                self._pass(taken)
+            try:
+                if callable(taken):
+                    taken()
+                else:
+                    self._pass(taken)
+            except Exception as error:  # the thread must live, or every request waits for ever
+                for work, _ in [] if callable(taken) else taken:
+                    work.end(_reason(error))
 
     def _retire(self, adapters: Sequence[Adapter]) -> None:
         for adapter in adapters:

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from arcvit.core.errors import UserError
 from arcvit.serve.adapter import Adapter, AdapterReader
 from arcvit.serve.registry import Place, Stamp, stamp_of
-from arcvit.serve.sources import bring
+from arcvit.serve.sources import private_copy
 
 Key = tuple[str, int]
 """A task and its version."""
@@ -95,17 +95,17 @@ class Memory:
         if gone is not None:
             self._retire([gone])
 
-    def state(self, key: Key) -> Adapter | str | None:
-        """What is known of a version: the adapter, why it can't be served, or nothing yet."""
+    def state(self, key: Key) -> tuple[Adapter | None, str]:
+        """The adapter of a version, where it has been read, and why its files can't be."""
         with self._lock:
             held = self._held.get(key) or self._alive.get((key, self._stamps.get(key, ())))
-            broken = self._broken.get(key)
-        return held or (broken[1] if broken else None)
+            return held, self._broken.get(key, ((), ""))[1]
 
-    def stamp(self, key: Key) -> Stamp | None:
-        """Of the files that were read for a version; None: none were."""
+    def is_outdated(self, key: Key, place: Place) -> bool:
+        """Whether other files were read for a version than those that are there now."""
         with self._lock:
-            return self._stamps.get(key)
+            tried = self._broken[key][0] if key in self._broken else None
+            return self._stamps.get(key, place.stamp) != place.stamp and tried != place.stamp
 
     def close(self) -> None:
         """Read nothing more."""
@@ -133,17 +133,18 @@ class Memory:
     def _consistent(self, key: Key, place: Place) -> tuple[Adapter, Stamp]:
         """Read files of one state: again, where they were replaced meanwhile."""
         task, version = key
-        folder = place.folder or bring(place.source)
-        for _ in range(_TRIES):
-            try:
-                stamp = stamp_of(folder)
-                folded = task in self._folded
-                adapter = self._reader.read(task, version, folder, folded=folded)
-                if stamp_of(folder) == stamp:
+        try:
+            for _ in range(_TRIES):
+                stamp = stamp_of(place.folder) if place.folder else place.stamp
+                with private_copy(place.folder or place.source, self._most_bytes) as folder:
+                    if place.folder and stamp_of(place.folder) != stamp:
+                        continue
+                    folded = task in self._folded
+                    adapter = self._reader.read(task, version, folder, folded=folded)
                     adapter.pinned = task in self._pinned
-                    return adapter, stamp if place.folder else place.stamp
-            except OSError as error:
-                raise UserError(f"{task} can't be read: {error.strerror}.") from error
+                    return adapter, stamp
+        except OSError as error:
+            raise UserError(f"{task} can't be read: {error.strerror}.") from error
         raise UserError(f"{task} was written to while it was read: load it again.")
 
     def _keep(self, key: Key, stamp: Stamp, adapter: Adapter) -> None:

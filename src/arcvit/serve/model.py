@@ -80,6 +80,7 @@ class ServedModel:
             input_size=built.input_size,
             device=self.device,
             max_pixels=settings.max_pixels,
+            max_rank=settings.max_rank,
         )
         self._model.set_submodule(built.head, nn.Identity())
         self._model.to(self.device)

@@ -32,9 +32,11 @@ class UnknownVersion(Refused):
 
     kind = "unknown_version"
 
-    def __init__(self, name: str, version: int, served: Iterable[int]) -> None:
-        there = ", ".join(map(str, served)) or "none"
-        super().__init__(f"task {name!r} serves no version {version}: expected one of {there}.")
+    def __init__(self, name: str, version: int | None, served: Iterable[int]) -> None:
+        there = ", ".join(map(str, served))
+        which = "no version now" if version is None else f"no version {version}"
+        expected = f": expected {there}" if there else ""
+        super().__init__(f"task {name!r} serves {which}{expected}.")
 
 
 class TaskRemoved(Refused):

@@ -116,20 +116,19 @@ class Registry:
                 self._entries[name] = found
         return found
 
-    def scan(self) -> list[tuple[Entry | None, Entry | None]]:
-        """Look at the whole folder: what there was and what there is of each task that changed."""
+    def scan(self) -> list[tuple[str, int]]:
+        """Look at the whole folder; the tasks and versions that are no longer served."""
         names = set(self._plan.sources)
         with os.scandir(self._folder) as listing:
             names |= {item.name for item in listing if is_task_name(item.name) and item.is_dir()}
-        changes: list[tuple[Entry | None, Entry | None]] = []
+        gone: list[tuple[str, int]] = []
         for name in sorted(names | set(self._entries)):
-            before = self._entries.get(name)
-            after = self.look(name)
-            if before != after:
-                changes.append((before, after))
-        return changes
+            before, after = self._entries.get(name), self.look(name)
+            served = () if after is None else after.served
+            gone += [(name, v) for v in (before.served if before else ()) if v not in served]
+        return gone
 
-    def settle(self, name: str, *, policy: VersionPolicy | None, unloaded: bool) -> Entry:
+    def settle(self, name: str, policy: VersionPolicy | None, *, unloaded: bool) -> Entry:
         """Keep what was said of a task, also for the next start.
 
         Raises:

@@ -5,51 +5,29 @@ the model in batches that mix tasks; one thread owns the model.
 """
 
 import asyncio
-import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from arcvit.core.errors import UserError, nearest
-from arcvit.data.pixels.preset import Preprocessing
 from arcvit.data.pixels.rgb import cores
 from arcvit.serve.adapter import Adapter
-from arcvit.serve.decode import Decoded, decode, given_inputs
+from arcvit.serve.asking import Asker, until
 from arcvit.serve.engine import Engine, Observer
 from arcvit.serve.ledger import Ledger
-from arcvit.serve.memory import Key, Memory
 from arcvit.serve.model import ServedModel
-from arcvit.serve.plan import AdaptersPlan
-from arcvit.serve.refusals import (
-    Broken,
-    DeadlineExceeded,
-    Draining,
-    NotAnImage,
-    NotReady,
-    QueueFull,
-    Refused,
-    TaskRemoved,
-    UnknownVersion,
-    WrongInput,
-)
-from arcvit.serve.registry import Entry, Registry
+from arcvit.serve.refusals import Draining, NotAnImage, NotReady, QueueFull, Refused, WrongInput
 from arcvit.serve.request import Answer, Answers, Images, TaskStats, TaskStatus
 from arcvit.serve.settings import ServeSettings
-from arcvit.serve.versions import VersionPolicy
+from arcvit.serve.tasks import Tasks
 from arcvit.serve.work import Work
 
 ServiceState = Literal["starting", "ready", "draining"]
 
-_log = logging.getLogger(__name__)
 _NOTHING = np.zeros(0, np.float32)
-_SCAN_SHARE = 50
-"""Between two looks at the folder lies at least so many times what a look takes."""
 
 
 class Service:
@@ -75,22 +53,15 @@ class Service:
         observer: Observer | None = None,
         state_file: Path | None = None,
     ) -> None:
+        self.backbone = backbone
         self.settings = settings or ServeSettings()
-        folder = Path(folder).expanduser()
-        self._plan = AdaptersPlan.read(folder)
-        self.registry = Registry(folder, self._plan, state_file)
-        self._check_pins()
         self._ledger = Ledger(observer)
         self._engine = Engine(backbone, self.settings, warm=self._warm, on_batch=self._ledger.batch)
-        self._workers = ThreadPoolExecutor(
-            self.settings.workers or cores(), thread_name_prefix="arcvit-decoder"
-        )
-        self._memory: Memory | None = None
+        folder = Path(folder).expanduser()
+        self._tasks = Tasks(folder, self.settings, state_file, self._engine.retire)
+        self._asker: Asker | None = None
         self._input_size = (0, 0)
-        self._own: Preprocessing | None = None
         self._draining = False
-        self._stopped = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="arcvit-watcher", daemon=True)
 
     @classmethod
     def start(cls, backbone: str, folder: str | Path, **settings: Any) -> "Service":
@@ -184,20 +155,15 @@ class Service:
             Refused: as in ``predict``.
         """
         with self._admitted("", len(images)):
-            self._check_state()
-            if self._own is None and images.inputs is None:
-                raise WrongInput(
-                    "the backbone doesn't say how its images are prepared: send them preprocessed."
-                )
-            ((work, errors),) = await self._ask([None], images, deadline)
-            if errors:
-                index = min(errors)
-                raise NotAnImage(index, errors[index])
+            async with until(deadline):
+                ((work, errors),) = await self._open.ask([None], images, deadline)
+            _refuse(errors)
             return np.stack([output.probabilities for output in work.outputs if output is not None])
 
     def tasks(self) -> list[TaskStatus]:
         """How all tasks stand, by name."""
-        return [self._status(entry) for entry in self.registry.entries()]
+        resident = self._engine.resident
+        return [self._tasks.status(entry, resident) for entry in self._tasks.registry.entries()]
 
     async def describe(self, task: str, version: int | None = None) -> TaskStatus:
         """How one task stands, its labels read where they weren't.
@@ -206,9 +172,9 @@ class Service:
             Refused: there is none, or it is broken or unloaded.
         """
         self._check_state()
-        entry, number = self._resolve(task, version)
-        await self._adapter(entry, number)
-        return self._status(entry, number)
+        adapter = await self._tasks.adapter(task, version)
+        entry = self._tasks.registry.entry(task)
+        return self._tasks.status(entry, self._engine.resident, adapter.version)
 
     async def load(self, task: str, version_policy: dict[str, Any] | None = None) -> TaskStatus:
         """Read a task anew, and serve it from now on, also after a restart.
@@ -223,23 +189,8 @@ class Service:
             UserError: the policy isn't one.
         """
         self._check_state()
-        policy = None if version_policy is None else VersionPolicy.parse(version_policy)
-        self.registry.look(task)
-        entry = self.registry.entry(task)
-        served = (policy or entry.policy).served(entry.places)
-        if not served:
-            there = ", ".join(map(str, sorted(entry.places)))
-            raise UserError(f"task {task!r} has no such version: expected one of {there}.")
-        try:
-            for number in reversed(served) if policy and policy.kind == "specific" else served[-1:]:
-                read = self._require_memory().read((task, number), entry.places[number])
-                await asyncio.wrap_future(read)
-        except UserError as error:
-            raise Broken(f"task {task!r} can't be served: {error}") from error
-        entry = self.registry.settle(task, policy=policy, unloaded=False)
-        for number in set(entry.places) - set(entry.served):
-            self._require_memory().remove((task, number), f"version {number} of {task!r} is off.")
-        return self._status(entry)
+        entry = await self._tasks.load(task, version_policy)
+        return self._tasks.status(entry, self._engine.resident)
 
     async def unload(self, task: str) -> None:
         """Serve a task no more, also after a restart; its files stay.
@@ -248,9 +199,11 @@ class Service:
             Refused: there is no such task.
         """
         self._check_state()
-        entry = self.registry.settle(task, policy=None, unloaded=True)
-        for number in entry.places:
-            self._require_memory().remove((task, number), f"task {task!r} was unloaded.")
+        await self._tasks.unload(task)
+
+    def refresh(self) -> None:
+        """Look at the folder of adapters now: what is new, replaced or gone."""
+        self._tasks.refresh()
 
     def stats(self, task: str) -> TaskStats:
         """What a task has done.
@@ -258,7 +211,7 @@ class Service:
         Raises:
             Refused: there is no such task.
         """
-        self.registry.entry(task)
+        self._tasks.registry.entry(task)
         return self._ledger.stats(task)
 
     async def drain(self, timeout: float) -> int:
@@ -271,16 +224,14 @@ class Service:
             How many requests were dropped.
         """
         self._draining = True
-        until = time.monotonic() + timeout
-        while self._ledger.requests and time.monotonic() < until:
+        end = time.monotonic() + timeout
+        while self._ledger.requests and time.monotonic() < end:
             await asyncio.sleep(0.01)
         left = self._ledger.requests
-        self._stopped.set()
-        if self._memory is not None:
-            self._memory.close()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, lambda: self._engine.stop(drop=left > 0))
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._tasks.close()
+        await asyncio.to_thread(self._engine.stop, drop=left > 0)
+        if self._asker is not None:
+            self._asker.close()
         return left
 
     async def _predict(
@@ -290,20 +241,16 @@ class Service:
         deadline: float | None,
         strict: bool,
     ) -> list[Answers]:
-        names = [name for name, _ in asked]
-        with self._admitted(names[0], len(images) * len(asked)) as began:
-            self._check_state()
-            entries = [self._resolve(name, version) for name, version in asked]
-            async with _until(deadline):
-                adapters = [await self._adapter(entry, number) for entry, number in entries]
-                done = await self._ask(adapters, images, deadline)
-            answers: list[Answers] = []
-            for (name, _), (work, errors), adapter in zip(asked, done, adapters, strict=True):
-                if errors and strict:
-                    index = min(errors)
-                    raise NotAnImage(index, errors[index])
+        with self._admitted(asked[0][0], len(images) * len(asked)) as began:
+            async with until(deadline):
+                adapters = [await self._tasks.adapter(name, version) for name, version in asked]
+                done = await self._open.ask(adapters, images, deadline)
+            if strict:
+                _refuse({index: why for _, errors in done for index, why in errors.items()})
+            answers = []
+            for adapter, (work, errors) in zip(adapters, done, strict=True):
                 answers.append(_answers(adapter, work, errors))
-                self._ledger.answered(name, work, began, len(images))
+                self._ledger.answered(adapter.task, work, began, len(images))
             return answers
 
     @contextmanager
@@ -311,6 +258,7 @@ class Service:
         """Within the context a request of so many images is here; gives the time when it came."""
         most = self.settings.queue
         try:
+            self._check_state()
             if count > most:
                 raise WrongInput(
                     f"a request has {count} images, all its tasks together: expected at most"
@@ -323,7 +271,7 @@ class Service:
             finally:
                 self._ledger.leave(count)
         except Refused as refusal:
-            self._ledger.failed(task if task in self.registry else "", refusal.kind)
+            self._ledger.failed(task if task in self._tasks.registry else "", refusal.kind)
             raise
 
     def _check_state(self) -> None:
@@ -332,233 +280,44 @@ class Service:
         if not self._engine.is_ready:
             raise NotReady("the server is starting: try again in a few seconds.")
 
-    def _resolve(self, task: str, version: int | None) -> tuple[Entry, int]:
-        """A task, and the version that answers."""
-        entry = self.registry.entry(task)
-        if entry.unloaded:
-            raise TaskRemoved(f"task {task!r} was unloaded: load it to use it again.")
-        if version is None and entry.served:
-            return entry, entry.served[-1]
-        if version is None or version not in entry.served:
-            raise UnknownVersion(task, version or 0, entry.served)
-        return entry, version
-
-    async def _adapter(self, entry: Entry, version: int) -> Adapter:
-        found = self._require_memory().get((entry.name, version), entry.places[version])
-        if isinstance(found, Future):
-            try:
-                # Shielded: others wait for the same.
-                return await asyncio.shield(asyncio.wrap_future(found))
-            except UserError as error:
-                raise Broken(f"task {entry.name!r} can't be served: {error}") from error
-        return found
-
-    async def _ask(
-        self, adapters: Sequence[Adapter | None], images: Images, deadline: float | None
-    ) -> list[tuple[Work, dict[int, str]]]:
-        """The works of a request, done, each with the images that can't be read and why."""
-        loop = asyncio.get_running_loop()
-        asked = [(adapter, loop.create_future()) for adapter in adapters]
-        works: list[Work] = []
-        gone = False
-        try:
-            async with _until(deadline):
-                decoded = await self._decoded(images, adapters, lambda: gone)
-                errors: list[dict[int, str]] = []
-                for adapter, future in asked:
-                    rows = decoded[self._own if adapter is None else adapter.preprocessing]
-                    errors.append({i: row for i, row in enumerate(rows) if isinstance(row, str)})
-                    work = Work(
-                        adapter=adapter,
-                        rows=[None if isinstance(row, str) else row for row in rows],
-                        finish=_finisher(loop, future),
-                        deadline=deadline,
-                    )
-                    works.append(work)
-                    if work.left and not self._engine.queue.put(work):
-                        raise Draining("the server is shutting down: ask another one.")
-                for work, (_, future) in zip(works, asked, strict=True):
-                    if work.left:
-                        await future
-            return list(zip(works, errors, strict=True))
-        finally:
-            gone = True
-            for work in works:
-                work.cancelled = True
-
-    async def _decoded(
-        self, images: Images, adapters: Sequence[Adapter | None], gone: Callable[[], bool]
-    ) -> dict[Preprocessing | None, list[Any]]:
-        """The rows for each preprocessing: a tensor, or why there is none."""
-        preps = dict.fromkeys(self._own if a is None else a.preprocessing for a in adapters)
-        if images.inputs is not None:
-            shape, expected = images.inputs.shape, (len(images), 3, *self._input_size)
-            if shape != expected or not np.isfinite(images.inputs).all():
-                what = "values that aren't finite" if shape == expected else f"the shape {shape}"
-                raise WrongInput(
-                    f"inputs that are already preprocessed have {what}: expected {expected}, finite"
-                    " numbers."
-                )
-            return dict.fromkeys(preps, given_inputs(images.inputs))
-        wanted = [prep for prep in preps if prep is not None]
-        workers = min(len(images), self._workers._max_workers)
-        parts = [range(start, len(images), workers) for start in range(workers)]
-        loop = asyncio.get_running_loop()
-        jobs = [
-            loop.run_in_executor(self._workers, decode, images, part, wanted, gone)
-            for part in parts
-        ]
-        decoded: list[Decoded] = [{}] * len(images)
-        for part, job in zip(parts, jobs, strict=True):
-            for index, of_image in zip(part, await job, strict=True):
-                decoded[index] = of_image
-        return {prep: [of_image[prep] for of_image in decoded] for prep in wanted}
-
-    def _status(self, entry: Entry, version: int | None = None) -> TaskStatus:
-        number = version or (entry.served[-1] if entry.served else None)
-        known = None
-        if number is not None and self._memory is not None:
-            known = self._memory.state((entry.name, number))
-        adapter = known if isinstance(known, Adapter) else None
-        if entry.unloaded:
-            state, reason = "unloaded", "it was unloaded"
-        elif number is None:
-            state, reason = "broken", "none of its versions is served"
-        elif isinstance(known, str):
-            state, reason = "broken", known
-        else:
-            state, reason = ("registered" if known is None else "ready"), ""
-        return TaskStatus(
-            name=entry.name,
-            version=number,
-            versions=entry.served,
-            labels=None if adapter is None else adapter.labels,
-            state=state,  # type: ignore[arg-type]
-            reason=reason,
-            resident=adapter is not None and adapter in self._engine.resident,
-            pinned=entry.name in self._plan.pin,
-            folded=entry.name in self._plan.folded,
-            calibrated=None if adapter is None else adapter.means is not None,
-        )
-
-    def _require_memory(self) -> Memory:
-        assert self._memory is not None  # it is there before the state is ready
-        return self._memory
+    @property
+    def _open(self) -> Asker:
+        assert self._asker is not None  # it is there before requests are taken
+        return self._asker
 
     def _warm(self, model: ServedModel) -> None:
         """In the engine's thread: make ready what must be before the first request."""
-        self._input_size, self._own = model.input_size, model.preprocessing
-        memory = Memory(
-            model.reader,
-            most=self.settings.memory,
-            most_bytes=self.settings.memory_mb * 10**6,
-            folded=frozenset(self._plan.folded),
-            pinned=frozenset(self._plan.pin),
-            retire=self._engine.retire,
+        self._input_size = model.input_size
+        self._asker = Asker(
+            self._engine.queue,
+            self.settings.workers or cores(),
+            own=model.preprocessing,
+            input_size=model.input_size,
         )
-        self._memory = memory
-        for name in self._plan.pin:
-            entry, number = self._resolve(name, None)
-            found = memory.get((name, number), entry.places[number])
-            try:
-                adapter = found.result() if isinstance(found, Future) else found
-            except UserError as error:
-                raise UserError(f"task {name!r} is pinned and can't be served: {error}") from error
-            model.place([adapter])
-        self._watcher.start()
+        model.place(self._tasks.open(model.reader))
 
-    def _watch(self) -> None:
-        """Look at the folder now and then."""
-        pause = self.settings.watch
-        while self.settings.watch and not self._stopped.wait(pause):
-            start = time.monotonic()
-            try:
-                self.refresh()
-            except Exception:  # a folder on a network that is away comes back
-                _log.exception("the folder of adapters can't be looked at")
-            pause = max(self.settings.watch, _SCAN_SHARE * (time.monotonic() - start))
 
-    def refresh(self) -> None:
-        """Look at the folder of adapters: what is new, replaced or gone."""
-        memory = self._require_memory()
-        for before, after in self.registry.scan():
-            served = () if after is None else after.served
-            for number in () if before is None else before.served:
-                if number not in served:
-                    assert before is not None
-                    memory.remove((before.name, number), f"task {before.name!r} was removed.")
-            for number in served:
-                assert after is not None
-                key: Key = (after.name, number)
-                if memory.stamp(key) not in (None, after.places[number].stamp):
-                    memory.read(key, after.places[number])
-
-    def _check_pins(self) -> None:
-        names = [entry.name for entry in self.registry.entries()]
-        for name in self._plan.pin:
-            if name not in names:
-                raise UserError(
-                    f"adapters.yaml pins {name!r}, and there is no such task.{nearest(name, names)}"
-                )
-        if len(self._plan.pin) >= self.settings.slots:
-            raise UserError(
-                f"adapters.yaml pins {len(self._plan.pin)} tasks, and there are"
-                f" {self.settings.slots} slots: expected more slots than pinned tasks."
-            )
+def _refuse(errors: dict[int, str]) -> None:
+    """Refuse a request whose images can't all be read, for the first of them."""
+    if errors:
+        index = min(errors)
+        raise NotAnImage(index, errors[index])
 
 
 def _answers(adapter: Adapter, work: Work, errors: dict[int, str]) -> Answers:
+    """What a task says, where images can't be read or outputs mean nothing too."""
     rows = []
     for index, output in enumerate(work.outputs):
-        if output is None:
-            rows.append(Answer(probabilities=_NOTHING, labels=adapter.labels, error=errors[index]))
-        elif not np.isfinite(output.probabilities).all():
+        error = errors.get(index)
+        if output is not None and not np.isfinite(output.probabilities).all():
             error = "the outputs of the model aren't finite"
-            rows.append(Answer(probabilities=_NOTHING, labels=adapter.labels, error=error))
+        if output is None or error is not None:
+            row = Answer(probabilities=_NOTHING, labels=adapter.labels, error=error)
         else:
-            rows.append(
-                Answer(
-                    probabilities=output.probabilities, labels=adapter.labels, known=output.known
-                )
+            row = Answer(
+                probabilities=output.probabilities, labels=adapter.labels, known=output.known
             )
+        rows.append(row)
     return Answers(
         task=adapter.task, version=adapter.version, kind=adapter.about.kind, rows=tuple(rows)
     )
-
-
-def _finisher(
-    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[None]"
-) -> Callable[[Work, Exception | None], None]:
-    """What the engine's thread calls when a work is over."""
-
-    def settle(error: Exception | None) -> None:
-        if not future.done():
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
-
-    def finish(_: Work, error: Exception | None) -> None:
-        try:
-            loop.call_soon_threadsafe(settle, error)
-        except RuntimeError:
-            _log.info("the event loop of a request was closed before its answer came")
-
-    return finish
-
-
-class _until:
-    """Within the context, what isn't over at the deadline is refused."""
-
-    def __init__(self, deadline: float | None) -> None:
-        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-        self._timeout = asyncio.timeout(remaining)
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *raised: Any) -> None:
-        try:
-            await self._timeout.__aexit__(*raised)
-        except TimeoutError as error:
-            raise DeadlineExceeded("the deadline passed before the answer was there.") from error

@@ -43,6 +43,8 @@ class ServeSettings:
     slots: Annotated[int, Range(at_least=1, at_most=4096)] = 64
     memory: Count = 512
     memory_mb: Count = 2048
+    max_rank: Count = 128
+    """Rank of an adapter at most: all images of a batch pay for the largest in it."""
     watch: NotNegative = 2.0
     max_pixels: Annotated[int, Range(at_least=1, at_most=MAX_PIXELS)] = MAX_PIXELS
 

@@ -1,0 +1,232 @@
+"""The tasks that are served: which there are, which version answers, what is in memory of them."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from arcvit.core.errors import UserError, nearest
+from arcvit.serve.adapter import Adapter, AdapterReader
+from arcvit.serve.memory import Key, Memory
+from arcvit.serve.plan import PLAN_FILE, AdaptersPlan
+from arcvit.serve.refusals import Broken, Draining, TaskRemoved, UnknownVersion
+from arcvit.serve.registry import Entry, Registry
+from arcvit.serve.request import State, TaskStatus
+from arcvit.serve.settings import ServeSettings
+from arcvit.serve.versions import VersionPolicy
+
+_log = logging.getLogger(__name__)
+_SCAN_SHARE = 50
+"""Between two looks at the folder lies at least so many times what a look takes."""
+
+
+class Tasks:
+    """The tasks of a folder, for one backbone.
+
+    Args:
+        folder: of the adapters.
+        settings: of the server.
+        state_file: where it is kept what was loaded and unloaded; None: in the folder.
+        retire: called with adapters that nobody should be given any more.
+
+    Raises:
+        UserError: the folder or ``adapters.yaml`` isn't what it should be.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: ServeSettings,
+        state_file: Path | None,
+        retire: Callable[[list[Adapter]], None],
+    ) -> None:
+        self._plan = AdaptersPlan.read(folder)
+        self.registry = Registry(folder, self._plan, state_file)
+        self._settings = settings
+        self._retire = retire
+        self._memory: Memory | None = None
+        self._stopped = threading.Event()
+        self._check_pins()
+
+    def open(self, reader: AdapterReader) -> list[Adapter]:
+        """Take adapters into memory from now on, and look at the folder now and then.
+
+        Returns:
+            Those that stay on the device.
+
+        Raises:
+            UserError: one of them can't be served.
+        """
+        self._memory = Memory(
+            reader,
+            most=self._settings.memory,
+            most_bytes=self._settings.memory_mb * 10**6,
+            folded=frozenset(self._plan.folded),
+            pinned=frozenset(self._plan.pin),
+            retire=self._retire,
+        )
+        pinned = []
+        for name in self._plan.pin:
+            entry, number = self.resolve(name)
+            found = self._memory.get((name, number), entry.places[number])
+            try:
+                pinned.append(found.result() if isinstance(found, Future) else found)
+            except UserError as error:
+                raise UserError(f"task {name!r} is pinned and can't be served: {error}") from error
+        threading.Thread(target=self._watch, name="arcvit-watcher", daemon=True).start()
+        return pinned
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self._stopped.set()
+        if self._memory is not None:
+            self._memory.close()
+
+    def resolve(self, task: str, version: int | None = None) -> tuple[Entry, int]:
+        """A task, and the version that answers.
+
+        Raises:
+            Refused: there is none, or it is unloaded.
+        """
+        entry = self.registry.entry(task)
+        if entry.unloaded:
+            raise TaskRemoved(f"task {task!r} was unloaded: load it to use it again.")
+        if version is None and entry.served:
+            return entry, entry.served[-1]
+        if version is None or version not in entry.served:
+            raise UnknownVersion(task, version, entry.served)
+        return entry, version
+
+    async def adapter(self, task: str, version: int | None = None) -> Adapter:
+        """The adapter that answers for a task, read where it wasn't.
+
+        Raises:
+            Refused: there is none, or it is unloaded or broken.
+        """
+        entry, number = self.resolve(task, version)
+        found = self._opened.get((task, number), entry.places[number])
+        if not isinstance(found, Future):
+            return found
+        try:
+            # Shielded: others wait for the same.
+            return await asyncio.shield(asyncio.wrap_future(found))
+        except UserError as error:
+            raise Broken(f"task {task!r} can't be served: {error}") from error
+        except asyncio.CancelledError:
+            if found.cancelled():
+                raise Draining("the server is shutting down: ask another one.") from None
+            raise
+
+    def status(
+        self, entry: Entry, resident: frozenset[Adapter], version: int | None = None
+    ) -> TaskStatus:
+        """How a task stands, for all one knows.
+
+        Args:
+            entry: the task.
+            resident: the adapters on the device.
+            version: of it; None: the one that answers by default.
+        """
+        number = version or (entry.served[-1] if entry.served else None)
+        adapter, reason = None, ""
+        if number is not None and self._memory is not None:
+            adapter, reason = self._memory.state((entry.name, number))
+        state: State = "registered"
+        if entry.unloaded:
+            state, reason = "unloaded", "it was unloaded"
+        elif number is None:
+            state, reason = "broken", "none of its versions is served"
+        elif adapter is not None:
+            state = "ready"
+            if reason:
+                reason = f"what was read before is served, as its files can't be now: {reason}"
+        elif reason:
+            state = "broken"
+        return TaskStatus(
+            name=entry.name,
+            version=number,
+            versions=entry.served,
+            labels=None if adapter is None else adapter.labels,
+            calibrated=None if adapter is None else adapter.means is not None,
+            state=state,
+            reason=reason,
+            resident=adapter in resident,
+            pinned=entry.name in self._plan.pin,
+            folded=entry.name in self._plan.folded,
+        )
+
+    async def load(self, task: str, version_policy: dict[str, Any] | None) -> Entry:
+        """Read a task anew and serve it from now on; see ``Service.load``."""
+        policy = None if version_policy is None else VersionPolicy.parse(version_policy)
+        self.registry.look(task)
+        entry = self.registry.entry(task)
+        served = (policy or entry.policy).served(entry.places)
+        if not served:
+            there = ", ".join(map(str, sorted(entry.places)))
+            raise UserError(f"task {task!r} has no such version: expected one of {there}.")
+        try:
+            for number in served:
+                await self._read_anew((task, number), entry)
+        except UserError as error:
+            raise Broken(f"task {task!r} can't be served: {error}") from error
+        entry = await asyncio.to_thread(self.registry.settle, task, policy, unloaded=False)
+        for number in sorted(set(entry.places) - set(entry.served)):
+            reason = f"version {number} of task {task!r} is served no more."
+            self._opened.remove((task, number), reason)
+        return entry
+
+    async def unload(self, task: str) -> None:
+        """Serve a task no more; see ``Service.unload``."""
+        entry = await asyncio.to_thread(self.registry.settle, task, None, unloaded=True)
+        for number in entry.places:
+            self._opened.remove((task, number), f"task {task!r} was unloaded.")
+
+    def refresh(self) -> None:
+        """Look at the folder of adapters: what is new, replaced or gone."""
+        for name, number in self.registry.scan():
+            self._opened.remove((name, number), f"task {name!r} was removed.")
+        for entry in self.registry.entries():
+            for number in entry.served:
+                key, place = (entry.name, number), entry.places[number]
+                if self._opened.is_outdated(key, place):
+                    self._opened.read(key, place)
+
+    @property
+    def _opened(self) -> Memory:
+        assert self._memory is not None  # it is there before requests are taken
+        return self._memory
+
+    async def _read_anew(self, key: Key, entry: Entry) -> None:
+        place = entry.places[key[1]]
+        await asyncio.wrap_future(self._opened.read(key, place))
+        if self._opened.is_outdated(key, place):  # it was being read already when it was replaced
+            await asyncio.wrap_future(self._opened.read(key, place))
+
+    def _watch(self) -> None:
+        pause = self._settings.watch
+        while self._settings.watch and not self._stopped.wait(pause):
+            start = time.monotonic()
+            try:
+                self.refresh()
+            except Exception:  # a folder on a network that is away comes back
+                _log.exception("the folder of adapters can't be looked at")
+            pause = max(self._settings.watch, _SCAN_SHARE * (time.monotonic() - start))
+
+    def _check_pins(self) -> None:
+        names = [entry.name for entry in self.registry.entries()]
+        for key, listed in (("pin", self._plan.pin), ("folded", self._plan.folded)):
+            for name in listed:
+                if name not in names:
+                    raise UserError(
+                        f"{PLAN_FILE}: {key} has {name!r}, and there is no such task."
+                        f"{nearest(name, names)}"
+                    )
+        if len(self._plan.pin) >= self._settings.slots:
+            raise UserError(
+                f"{PLAN_FILE} pins {len(self._plan.pin)} tasks, and there are"
+                f" {self._settings.slots} slots: expected more slots than pinned tasks."
+            )
