@@ -41,15 +41,19 @@ TASKS = {
 }
 
 
-def alone(folder: Path, files: list[bytes]) -> list[tuple[list[str], list[float], bool | None]]:
+Rows = list[tuple[list[str], list[float], bool | None]]
+
+
+def alone(folder: Path, files: list[bytes]) -> Rows:
+    """Labels and probabilities, the most probable first, and whether it is known."""
     classifier = arcvit.load(folder, device="cpu")
     pictures = [Image.open(io.BytesIO(file)) for file in files]
     every = classifier.predict(pictures, top=len(classifier.labels))
     return [([r.label for r in p.top], [r.probability for r in p.top], p.known) for p in every]
 
 
-def check(answers: Answers, folder: Path, files: list[bytes]) -> None:
-    for row, (labels, probabilities, known) in zip(answers.rows, alone(folder, files), strict=True):
+def check(answers: Answers, expected: Rows) -> None:
+    for row, (labels, probabilities, known) in zip(answers.rows, expected, strict=True):
         assert row.error is None
         assert row.probabilities.dtype == np.float32
         found = dict(zip(row.labels, row.probabilities.tolist(), strict=True))
@@ -66,16 +70,17 @@ def test_a_mixed_batch_answers_as_each_task_alone(
 ) -> None:
     for seed, (name, about) in enumerate(TASKS.items()):
         make_adapter(tmp_path / name, seed=seed, **about)
+    expected = {name: alone(tmp_path / name, photos_as_files) for name in TASKS}
     service = start(tmp_path, max_batch=64, max_wait=0.05)
     for _ in range(2):
         answers = run(service.predict_many(list(TASKS), eight))
         assert list(answers) == list(TASKS)
         for name in TASKS:
-            check(answers[name], tmp_path / name, photos_as_files)
+            check(answers[name], expected[name])
     # The batches did mix, or this would have shown nothing.
     assert service.stats("two").batches < 2 * len(TASKS)
     for name in ("two", "plus"):
-        check(run(service.predict(name, eight)), tmp_path / name, photos_as_files)
+        check(run(service.predict(name, eight)), expected[name])
 
 
 def test_a_photo_is_answered_in_every_form_and_in_order(
@@ -107,7 +112,11 @@ def test_a_photo_is_answered_in_every_form_and_in_order(
 @pytest.mark.parametrize(
     ("images", "refusal", "sentence"),
     [
-        (Images(files=[b"no image"]), NotAnImage, "image 0 can't be read: not an image of a format"),
+        (
+            Images(files=[b"no image"]),
+            NotAnImage,
+            "image 0 can't be read: not an image",
+        ),
         (Images(files=[b""]), NotAnImage, "image 0 can't be read: empty file"),
         (Images(inputs=np.zeros((1, 3, 16, 16), np.float32)), WrongInput, r"\(3, 32, 32\)"),
         (Images(inputs=np.full((1, 3, 32, 32), np.nan, np.float32)), WrongInput, "NaN"),
