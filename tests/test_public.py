@@ -8,7 +8,14 @@ import arcvit
 
 def test_exported_names_are_these() -> None:
     names = ["ArcConfig", "ArcLayer", "ArcModel", "Classifier", "Prediction", "__version__"]
-    names += ["compare", "initialize_from_activations", "load", "load_adapter", "save_adapter"]
+    names += [
+        "compare",
+        "find_suspects",
+        "initialize_from_activations",
+        "load",
+        "load_adapter",
+        "save_adapter",
+    ]
     names += ["train"]
     assert sorted(arcvit.__all__) == names
     assert dir(arcvit) == sorted(arcvit.__all__)

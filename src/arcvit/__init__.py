@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arcvit.arc.config import ArcConfig
     from arcvit.arc.layer import ArcLayer
     from arcvit.arc.model import ArcModel
+    from arcvit.curate.suspects import find_suspects
     from arcvit.recipe.adapter import load_adapter, save_adapter
     from arcvit.recipe.classifier import Classifier, load
     from arcvit.recipe.compare import compare
@@ -35,6 +36,7 @@ __all__ = [
     "Prediction",
     "__version__",
     "compare",
+    "find_suspects",
     "initialize_from_activations",
     "load",
     "load_adapter",
@@ -49,6 +51,7 @@ _LAZY = {
     "Classifier": "arcvit.recipe.classifier",
     "Prediction": "arcvit.recipe.prediction",
     "compare": "arcvit.recipe.compare",
+    "find_suspects": "arcvit.curate.suspects",
     "initialize_from_activations": "arcvit.arc.activations",
     "load": "arcvit.recipe.classifier",
     "load_adapter": "arcvit.recipe.adapter",

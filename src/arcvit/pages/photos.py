@@ -60,12 +60,17 @@ class Photos:
         path = self._path_of.get(image.path)
         if path is None or content_hashes([path]) != [image.hash]:
             return None
-        # A file can be what it was and still be more than Pillow likes.
-        with suppress(OSError, ValueError, SyntaxError), opened(path, self._how) as picture:
-            picture.draft("RGB", (2 * EDGE, 2 * EDGE))  # a JPEG is decoded at a fraction
-            rgb = to_rgb(picture, self._how)
-            rgb.thumbnail((EDGE, EDGE))
-            buffer = io.BytesIO()
-            rgb.save(buffer, "WEBP", quality=70)
-            return data_uri(buffer.getvalue(), "image/webp")
-        return None
+        return small_picture(path, self._how)
+
+
+def small_picture(path: Path, how: Decoding) -> str | None:
+    """A data URI of an image file as a small picture; None where it can't be read."""
+    # A file can be what it was and still be more than Pillow likes.
+    with suppress(OSError, ValueError, SyntaxError), opened(path, how) as picture:
+        picture.draft("RGB", (2 * EDGE, 2 * EDGE))  # a JPEG is decoded at a fraction
+        rgb = to_rgb(picture, how)
+        rgb.thumbnail((EDGE, EDGE))
+        buffer = io.BytesIO()
+        rgb.save(buffer, "WEBP", quality=70)
+        return data_uri(buffer.getvalue(), "image/webp")
+    return None

@@ -1,0 +1,114 @@
+"""``arcvit data suspects``: labels to look at again, and images that are there twice."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from arcvit.cli.parser import apart_from_data, command_parser
+from arcvit.core.console import PlainConsole
+from arcvit.core.errors import UserError
+from arcvit.core.extras import require
+from arcvit.data.findings import examples
+
+if TYPE_CHECKING:
+    from arcvit.curate.suspects import Suspects
+
+_PAGE = Path("suspects.html")
+
+
+def run(argv: list[str]) -> int:
+    """Print what is most suspicious, and write a page with photos and, if asked, a table."""
+    parser = command_parser(
+        "data suspects",
+        "Labels that may be wrong, the most suspicious first: a linear probe judges each image, as"
+        " it learned from others, on features of a frozen backbone or of a run. Then images that"
+        " are there twice, with different labels or in different splits. Takes the flags --data.*"
+        " of arcvit train.",
+    )
+    parser.add_argument(
+        "path", metavar="PATH", help="A task: a folder of class folders, a table, another layout."
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--run",
+        metavar="RUN",
+        help="Judge by a run: by what its folds say (out_of_fold.csv), or else by a probe on its"
+        " features.",
+    )
+    which.add_argument(
+        "--backbone", default="demo", help="Whose features are used without a run (default: demo)."
+    )
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="Write path, label, suggested and score."
+    )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help=f"Where the page with photos goes (default: {_PAGE}, where jinja2 is installed).",
+    )
+    parser.add_argument("--top", type=int, default=20, help="Images printed (default: 20).")
+    own, flags = apart_from_data(argv)
+    options = parser.parse_args(own)
+    if options.top < 0:
+        raise UserError(f"--top is {options.top}: expected a number of images, 0 or more.")
+    if options.page is not None:
+        require("bench", "--page")
+
+    from arcvit.curate.suspects import find_suspects
+    from arcvit.data.readers.layouts import require_path
+    from arcvit.recipe.parser import data_flags
+
+    data = data_flags(flags)
+    if "path" in data:
+        raise UserError("--data.path isn't expected here: PATH alone says what is looked at.")
+    require_path(Path(options.path).expanduser())
+    found = find_suspects(options.path, run=options.run, backbone=options.backbone, **data)
+    console = PlainConsole(soft_wrap=True)
+    _show(found, options.top, console)
+    if options.csv is not None:
+        found.write(options.csv)
+        console.print(f"wrote {options.csv}")
+    console.print(_draw_page(found, options.page))
+    return 0
+
+
+def _draw_page(found: "Suspects", file: Path | None) -> str:
+    """Write the page; what to tell of it."""
+    try:
+        require("bench", "the page with photos")
+    except UserError as error:
+        return f"no page was drawn: {error}"
+    from arcvit.pages.suspects_page import write_suspects_page
+
+    write_suspects_page(found, file or _PAGE)
+    return f"the photos are in {file or _PAGE}"
+
+
+def _show(found: "Suspects", top: int, console: PlainConsole) -> None:
+    for name, why in found.skipped:
+        console.print(f"left out: {name} ({why})")
+    console.print(
+        f"{found.task}: {found.images:,} labels judged by {found.how}; about {found.wrong:,} may be"
+        f" wrong, and {len(found.suspects):,} are worth a look"
+    )
+    if found.lonely:
+        named = examples([f"{photo.path} ({photo.label})" for photo in found.lonely])
+        console.print(
+            f"not judged, for want of another image of the class: {len(found.lonely):,}, {named}"
+        )
+    table = Table("label", "suggested", "score", "path", box=None, header_style="bold")
+    for one in found.suspects[:top]:
+        table.add_row(one.label, one.suggested, f"{one.score:.3f}", one.path)
+    if table.row_count:
+        console.print(table)
+    if found.twins:
+        console.print(f"{len(found.twins):,} pair(s) of images show the same:")
+    twins = Table("alike", "label", "path", "label", "path", box=None, header_style="bold")
+    for pair in found.twins[:top]:
+        alike = "copy" if pair.is_copy else f"{pair.similarity:.3f}"
+        cells = [(photo.label, photo.path) for photo in (pair.one, pair.other)]
+        twins.add_row(alike, *cells[0], *cells[1])
+    if twins.row_count:
+        console.print(twins)

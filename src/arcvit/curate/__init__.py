@@ -1,0 +1,1 @@
+"""Labels to look at again, and photos to label next."""

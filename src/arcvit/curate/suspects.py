@@ -1,0 +1,203 @@
+"""Labels to look at again: ``arcvit data suspects`` as a function."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import atomic_path
+from arcvit.core.shown import csv_cell
+from arcvit.curate.alike import alike
+from arcvit.curate.confident import suspicion, wrong_labels
+from arcvit.curate.features import Eye, eye_of, eye_of_backbone
+from arcvit.curate.probe import folds_of, learnable, out_of_fold
+from arcvit.data.config import DataConfig
+from arcvit.data.contents import content_hashes
+from arcvit.data.pixels.preset import Decoding
+from arcvit.data.readers.layouts import open_task
+from arcvit.data.task import ImageTask, Split
+from arcvit.recipe.keys import check_keys
+from arcvit.recipe.load import load_trained
+
+COLUMNS = ("path", "label", "suggested", "score")
+_DOUBTFUL = 0.5
+"""From here on another label is more probable than the given one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """An image of the task.
+
+    Attributes:
+        file: where it is.
+        path: inside the task's folder.
+        label: name of its class.
+        split: the split it is in.
+    """
+
+    file: Path
+    path: str
+    label: str
+    split: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspect(Photo):
+    """An image whose label may be wrong.
+
+    Attributes:
+        suggested: the label that is more probable.
+        score: how suspicious the given label is, from 1/2 to 1.
+    """
+
+    suggested: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twins:
+    """Two images that show the same, with different labels or in different splits.
+
+    Attributes:
+        one: an image.
+        other: the other one.
+        similarity: cosine of their features.
+        is_copy: whether the files are the same.
+    """
+
+    one: Photo
+    other: Photo
+    similarity: float
+    is_copy: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suspects:
+    """What should be looked at again.
+
+    Attributes:
+        task: name of the task.
+        images: number of images whose labels were judged.
+        wrong: about how many of them are wrong, as confident learning estimates.
+        suspects: images for which another label is more probable, the most suspicious first.
+        twins: images that show the same, those of different labels first.
+        lonely: images that can't be judged, as they are the only ones of their class.
+        skipped: files that can't be read, each with the reason.
+        how: what judged them, in words.
+        decoding: how the files become pictures.
+    """
+
+    task: str
+    images: int
+    wrong: int
+    suspects: tuple[Suspect, ...]
+    twins: tuple[Twins, ...]
+    lonely: tuple[Photo, ...]
+    skipped: tuple[tuple[Path, str], ...]
+    how: str
+    decoding: Decoding
+
+    def write(self, file: str | Path) -> None:
+        """Write a table with the columns path, label, suggested and score, atomically."""
+        with (
+            atomic_path(Path(file)) as partial,
+            partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+        ):
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for one in self.suspects:
+                names = map(csv_cell, (one.path, one.label, one.suggested))
+                writer.writerow([*names, f"{one.score:.4f}"])
+
+
+def find_suspects(
+    path: str | Path,
+    *,
+    run: str | Path | None = None,
+    backbone: str = "demo",
+    seed: int = 0,
+    **data: Any,
+) -> Suspects:
+    """Look for wrong labels and for images that are there twice.
+
+    Each image is judged by a linear probe that was fitted on the other folds of all splits' images
+    together, on features of a backbone as it is or of a run.
+
+    Args:
+        path: a class folder, a table or another layout.
+        run: a run, or an adapter, whose features are used.
+        backbone: whose features are used where there is no run.
+        seed: decides which images come into which fold.
+        data: further settings of the data, as ``label_column="kind"``.
+
+    Raises:
+        UserError: the images can't be opened, none can be read, there are fewer than two classes,
+            or images have several labels.
+    """
+    given = check_keys({"data": {"path": str(path), **data}})["data"]
+    config = DataConfig(**given)
+    opening = replace(config.opening(), to_measure=True, val_fraction=0, test_fraction=0)
+    task = open_task(config.path, opening, tolerant=config.check == "warn")
+    every = task.every()
+    if len(set(every.labels)) < 2:
+        raise UserError(
+            f"{config.path} has images of one class: expected two, as one is like itself."
+        )
+    eye = _eye(run, backbone, every, config)
+    seen = eye.look(every, config)
+    images = every.rows(seen.rows.tolist())
+    labels, contents = np.array(images.labels), content_hashes(images.paths)
+    fold_of = folds_of(task, images, dict(zip(images.paths, contents, strict=True)), seed)
+    judged = learnable(labels, fold_of)
+    if not judged.any():
+        raise UserError(
+            f"{config.path} has one image of each class: expected two of some class, or nothing can"
+            " be told."
+        )
+    p = out_of_fold(seen.features, labels, fold_of, len(task.classes))
+    photos = _photos(task, images)
+    score, suggested = suspicion(p, labels)
+    order = np.argsort(-score, kind="stable")
+    doubtful = order[(score[order] > _DOUBTFUL) & judged[order]]
+    splits = [photo.split for photo in photos]
+    return Suspects(
+        task=task.name,
+        images=int(judged.sum()),
+        wrong=wrong_labels(p[judged], labels[judged]),
+        suspects=tuple(
+            Suspect(
+                **vars(photos[row]), suggested=task.classes[suggested[row]], score=float(score[row])
+            )
+            for row in doubtful
+        ),
+        twins=tuple(
+            Twins(one=photos[one], other=photos[other], similarity=similarity, is_copy=is_copy)
+            for one, other, similarity, is_copy in alike(seen.features, contents, labels, splits)
+        ),
+        lonely=tuple(photos[row] for row in np.flatnonzero(~judged).tolist()),
+        skipped=seen.skipped,
+        how=f"a linear probe on the features of {eye.name if run is None else run}",
+        decoding=eye.prep.decoding,
+    )
+
+
+def _eye(run: str | Path | None, backbone: str, images: Split, data: DataConfig) -> Eye:
+    if run is None:
+        return eye_of_backbone(backbone, images, data)
+    return eye_of(load_trained(run, device="auto"))
+
+
+def _photos(task: ImageTask, images: Split) -> Sequence[Photo]:
+    """Each image with the names of its class and split; of several splits the first."""
+    split_of: dict[Path, str] = {}
+    for name, split in task.splits.items():
+        for path in split.paths:
+            split_of.setdefault(path, name)
+    return [
+        Photo(file=path, path=task.inside(path), label=task.classes[label], split=split_of[path])
+        for path, label in images
+    ]
