@@ -39,6 +39,7 @@ def result(task: str, method: str, seed: int, accuracy: float) -> RunResult:
         val_balanced_accuracy=None,
         test_balanced_accuracy=accuracy,
         guessing_loss=1.0986,
+        out_of_fold=None,
         majority_share=0.25,
         test_group_accuracy=None,
         test_groups=None,

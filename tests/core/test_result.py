@@ -27,6 +27,7 @@ RESULT = RunResult(
     val_balanced_accuracy=None,
     test_balanced_accuracy=0.5,
     guessing_loss=1.386,
+    out_of_fold=None,
     majority_share=0.25,
     test_group_accuracy=None,
     test_groups=None,

@@ -17,7 +17,7 @@ from arcvit.sweep.space import Settings
 from arcvit.sweep.tries import Try, tries
 
 _OURS = (
-    *("--data.path", "--data.fit_on", "--data.folds", "--data.fold"),
+    *("--data.path", "--data.fit_on", "--data.folds", "--data.fold", "--folds"),
     *("--method", "--seed", "--config"),
 )
 _NOT_SEARCHED = (*_OURS, "--engine.validate_every")
@@ -68,7 +68,7 @@ class Bench:
             if flag in ours:
                 raise UserError(
                     f"{flag} is the bench's own: choose with --tasks, --methods, --backbones,"
-                    " --seeds, --recipe."
+                    " --seeds, --recipe, --search_folds."
                 )
         space = self.space or {}
         searched = {f"--{key}" for trials in space.values() for key in trials[0]}

@@ -25,7 +25,8 @@ def run(argv: list[str]) -> int:
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="Finished runs.")
     parser.add_argument(
-        "--split", help="test or val (default: test where all runs have one, else val)."
+        "--split",
+        help="test, val or out_of_fold (default: the first of these that all runs have).",
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="List the images that changed.")
     options = parser.parse_args(argv)

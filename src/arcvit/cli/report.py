@@ -23,7 +23,8 @@ def run(argv: list[str]) -> int:
     )
     parser.add_argument(
         "--split",
-        help="Of a run: the images shown, test or val; default: test where there is one.",
+        help="Of a run: the images shown, test, val or out_of_fold; default: test where there is"
+        " one.",
     )
     parser.add_argument(
         "--photos", type=Path, help="Of a run: where its images lie now, if they have moved."

@@ -81,12 +81,19 @@ def run(argv: list[str]) -> int:
 
 def _summary(result: "RunResult") -> str:
     measured = []
+    if result.out_of_fold is not None:
+        found = result.out_of_fold
+        measured.append(
+            f"out-of-fold accuracy {found['accuracy']:.1%} (95 % interval {100 * found['low']:.1f}"
+            f" to {100 * found['high']:.1f}, balanced {found['balanced_accuracy']:.1%},"
+            f" {found['folds']:.0f} folds)"
+        )
     for split, name in (("val", "validation"), ("test", "test")):
         metrics = result.metrics.get(split)
         if metrics:
             main, *further = metric_texts(metrics, result.metric)
             measured.append(f"{name} {main}")
-    if measured:
+    if result.metrics:
         if result.majority_share is not None:
             further.append(f"most frequent class {result.majority_share:.1%}")
         measured[-1] += f" ({', '.join(further)})"

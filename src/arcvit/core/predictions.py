@@ -10,6 +10,9 @@ from arcvit.core.files import atomic_path
 from arcvit.core.shown import csv_cell
 
 PREDICTIONS_FILE = "predictions.csv"
+OUT_OF_FOLD_FILE = "out_of_fold.csv"
+OUT_OF_FOLD = "out_of_fold"
+"""In place of a split: what each image is taken for by the model of the fold that left it out."""
 _COLUMNS = ("split", "path", "hash", "label", "predicted", "probability", "uncalibrated")
 
 
@@ -18,7 +21,7 @@ class Predicted:
     """What is said of one image.
 
     Attributes:
-        split: val or test.
+        split: val, test or out_of_fold.
         path: inside the task's folder.
         hash: of the file's content.
         label: name of the true class; of several labels an image all of them, ``|`` between.
@@ -43,14 +46,16 @@ class Predicted:
         return self.label == self.predicted
 
 
-def write_predictions(run: Path, images: Sequence[Predicted]) -> None:
-    """Write ``predictions.csv`` into a run folder, atomically.
+def write_predictions(
+    run: Path, images: Sequence[Predicted], *, name: str = PREDICTIONS_FILE
+) -> None:
+    """Write ``predictions.csv`` into a run folder, or another table alike, atomically.
 
     Names that a spreadsheet would calculate get an apostrophe, as :func:`csv_cell` says.
     """
     further = list(dict.fromkeys(name for image in images for name in image.further))
     with (
-        atomic_path(run / PREDICTIONS_FILE) as partial,
+        atomic_path(run / name) as partial,
         partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
@@ -63,7 +68,9 @@ def write_predictions(run: Path, images: Sequence[Predicted]) -> None:
 
 
 def read_predictions(run: Path) -> list[Predicted]:
-    """What a run says of the images it measured; names are as :func:`csv_cell` writes them.
+    """What a run says of the images it measured, and of those that its folds left out.
+
+    Names are as :func:`csv_cell` writes them.
 
     Raises:
         UserError: the file isn't there, or is damaged.
@@ -73,6 +80,13 @@ def read_predictions(run: Path) -> list[Predicted]:
         raise UserError(
             f"{str(run)!r} has no {PREDICTIONS_FILE}: expected a finished run that measured images."
         )
+    images = _read(file)
+    if (run / OUT_OF_FOLD_FILE).is_file():
+        images += _read(run / OUT_OF_FOLD_FILE)
+    return images
+
+
+def _read(file: Path) -> list[Predicted]:
     images = []
     try:
         with file.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:

@@ -1,6 +1,7 @@
 """What came out of a run: ``result.json``, whose presence means that the run is finished."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,13 +43,15 @@ class RunResult:
         val_balanced_accuracy: mean of the classes' accuracies on the validation split.
         test_balanced_accuracy: the same on the test split.
         guessing_loss: training loss of what says the same of every image.
+        out_of_fold: of a run with folds, what their models say of the images they left out: folds,
+            images, accuracy, low and high (its 95 % interval), balanced_accuracy, macro_f1.
         majority_share: share of the most frequent class in the test split, where there is none in
             the validation split: what always answering it would get.
         test_group_accuracy: top-1 of groups of test images, each answered by the mean of its
             images' probabilities; null without groups.
         test_groups: number of those groups.
         epochs: epochs trained.
-        seconds: time in seconds: train, eval.
+        seconds: time in seconds: train, eval; and folds, all of them.
         images_per_second: training images a second.
         peak_memory_mb: largest memory of the device (of the process on a CPU) in MB; null
             where the system doesn't tell.
@@ -76,6 +79,7 @@ class RunResult:
     val_balanced_accuracy: float | None
     test_balanced_accuracy: float | None
     guessing_loss: float
+    out_of_fold: dict[str, float] | None
     majority_share: float | None
     test_group_accuracy: float | None
     test_groups: int | None
@@ -89,8 +93,9 @@ class RunResult:
 
     @property
     def chosen_by(self) -> float | None:
-        """The metric on the validation split, by which runs are chosen; None: not measured."""
-        return self.metrics.get("val", {}).get(self.metric)
+        """The metric on validation images, by which runs are chosen; None: not measured."""
+        measured: Mapping[str, float | None] = self.metrics.get("val") or self.out_of_fold or {}
+        return measured.get(self.metric)
 
     def write(self, run: Path) -> None:
         """Write ``result.json`` into a run folder, last and atomically."""

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from arcvit.core.errors import UserError
-from arcvit.core.predictions import PREDICTIONS_FILE, Predicted, read_predictions
+from arcvit.core.predictions import OUT_OF_FOLD, PREDICTIONS_FILE, Predicted, read_predictions
 from arcvit.core.shown import csv_cell
 from arcvit.core.task import read_task
 from arcvit.recipe.run import ADAPTER_FOLDER
+
+_ORDER = ("test", "val", OUT_OF_FOLD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,7 @@ class Measured:
     """A split, N images of K classes.
 
     Attributes:
-        split: val or test.
+        split: val, test or out_of_fold.
         classes: names of the classes.
         images: what is said of each image.
         labels: true class of each, (N,).
@@ -59,7 +61,8 @@ def measured_splits(run: Path) -> dict[str, Measured]:
     classes = read_task(run / ADAPTER_FOLDER).labels
     place = {str(csv_cell(name)): index for index, name in enumerate(classes)}
     images = read_predictions(run)
-    splits = sorted({image.split for image in images}, key=lambda split: (split != "test", split))
+    there = {image.split for image in images}
+    splits = [split for split in _ORDER if split in there]
     unknown = next((i.label for i in images if i.label not in place), None)
     unknown = next((i.predicted for i in images if i.predicted not in place), unknown)
     if unknown is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_text
 from arcvit.core.metrics import METRICS_FILE, learned_nothing, read_metrics
+from arcvit.core.predictions import OUT_OF_FOLD
 from arcvit.core.result import RunResult, read_result
 from arcvit.core.shown import csv_cell
 from arcvit.pages import figures
@@ -33,7 +34,7 @@ PAGE_FILE = "index.html"
 CLASSES_FILE = "classes.csv"
 _GALLERY = 20
 _COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.5)
-_SPLIT_NAMES = {"test": "test", "val": "validation"}
+_SPLIT_NAMES = {"test": "test", "val": "validation", OUT_OF_FOLD: "out-of-fold"}
 
 
 def write_run_page(
@@ -45,7 +46,7 @@ def write_run_page(
 
     Args:
         run: a finished run.
-        split: the split to show, val or test; None: test, or val where there is none.
+        split: the split to show, test, val or out_of_fold; None: the first of them there is.
         photos: where the images lie now; None: where the recipe says.
 
     Returns:
@@ -60,7 +61,7 @@ def write_run_page(
         splits = measured_splits(run)
     except UserError as error:
         splits = {}
-        if result.val_accuracy is not None or result.test_accuracy is not None:
+        if (result.val_accuracy, result.test_accuracy, result.out_of_fold) != (None, None, None):
             notes.append(str(error))
     if split is not None and split not in splits:
         raise UserError(
@@ -128,10 +129,11 @@ def _measured_parts(measured: Measured, photos: Photos) -> dict[str, Any]:
 
 def _tiles(result: RunResult, splits: Mapping[str, Measured]) -> list[dict[str, str]]:
     """The figures that come first: what they are, how large, and how sure."""
-    tiles = []
+    tiles, found = [], result.out_of_fold
     for name, split, value in (
         ("test accuracy", "test", result.test_accuracy),
         ("validation accuracy", "val", result.val_accuracy),
+        ("out-of-fold accuracy", OUT_OF_FOLD, found["accuracy"] if found else None),
     ):
         if value is None:
             continue
@@ -139,6 +141,8 @@ def _tiles(result: RunResult, splits: Mapping[str, Measured]) -> list[dict[str, 
         if split in splits:
             share = Share.measured(splits[split].right.sum(), len(splits[split]))
             note = f"{share.hits:,} of {share.of:,} images; {_interval(share)}"
+        if found and split == OUT_OF_FOLD:
+            note += f"; each left out of one of {found['folds']:.0f} folds"
         tiles.append({"name": name, "value": percent(value), "note": note})
     balanced = result.test_balanced_accuracy
     balanced = result.val_balanced_accuracy if balanced is None else balanced

@@ -12,14 +12,14 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
 from arcvit.core.intervals import wilson
 from arcvit.core.mcnemar import mcnemar
-from arcvit.core.predictions import Predicted, read_predictions
+from arcvit.core.predictions import OUT_OF_FOLD, Predicted, read_predictions
 from arcvit.core.result import read_result
 from arcvit.core.shown import csv_cell
 
 if TYPE_CHECKING:
     from arcvit.recipe.run import Run
 
-SPLITS = ("test", "val")
+SPLITS = ("test", "val", OUT_OF_FOLD)
 _COLUMNS = ("path", "hash", "label", "from", "to", "change", "predicted_from", "predicted_to")
 
 _Key = tuple[str, str, int]
@@ -104,7 +104,7 @@ def compare(*runs: "Run | str | Path", split: str | None = None) -> Comparison:
 
     Args:
         runs: two runs or their folders, or more.
-        split: test or val; None: test where all have one, else val.
+        split: test, val or out_of_fold; None: the first of these that all have.
 
     Raises:
         UserError: a run isn't finished or says nothing of its images, or they have none in common.
@@ -121,9 +121,9 @@ def compare(*runs: "Run | str | Path", split: str | None = None) -> Comparison:
     every = [read_predictions(folder) for folder in folders]
     splits = [name for name in SPLITS if all(any(i.split == name for i in one) for one in every)]
     if split is not None and split not in SPLITS:
-        raise UserError(f"split is {split!r}: expected {' or '.join(SPLITS)}.")
+        raise UserError(f"split is {split!r}: expected one of {', '.join(SPLITS)}.")
     if not splits or split not in (None, *splits):
-        what = "test or val" if split is None else split
+        what = " or ".join(SPLITS) if split is None else split
         raise UserError(f"not all of the runs were measured on {what} images: expected those.")
     chosen = split or splits[0]
     images = [_by_content(one, chosen) for one in every]

@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,9 +17,9 @@ from arcvit.core.files import write_json
 from arcvit.core.launch import rank
 from arcvit.core.lock import Lock, locked
 from arcvit.core.metrics import learned_nothing, write_metrics
-from arcvit.core.predictions import write_predictions
+from arcvit.core.predictions import OUT_OF_FOLD_FILE, write_predictions
 from arcvit.core.probabilities import write_probabilities
-from arcvit.core.result import RunResult
+from arcvit.core.result import RunResult, read_result
 from arcvit.core.waiting import waits_passively
 from arcvit.engine.accumulation import rows_per_process
 from arcvit.engine.checkpoint import Checkpoints
@@ -37,6 +38,7 @@ from arcvit.recipe.adapter import write_adapter
 from arcvit.recipe.calibrate import Calibrated, calibrate, thresholds_of
 from arcvit.recipe.first_values import start_from_images
 from arcvit.recipe.look import look_for_all
+from arcvit.recipe.out_of_fold import OutOfFold, cross_validate
 from arcvit.recipe.outcome import parameter_counts, run_result
 from arcvit.recipe.parser import write_recipe
 from arcvit.recipe.predictions import predictions_of, probabilities_of
@@ -70,20 +72,49 @@ def execute(run: Run, console: Console, *, quiet: bool = False, looked: bool = F
     # Of several processes the first one locks for all.
     with locked(run.folder) if rank() == 0 else nullcontext() as lock:
         run.check_free()  # another process may just have finished it
-        return _Execution(run, console, quiet=quiet, looked=looked, lock=lock).complete()
+        found = None
+        if run.recipe.folds is not None:
+
+            def fold(part: Run, first: bool) -> RunResult:
+                if part.is_finished:
+                    return read_result(part.folder)
+                return execute(part, console, quiet=quiet, looked=looked or not first)
+
+            found = cross_validate(run, fold, partial(_tell, console, quiet=quiet))
+            looked = True
+        execution = _Execution(
+            run, console, quiet=quiet, looked=looked, lock=lock, out_of_fold=found
+        )
+        return execution.complete()
+
+
+def _tell(console: Console, line: str, *, quiet: bool) -> None:
+    """Say a line once for all processes."""
+    if not quiet and rank() == 0:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 class _Execution:
     """A run on its way: images, model and device."""
 
     def __init__(
-        self, run: Run, console: Console, *, quiet: bool, looked: bool, lock: Lock | None
+        self,
+        run: Run,
+        console: Console,
+        *,
+        quiet: bool,
+        looked: bool,
+        lock: Lock | None,
+        out_of_fold: OutOfFold | None = None,
     ) -> None:
         recipe = run.recipe
         self.begun = time.monotonic()
         self.run = run
         self.lock = lock
+        self.out_of_fold = out_of_fold
         self.checkpoints = Checkpoints(run.checkpoint)
+        if out_of_fold is not None:
+            self.checkpoints.settings["epochs"] = out_of_fold.epochs
         resumed = self.checkpoints.settings.get("precision")
         self.accelerator = make_accelerator(
             recipe.engine,
@@ -120,8 +151,9 @@ class _Execution:
         self.say(self._opening())
 
     def say(self, line: str) -> None:
-        """Tell the user what is going on."""
-        if not self.quiet:
+        """Tell the user what is going on; of further folds only what is new."""
+        again = self.run.is_fold and self.run.recipe.data.fold > 0
+        if not self.quiet and (not again or line.startswith("warning")):
             self.console.print(line, highlight=False, soft_wrap=True)
 
     def complete(self) -> RunResult:
@@ -183,7 +215,7 @@ class _Execution:
             )
             display = TrainingDisplay(
                 self.console,
-                recipe.method,
+                self._label(),
                 epochs=engine.epochs,
                 steps=trainer.batches,
                 quiet=self.quiet,
@@ -204,8 +236,9 @@ class _Execution:
                     runtime=runtime,
                 )
                 self.clock.lap("evaluation", 1)
-        if run.read_test:  # a search throws its models away
-            self.calibrated = calibrate(work, learner, self.accelerator)
+        if run.read_test or run.is_fold:  # a search throws its models away
+            held_out = None if self.out_of_fold is None else self.out_of_fold.held_out
+            self.calibrated = calibrate(work, learner, self.accelerator, out_of_fold=held_out)
             self.clock.lap("evaluation")
         self.thresholds = thresholds_of(outcomes, self.calibrated.temperature)
         result = run_result(
@@ -222,6 +255,10 @@ class _Execution:
         complaint = learned_nothing(trainer.history, result.guessing_loss)
         if complaint is not None:
             self.say(f"warning: {recipe.method} {complaint}")
+        if self.out_of_fold is not None and recipe.folds is not None:
+            record = self.out_of_fold.record(work.adapter_task.labels, recipe.folds)
+            seconds = {**result.seconds, "folds": self.out_of_fold.seconds}
+            result = dataclasses.replace(result, out_of_fold=record, seconds=seconds)
         return result, outcomes
 
     def _record(self, history: list[Record]) -> None:
@@ -265,8 +302,17 @@ class _Execution:
         probabilities = probabilities_of(outcomes, calibrated.temperature)
         if probabilities:
             write_probabilities(run.folder, probabilities)
+        if self.out_of_fold is not None:
+            write_predictions(run.folder, self.out_of_fold.images, name=OUT_OF_FOLD_FILE)
+        if run.is_fold and calibrated.held_out is not None:
+            calibrated.held_out.write(run.held_out)
         result.write(run.folder)
         run.tidy()
+
+    def _label(self) -> str:
+        data = self.run.recipe.data
+        fold = f" fold {data.fold + 1} of {data.folds}" if self.run.is_fold else ""
+        return f"{self.run.recipe.method}{fold}"
 
     def _opening(self) -> str:
         recipe, precision = self.run.recipe, self.accelerator.mixed_precision

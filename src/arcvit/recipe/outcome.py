@@ -73,6 +73,7 @@ def run_result(
         val_balanced_accuracy=val.get("balanced_accuracy"),
         test_balanced_accuracy=test.get("balanced_accuracy"),
         guessing_loss=guessing_loss(work.images.train.labels, classes),
+        out_of_fold=None,
         majority_share=_majority_share(outcomes),
         test_group_accuracy=None if groups is None else groups[0],
         test_groups=None if groups is None else groups[1],

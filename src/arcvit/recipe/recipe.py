@@ -2,12 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from arcvit.core.durations import seconds_in
 from arcvit.core.errors import UserError
 from arcvit.core.metric import METRICS, Metric
-from arcvit.core.settings import Count, Share, check_settings
+from arcvit.core.settings import Count, Range, Share, check_settings
 from arcvit.core.task import Kind
 from arcvit.data.config import DataConfig, Seed
 from arcvit.engine.config import EngineConfig, OptimConfig
@@ -38,6 +38,9 @@ class Recipe:
             head's rows are carried over by the names of their classes.
         time_limit: how long the run may take, as 90s, 10m or 1h30m: steps are measured, and as many
             epochs are trained as fit, at most engine.epochs.
+        folds: parts that the training and validation images are divided into: each is predicted by
+            a model that learns from the others, which gives the out-of-fold accuracy and the
+            calibration; the model that is kept then learns from all of them.
         metric: what every choice on validation goes by, as the settings that a search tries:
             accuracy (the default), balanced_accuracy (the mean of the classes' accuracies) or
             macro_f1 (the mean of their F1 scores); with several labels an image mAP (the default),
@@ -58,6 +61,7 @@ class Recipe:
     options: Any = None
     init_from: str | None = None
     time_limit: str | None = None
+    folds: Annotated[int, Range(at_least=2)] | None = None
     metric: Metric | None = None
     optim: OptimConfig = field(default_factory=OptimConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -67,6 +71,9 @@ class Recipe:
         check_settings("", self)
         if self.time_limit is not None:
             seconds_in(self.time_limit, key="time_limit")
+        if self.folds is not None:
+            self._check_folds()
+            object.__setattr__(self, "data", dataclasses.replace(self.data, fit_on="trainval"))
         spec = self.spec
         if self.options is None:
             object.__setattr__(self, "options", spec.make_options())
@@ -85,6 +92,13 @@ class Recipe:
             raise UserError(
                 "optim.class_weights weighs images by the one class that they are of: leave it out"
                 " with task multilabel."
+            )
+
+    def _check_folds(self) -> None:
+        if self.data.folds is not None:
+            raise UserError(
+                "folds and data.folds are both given: expected --folds, which trains on all folds"
+                " in turn, or --data.folds with --data.fold, which trains on all but one."
             )
 
     @property

@@ -68,7 +68,7 @@ def known_task(
         UserError: an unfinished run's images have changed.
     """
     now = contents_of(task, without=() if run.read_test else ("test",))
-    if not run.has_checkpoint:
+    if not run.has_checkpoint and not run.has_folds:
         return task, now, False
     if not run.images.is_file():
         raise UserError(f"{run.images} isn't there: the unfinished run is damaged, remove it.")
@@ -87,6 +87,8 @@ def known_task(
         f"the images of {run.recipe.data.path} have changed since the run in {run.folder} stopped:"
         f" {changed}"
     )
+    if run.recipe.folds is not None:  # other images are divided in another way
+        raise UserError(f"{sentence}; bring them back, or choose another --out.")
     if not run.resume_anyway:
         raise UserError(
             f"{sentence}; bring them back, choose another --out, or give --resume_anyway, which"

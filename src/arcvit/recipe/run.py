@@ -22,6 +22,8 @@ IMAGES_FILE = "images.json"
 PROFILE_FILE = "profile.json"
 ADAPTER_FOLDER = "adapter"
 CHECKPOINT_FOLDER = "checkpoint"
+FOLDS_FOLDER = "folds"
+HELD_OUT_FILE = "held_out.safetensors"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Run:
         recipe: what to do; defaults are filled in.
         folder: the run folder; new, empty, or that of an unfinished run of the same recipe.
         read_test: measure on the test split after training; a search for settings must not.
+        is_fold: it is one of the folds of another run, and leaves what its calibration needs.
         resume_anyway: go on although the images have changed, those of before in their splits.
     """
 
@@ -39,6 +42,7 @@ class Run:
     folder: Path
     read_test: bool = True
     resume_anyway: bool = False
+    is_fold: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "recipe", self.recipe.resolved())
@@ -57,6 +61,16 @@ class Run:
     def images(self) -> Path:
         """Which images it is about, and the splits they are in."""
         return self.folder / IMAGES_FILE
+
+    @property
+    def folds(self) -> Path:
+        """Where its folds lie, each a run."""
+        return self.folder / FOLDS_FOLDER
+
+    @property
+    def held_out(self) -> Path:
+        """What a fold leaves for the calibration."""
+        return self.folder / HELD_OUT_FILE
 
     @property
     def is_finished(self) -> bool:
@@ -117,7 +131,7 @@ class Run:
             settle(folder)
         if self._has_epochs():
             return
-        for name in (CHECKPOINT_FOLDER, *TRACKER_FOLDERS):
+        for name in (CHECKPOINT_FOLDER, FOLDS_FOLDER, *TRACKER_FOLDERS):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         self.images.unlink(missing_ok=True)
         # The last: without it the others would be files that aren't ours.
@@ -129,6 +143,16 @@ class Run:
         forget_dead(self.folder)
         if not self.recipe.engine.keep_checkpoint:
             shutil.rmtree(self.checkpoint, ignore_errors=True)
+            shutil.rmtree(self.folds, ignore_errors=True)
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether one of its folds has finished an epoch."""
+        folders = self.folds.iterdir() if self.folds.is_dir() else ()
+        return any(
+            (fold / METRICS_FILE).is_file() or checkpoints_in(fold / CHECKPOINT_FOLDER)
+            for fold in folders
+        )
 
     @property
     def has_checkpoint(self) -> bool:
@@ -136,7 +160,7 @@ class Run:
         return bool(checkpoints_in(self.checkpoint))
 
     def _has_epochs(self) -> bool:
-        return (self.folder / METRICS_FILE).is_file() or self.has_checkpoint
+        return (self.folder / METRICS_FILE).is_file() or self.has_checkpoint or self.has_folds
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:

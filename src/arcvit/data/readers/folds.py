@@ -9,6 +9,35 @@ from arcvit.data.readers.stratify import stratify
 from arcvit.data.task import ImageTask, Split
 
 
+def check_folds(task: ImageTask, folds: int) -> None:
+    """Refuse more folds than a class has images, or groups of them: a fold would miss it.
+
+    Args:
+        task: what is to be divided.
+        folds: how many there are to be.
+
+    Raises:
+        UserError: names the class.
+    """
+    held: dict[int, set[object]] = {}
+    for path, labels in task.trainval().with_sets():
+        for label in labels:
+            held.setdefault(label, set()).add(task.groups.get(path, path))
+    few = {label: len(those) for label, those in held.items() if len(those) < folds}
+    if not few:
+        return
+    fewest = min(few.values())
+    what = "group" if task.groups else "image"
+    plural = "" if fewest == 1 else "s"
+    name = task.classes[min(label for label, n in few.items() if n == fewest)]
+    others = f" ({len(few)} classes have fewer than {folds})" if len(few) > 1 else ""
+    remedy = f"give --folds {fewest}, or more of it" if fewest > 1 else "give more of it"
+    raise UserError(
+        f"class {name!r} has {fewest} {what}{plural}, too few for --folds {folds}{others}:"
+        f" {remedy}."
+    )
+
+
 def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
     """The task with one fold of its training and validation images as the validation split.
 
