@@ -8,6 +8,10 @@ EXTRAS := .extras
 LOWEST := .lowest
 DOCS := .docs
 
+# Where the environment forbids bytecode, every process would compile all of arcvit and every worker
+# rewrite all tests, each time.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-quantized test-extras test-lowest torture lint docs check clean
 
