@@ -143,7 +143,7 @@ def _lines(file: Path, opening: Opening) -> tuple[list[str], list[Line]]:
     lines: list[Line] = []
     labels: set[str] = set()
     try:
-        columns = [name.strip() for name in next(reader, [])]
+        columns = [name.strip() for name in next(filter(any, reader), [])]
         if len(columns) > _MOST_COLUMNS:
             raise UserError(
                 f"{file} has {len(columns):,} columns: expected one of paths and one of labels."
