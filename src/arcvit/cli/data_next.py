@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from arcvit.cli.image_paths import add_images, arriving_names, given_names
+from arcvit.cli.outputs import spare
 from arcvit.cli.parser import command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
@@ -43,6 +44,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--n is {options.n}: expected at least 1 photo.")
     if options.seed < 0:
         raise UserError(f"--seed is {options.seed}: expected 0 or more.")
+    spare([*options.images, options.list], csv=options.csv)
     names = given_names(options)
 
     from arcvit.curate.next_photos import next_photos
