@@ -37,7 +37,10 @@ def test_suspects_are_printed_tabled_and_drawn(
     said = answer.out
     assert "broken.png (not an image of a format that is read)" in said
     assert "49 labels judged by a linear probe on the features of" in said
-    assert "for want of another image of the class: 1, train/white/white_00.png (white)" in said
+    assert (
+        "not judged: 1, as there is no other image of their class to learn from: train/white"
+        in said
+    )
     assert "copy  " in said and "test/blue/copy.png" in said
     with table.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -92,14 +92,12 @@ def _show(found: "Suspects", top: int, console: PlainConsole) -> None:
     for name, why in found.skipped:
         console.print(f"left out: {name} ({why})")
     console.print(
-        f"{found.task}: {found.images:,} labels judged by {found.how}; about {found.wrong:,} may be"
-        f" wrong, and {len(found.suspects):,} are worth a look"
+        f"{found.task}: {found.images:,} labels judged by {found.judge}; about {found.wrong:,} may"
+        f" be wrong, and {len(found.suspects):,} are worth a look"
     )
-    if found.lonely:
-        named = examples([f"{photo.path} ({photo.label})" for photo in found.lonely])
-        console.print(
-            f"not judged, for want of another image of the class: {len(found.lonely):,}, {named}"
-        )
+    if found.unjudged:
+        named = examples([f"{photo.path} ({photo.label})" for photo in found.unjudged])
+        console.print(f"not judged: {len(found.unjudged):,}, as {found.why_not}: {named}")
     table = Table("label", "suggested", "score", "path", box=None, header_style="bold")
     for one in found.suspects[:top]:
         table.add_row(one.label, one.suggested, f"{one.score:.3f}", one.path)

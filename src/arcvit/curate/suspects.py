@@ -13,8 +13,8 @@ from arcvit.core.files import atomic_path
 from arcvit.core.shown import csv_cell
 from arcvit.curate.alike import alike
 from arcvit.curate.confident import suspicion, wrong_labels
-from arcvit.curate.features import Eye, eye_of, eye_of_backbone
-from arcvit.curate.probe import folds_of, learnable, out_of_fold
+from arcvit.curate.features import eye_of, eye_of_backbone
+from arcvit.curate.judge import by_folds, by_probe
 from arcvit.data.config import DataConfig
 from arcvit.data.contents import content_hashes
 from arcvit.data.pixels.preset import Decoding
@@ -22,6 +22,7 @@ from arcvit.data.readers.layouts import open_task
 from arcvit.data.task import ImageTask, Split
 from arcvit.recipe.keys import check_keys
 from arcvit.recipe.load import load_trained
+from arcvit.recipe.run import Run
 
 COLUMNS = ("path", "label", "suggested", "score")
 _DOUBTFUL = 0.5
@@ -85,9 +86,10 @@ class Suspects:
         wrong: about how many of them are wrong, as confident learning estimates.
         suspects: images for which another label is more probable, the most suspicious first.
         twins: images that show the same, those of different labels first.
-        lonely: images that can't be judged, as they are the only ones of their class.
+        unjudged: images of which nothing can be said.
+        why_not: why.
         skipped: files that can't be read, each with the reason.
-        how: what judged them, in words.
+        judge: who judged them, in words.
         decoding: how the files become pictures.
     """
 
@@ -96,9 +98,10 @@ class Suspects:
     wrong: int
     suspects: tuple[Suspect, ...]
     twins: tuple[Twins, ...]
-    lonely: tuple[Photo, ...]
+    unjudged: tuple[Photo, ...]
+    why_not: str
     skipped: tuple[tuple[Path, str], ...]
-    how: str
+    judge: str
     decoding: Decoding
 
     def write(self, file: str | Path) -> None:
@@ -117,26 +120,27 @@ class Suspects:
 def find_suspects(
     path: str | Path,
     *,
-    run: str | Path | None = None,
+    run: str | Path | Run | None = None,
     backbone: str = "demo",
     seed: int = 0,
     **data: Any,
 ) -> Suspects:
     """Look for wrong labels and for images that are there twice.
 
-    Each image is judged by a linear probe that was fitted on the other folds of all splits' images
-    together, on features of a backbone as it is or of a run.
+    Each image is judged by who hasn't learned from it: by the folds of a run that has some, or by a
+    linear probe on the other folds of all splits together. The probe reads the features of a
+    backbone as it is, or those of the run.
 
     Args:
         path: a class folder, a table or another layout.
-        run: a run, or an adapter, whose features are used.
+        run: a run, its folder, or an adapter.
         backbone: whose features are used where there is no run.
-        seed: decides which images come into which fold.
+        seed: decides which images come into which fold of the probe.
         data: further settings of the data, as ``label_column="kind"``.
 
     Raises:
         UserError: the images can't be opened, none can be read, there are fewer than two classes,
-            or images have several labels.
+            no label can be judged, or images have several labels.
     """
     given = check_keys({"data": {"path": str(path), **data}})["data"]
     config = DataConfig(**given)
@@ -145,29 +149,33 @@ def find_suspects(
     every = task.every()
     if len(set(every.labels)) < 2:
         raise UserError(
-            f"{config.path} has images of one class: expected two, as one is like itself."
+            f"{config.path} has images of one class: expected two, as no other could be right."
         )
-    eye = _eye(run, backbone, every, config)
+    place = run.folder if isinstance(run, Run) else run
+    eye = (
+        eye_of_backbone(backbone, every, config)
+        if place is None
+        else eye_of(load_trained(place, device="auto"))
+    )
     seen = eye.look(every, config)
     images = every.rows(seen.rows.tolist())
     labels, contents = np.array(images.labels), content_hashes(images.paths)
-    fold_of = folds_of(task, images, dict(zip(images.paths, contents, strict=True)), seed)
-    judged = learnable(labels, fold_of)
+    found = None if place is None else by_folds(Path(place), task, images, contents)
+    if found is None:
+        of = eye.name if place is None else str(place)
+        found = by_probe(seen.features, task, images, contents, seed=seed, of=of)
+    judged = found.judged
     if not judged.any():
-        raise UserError(
-            f"{config.path} has one image of each class: expected two of some class, or nothing can"
-            " be told."
-        )
-    p = out_of_fold(seen.features, labels, fold_of, len(task.classes))
+        raise UserError(f"no label of {config.path} can be judged: {found.why_not}.")
     photos = _photos(task, images)
-    score, suggested = suspicion(p, labels)
+    score, suggested = suspicion(found.p, labels)
     order = np.argsort(-score, kind="stable")
     doubtful = order[(score[order] > _DOUBTFUL) & judged[order]]
     splits = [photo.split for photo in photos]
     return Suspects(
         task=task.name,
         images=int(judged.sum()),
-        wrong=wrong_labels(p[judged], labels[judged]),
+        wrong=wrong_labels(found.p[judged], labels[judged]),
         suspects=tuple(
             Suspect(
                 **vars(photos[row]), suggested=task.classes[suggested[row]], score=float(score[row])
@@ -178,17 +186,12 @@ def find_suspects(
             Twins(one=photos[one], other=photos[other], similarity=similarity, is_copy=is_copy)
             for one, other, similarity, is_copy in alike(seen.features, contents, labels, splits)
         ),
-        lonely=tuple(photos[row] for row in np.flatnonzero(~judged).tolist()),
+        unjudged=tuple(photos[row] for row in np.flatnonzero(~judged).tolist()),
+        why_not=found.why_not,
         skipped=seen.skipped,
-        how=f"a linear probe on the features of {eye.name if run is None else run}",
+        judge=found.judge,
         decoding=eye.prep.decoding,
     )
-
-
-def _eye(run: str | Path | None, backbone: str, images: Split, data: DataConfig) -> Eye:
-    if run is None:
-        return eye_of_backbone(backbone, images, data)
-    return eye_of(load_trained(run, device="auto"))
 
 
 def _photos(task: ImageTask, images: Split) -> Sequence[Photo]:

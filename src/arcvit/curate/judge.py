@@ -1,0 +1,104 @@
+"""Who judges labels: the folds of a run where it has some, else a linear probe on features.
+
+N images, K classes, d width of the features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from arcvit.core.predictions import OUT_OF_FOLD, OUT_OF_FOLD_FILE, Predicted, read_predictions
+from arcvit.core.shown import csv_cell
+from arcvit.curate.probe import folds_of, learnable, out_of_fold
+from arcvit.data.task import ImageTask, Split
+
+_UNSEEN = (OUT_OF_FOLD, "test")
+"""What a run of folds says of images that it hadn't learned from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What is said of each image by who hasn't learned from it.
+
+    Attributes:
+        p: probabilities, (N, K).
+        judged: whether something can be said of it, (N,).
+        why_not: why nothing is said of the others.
+        judge: who says it.
+    """
+
+    p: np.ndarray
+    judged: np.ndarray
+    why_not: str
+    judge: str
+
+
+def by_probe(
+    features: np.ndarray,
+    task: ImageTask,
+    images: Split,
+    contents: Sequence[str],
+    *,
+    seed: int,
+    of: str,
+) -> Judgement:
+    """By a linear probe that learns from the other folds.
+
+    Args:
+        features: (N, d).
+        task: classes and groups.
+        images: with their labels.
+        contents: a hash of each file.
+        seed: decides which images come into which fold.
+        of: whose features they are.
+    """
+    labels = np.array(images.labels)
+    fold_of = folds_of(task, images, dict(zip(images.paths, contents, strict=True)), seed)
+    return Judgement(
+        p=out_of_fold(features, labels, fold_of, len(task.classes)),
+        judged=learnable(labels, fold_of),
+        why_not="there is no other image of their class to learn from",
+        judge=f"a linear probe on the features of {of}",
+    )
+
+
+def by_folds(
+    run: Path, task: ImageTask, images: Split, contents: Sequence[str]
+) -> Judgement | None:
+    """By the models of a run's folds, and by the whole run for test images; None without folds.
+
+    A run keeps the most probable label of an image alone: what is left of the probability is
+    spread evenly over the other classes.
+
+    Args:
+        run: its folder.
+        task: class names.
+        images: with their labels.
+        contents: a hash of each file.
+
+    Raises:
+        UserError: what the run says is damaged.
+    """
+    if not (run / OUT_OF_FOLD_FILE).is_file():
+        return None
+    said: dict[str, Predicted] = {}
+    for one in read_predictions(run):
+        if one.split in _UNSEEN:
+            said.setdefault(one.hash, one)
+    class_of = {csv_cell(name): label for label, name in enumerate(task.classes)}
+    p = np.zeros((len(images), len(task.classes)))
+    judged = np.zeros(len(images), bool)
+    for row, content in enumerate(contents):
+        found = said.get(content)
+        if found is not None and found.predicted in class_of:
+            p[row] = (1 - found.probability) / max(len(task.classes) - 1, 1)
+            p[row, class_of[found.predicted]] = found.probability
+            judged[row] = True
+    return Judgement(
+        p=p,
+        judged=judged,
+        why_not=f"the folds of {run} don't know them",
+        judge=f"the folds of {run}",
+    )
