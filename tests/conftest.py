@@ -1,7 +1,9 @@
 """A tiny backbone and tiny tasks, made once a session: a whole ``arcvit train`` takes a second."""
 
+import os
+import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,3 +155,25 @@ def trained(short_run: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
         return out
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser of one module: while it is there, no other event loop can run in this thread.
+
+    Skips where Playwright or Chromium isn't there; fails if ``ARCVIT_BROWSER=required``.
+    """
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing = "the Python package playwright"
+    else:
+        missing = "" if chromium else "chromium"
+    if missing:
+        give_up = pytest.fail if os.environ.get("ARCVIT_BROWSER") == "required" else pytest.skip
+        give_up(f"{missing} is needed to look at pages")
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()

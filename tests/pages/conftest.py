@@ -1,32 +1,11 @@
 """A browser to look at pages with: Chromium, driven by Playwright."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Skips where Playwright or Chromium isn't there; fails if ``ARCVIT_BROWSER=required``."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing = "the Python package playwright"
-    else:
-        missing = "" if chromium else "chromium"
-    if missing:
-        give_up = pytest.fail if os.environ.get("ARCVIT_BROWSER") == "required" else pytest.skip
-        give_up(f"{missing} is needed to look at pages")
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

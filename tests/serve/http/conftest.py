@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -103,3 +104,46 @@ def connected() -> Connecting:
             yield Client(connection)
 
     return connect
+
+
+@pytest.fixture(scope="session")
+def adapters(make_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tasks, one of them in two versions, and one that is torn."""
+    folder = tmp_path_factory.mktemp("adapters")
+    make_adapter(folder / "fruit", labels=4, seed=1, known=0.0)
+    make_adapter(folder / "shapes" / "1", labels=2, seed=2)
+    make_adapter(folder / "shapes" / "2", labels=2, seed=3)
+    (make_adapter(folder / "torn", seed=4) / "adapter_model.safetensors").write_bytes(b"torn")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def context(tiny: Path, adapters: Path) -> Iterator[Any]:
+    """The parts of a server of these tasks."""
+    from arcvit.serve.http.context import Context
+    from arcvit.serve.http.limits import Limits
+    from arcvit.serve.http.metrics import Metrics
+    from arcvit.serve.service import Service
+    from arcvit.serve.settings import ServeSettings
+
+    metrics = Metrics()
+    settings = ServeSettings(device="cpu", workers=1, watch=0.0, max_wait=0.0)
+    service = Service(str(tiny), adapters, settings, observer=metrics)
+    service.begin()
+    service.wait_until_ready()
+    yield Context(service, metrics, Limits(max_body_mb=1, max_images=8))
+    asyncio.run(service.drain(5))
+
+
+@pytest.fixture
+def client(context: Any, listening: Listening) -> Iterator[Any]:
+    """A client of this server."""
+    import httpx
+
+    from arcvit.serve.http.app import build_app
+
+    with (
+        listening(build_app(context), context.limits) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        yield client

@@ -1,10 +1,9 @@
 """The server as clients see it: real adapters on a real backbone behind real sockets."""
 
-import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -20,45 +19,10 @@ import httpx
 import arcvit
 from arcvit.serve.http.app import build_app
 from arcvit.serve.http.context import Context
-from arcvit.serve.http.limits import Limits
-from arcvit.serve.http.metrics import Metrics
 from arcvit.serve.http.openapi import described
 from arcvit.serve.http.tokens import Tokens
-from arcvit.serve.service import Service
-from arcvit.serve.settings import ServeSettings
 
 Opening = Callable[..., AbstractContextManager[Any]]
-LIMITS = Limits(max_body_mb=1, max_images=8)
-
-
-@pytest.fixture(scope="module")
-def adapters(make_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("adapters")
-    make_adapter(folder / "fruit", labels=4, seed=1, known=0.0)
-    make_adapter(folder / "shapes" / "1", labels=2, seed=2)
-    make_adapter(folder / "shapes" / "2", labels=2, seed=3)
-    (make_adapter(folder / "torn", seed=4) / "adapter_model.safetensors").write_bytes(b"torn")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def context(tiny: Path, adapters: Path) -> Iterator[Context]:
-    metrics = Metrics()
-    settings = ServeSettings(device="cpu", workers=1, watch=0.0, max_wait=0.0)
-    service = Service(str(tiny), adapters, settings, observer=metrics)
-    service.begin()
-    service.wait_until_ready()
-    yield Context(service, metrics, LIMITS)
-    asyncio.run(service.drain(5))
-
-
-@pytest.fixture
-def client(context: Context, listening: Opening) -> Iterator[Any]:
-    with (
-        listening(build_app(context), LIMITS) as port,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
-    ):
-        yield client
 
 
 @pytest.fixture
@@ -285,8 +249,8 @@ def test_the_description_has_all_routes_and_no_other(client: Any, context: Conte
 
 def test_tokens(context: Context, listening: Opening, photo: bytes) -> None:
     tokens = Tokens.read(None, {"ARCVIT_TOKENS": f"{'u' * 16} admin:{'a' * 16}"})
-    guarded = Context(context.service, context.metrics, LIMITS, tokens)
-    with listening(build_app(guarded), LIMITS) as port:
+    guarded = Context(context.service, context.metrics, context.limits, tokens)
+    with listening(build_app(guarded), context.limits) as port:
 
         def status(method: str, path: str, token: str = "") -> int:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
