@@ -205,10 +205,20 @@ def test_wrong_sources(source: Path, spoil: Callable[[Path], None], sentence: st
     assert not (source / "out").exists()
 
 
+def test_in_a_folder_of_downloads_the_name_tells(source: Path) -> None:
+    other = source / "A_first"
+    other.mkdir()
+    for name in ("images.txt", "image_class_labels.txt", "train_test_split.txt"):
+        (other / name).write_text("1 0\n")
+    assert prepare(source).counts["test"] == 9
+
+
 def test_wrong_places(source: Path) -> None:
-    with pytest.raises(UserError, match="isn't there: expected the folder that was unpacked"):
+    with pytest.raises(UserError, match="nowhere isn't there: expected a folder"):
         prepare(source / "nowhere")
+    with pytest.raises(UserError, match=r"attributes\.txt is a file: expected a folder"):
+        prepare_fgvc(CUB, source / "attributes.txt", source, seed=0)
     with pytest.raises(UserError, match=r"has no images\.txt or train_test_split\.txt, nor has"):
         prepare(source / "CUB_200_2011/images")
-    with pytest.raises(UserError, match="is there already and is the source itself"):
+    with pytest.raises(UserError, match="would put the task into its source"):
         prepare_fgvc(CUB, source, source, seed=0)

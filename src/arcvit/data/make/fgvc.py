@@ -65,14 +65,11 @@ def prepare_fgvc(
     original = read_original(task.name, source.expanduser())
     _check_counts(original, task)
     _check_files(original)
-    folder_of_lists = find_lists(original.folder, task) if lists is None else None
-    if lists is not None:
-        folder_of_lists = find_lists(lists.expanduser(), task) if lists.is_dir() else None
-        if folder_of_lists is None:
-            raise UserError(
-                f"{lists} has no train.json, nor has a folder {task.name} in it: expected VPT's"
-                " lists."
-            )
+    folder_of_lists = find_lists((lists or original.folder).expanduser(), task)
+    if lists is not None and folder_of_lists is None:
+        raise UserError(
+            f"{lists} has no train.json, nor has a folder {task.name} in it: expected VPT's lists."
+        )
     validation: Validation = "lists"
     if folder_of_lists is None:
         splits = draw_lists(original, seed)

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from arcvit.core.errors import UserError
-from arcvit.data.catalogue import BenchmarkTask, recognise
+from arcvit.data.catalogue import BenchmarkTask
 from arcvit.data.findings import examples
-from arcvit.data.make.fgvc_originals import Labels, Original
+from arcvit.data.make.fgvc_originals import Labels, Original, is_called
 from arcvit.data.readers.fgvc import read_list
 from arcvit.data.readers.folders import subfolders
 from arcvit.data.readers.holdout import rank
@@ -52,13 +52,10 @@ def draw_lists(original: Original, seed: int) -> Lists:
 
 def find_lists(folder: Path, task: BenchmarkTask) -> Path | None:
     """The folder with the lists: this one, or the one in it of the task's name."""
-    named = [f for f in subfolders(folder) if _is_of(f.name, task)]
+    if not folder.is_dir():
+        return None
+    named = [inner for inner in subfolders(folder) if is_called(inner, task.name)]
     return next((f for f in (folder, *named) if (f / "train.json").is_file()), None)
-
-
-def _is_of(name: str, task: BenchmarkTask) -> bool:
-    found = recognise(name, suite="fgvc")
-    return found is not None and found.name == task.name
 
 
 def read_lists(folder: Path, original: Original) -> Lists:

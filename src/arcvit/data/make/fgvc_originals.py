@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from arcvit.core.errors import UserError
+from arcvit.data.catalogue import recognise
 from arcvit.data.findings import examples
 from arcvit.data.readers import cub, dogs
 from arcvit.data.readers.folders import subfolders
@@ -168,12 +169,13 @@ def read_original(name: str, source: Path) -> Original:
 
     Args:
         name: of the task.
-        source: the folder that the archives were unpacked in, or the one that they made in it.
+        source: the folder that the archives were unpacked in, or the one that they made in it; in a
+            folder of downloads the one with the task's name.
 
     Raises:
         UserError: a list that is missing, damaged or of another data set, or scipy isn't installed.
     """
-    original = _READERS[name](source)
+    original = _READERS[name](_home(name, source))
     for part in original.parts.values():
         outside = [
             path for path in part if path.startswith("/") or ".." in PurePosixPath(path).parts
@@ -186,10 +188,22 @@ def read_original(name: str, source: Path) -> Original:
     return original
 
 
+def is_called(folder: Path, name: str) -> bool:
+    """Whether a folder has a name of the task."""
+    task = recognise(folder.name, suite="fgvc")
+    return task is not None and task.name == name
+
+
+def _home(name: str, source: Path) -> Path:
+    """In a folder of downloads the one that has the task's name; else the folder itself."""
+    if not source.is_dir():
+        state = "is a file" if source.exists() else "isn't there"
+        raise UserError(f"{source} {state}: expected a folder, what the published archives unpack.")
+    return next((folder for folder in subfolders(source) if is_called(folder, name)), source)
+
+
 def _find(source: Path, *markers: str) -> Path:
     """The folder, or the one in it, that has one of the files."""
-    if not source.is_dir():
-        raise UserError(f"{source} isn't there: expected the folder that was unpacked.")
     for folder in (source, *subfolders(source)):
         if any((folder / marker).is_file() for marker in markers):
             return folder

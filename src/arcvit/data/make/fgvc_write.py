@@ -29,6 +29,8 @@ def write_fgvc(
         UserError: something else is there, or links can't be made.
     """
     copied = None if copy is None else list(copy)
+    if folder.is_dir() and os.path.samefile(folder, original.folder):
+        raise UserError(f"--out would put the task into its source, {folder}: choose another.")
     if folder.exists() or folder.is_symlink():
         if difference := _difference(folder, original, texts, copied):
             raise UserError(
@@ -70,8 +72,6 @@ def _difference(
     """What is there and isn't what would be written."""
     if not folder.is_dir():
         return "isn't a folder"
-    if os.path.samefile(folder, original.folder):
-        return "is the source itself"
     for name, text in texts.items():
         if not (folder / name).is_file():
             return f"has no {name}"
