@@ -100,7 +100,7 @@ def test_check_as_a_benchmark_task(arcvit: Arcvit, photos: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["chek"], "no command 'data chek': expected check, list, make"),
+        (["chek"], "no command 'data chek': expected check, suspects, next, list, make"),
         (["check"], "the following arguments are required: PATH"),
         (["check", "nowhere"], "nowhere isn't there: expected a folder or a table of images"),
         (["check", ".", "--benchmark=cifer"], "Did you mean 'cifar'"),
