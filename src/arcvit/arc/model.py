@@ -28,6 +28,7 @@ from arcvit.arc.plan import Group, plan_adapter, plan_site, wrap
 from arcvit.arc.proof import Call, CantRun, Suspect, declared_calls, objections, one_row
 from arcvit.arc.sites import find_sites
 from arcvit.arc.state import CheckedTuner
+from arcvit.arc.towers import inputs_of
 from arcvit.core.errors import UserError
 
 
@@ -100,7 +101,7 @@ class ArcModel(CheckedTuner):
         planned = self._plan.get(name)
         if planned is None:  # PEFT took its targets from a state dict
             sites = find_sites(self.model, peft_config.sites)
-            planned = plan_site(peft_config, self.model, sites, name)
+            planned = plan_site(peft_config, self.model, sites, inputs_of(self.model), name)
         parent, _, attribute = name.rpartition(".")
         holder = self.model.get_submodule(parent)
         holder = holder.base_layer if isinstance(holder, ArcLayer) else holder

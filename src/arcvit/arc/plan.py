@@ -1,7 +1,7 @@
 """What an adapter will be at each site, decided and checked before the model is touched."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ from arcvit.arc.layer import ArcLayer, ArcLinear, Placement
 from arcvit.arc.options import VARIANTS
 from arcvit.arc.sites import Site, find_sites, linear_site, named_site
 from arcvit.arc.suggest import unknown_family
-from arcvit.arc.towers import tower_of
+from arcvit.arc.towers import inputs_of, tower_of
 from arcvit.arc.variants import AdapterShape
 from arcvit.core.errors import UserError
 
@@ -60,7 +60,8 @@ def plan_adapter(config: ArcConfig, model: nn.Module) -> dict[str, PlannedSite]:
     if config.target_modules is None:
         sites = choose_sites(model, sites, VARIANTS[config.variant])
     names = expand_targets(config, model, sites)
-    return {name: plan_site(config, model, sites, name) for name in names}
+    inputs = inputs_of(model)
+    return {name: plan_site(config, model, sites, inputs, name) for name in names}
 
 
 def expand_targets(config: ArcConfig, model: nn.Module, sites: Mapping[str, Site]) -> list[str]:
@@ -106,7 +107,11 @@ def plain_names(model: nn.Module) -> list[str]:
 
 
 def plan_site(
-    config: ArcConfig, model: nn.Module, sites: Mapping[str, Site], name: str
+    config: ArcConfig,
+    model: nn.Module,
+    sites: Mapping[str, Site],
+    inputs: Iterable[str],
+    name: str,
 ) -> PlannedSite:
     """Plan an adapter at one site.
 
@@ -114,6 +119,7 @@ def plan_site(
         config: the adapter's config.
         model: the model it goes on.
         sites: those of the known families.
+        inputs: layers that take what goes into the model.
         name: full name of the module.
 
     Raises:
@@ -139,7 +145,7 @@ def plan_site(
         placement=placement,
         unfoldable=unfoldable,
         shape=AdapterShape.of(config, role=site.role, r=r),
-        group=(tower_of(model, name), shared_by, site.width, r),
+        group=(tower_of(name, inputs), shared_by, site.width, r),
         lender=_lender(config, present, name, r),
     )
 

@@ -11,17 +11,21 @@ _IMAGE_CHANNELS = 4
 """With more channels than these a convolution is a stage of a network rather than its input."""
 
 
-def tower_of(model: nn.Module, name: str) -> str:
+def tower_of(name: str, inputs: Iterable[str]) -> str:
     """The tower of a module: the smallest part around it that has an input of its own.
 
     Args:
-        model: the model.
         name: qualified name of the module.
+        inputs: those of its model.
 
     Returns:
         The tower's name, ``""`` for the whole model.
     """
-    return _smallest_around(name, _inputs(model))
+    part = name
+    while part := part.rpartition(".")[0]:
+        if any(_is_inside(entry, part) for entry in inputs):
+            return part
+    return ""
 
 
 def outside_text_towers(model: nn.Module, by_name: Mapping[str, _Value]) -> dict[str, _Value]:
@@ -31,8 +35,8 @@ def outside_text_towers(model: nn.Module, by_name: Mapping[str, _Value]) -> dict
         model: the model.
         by_name: whatever there is, by the name of its module.
     """
-    inputs = _inputs(model)
-    tower = {name: _smallest_around(name, inputs) for name in by_name}
+    inputs = inputs_of(model)
+    tower = {name: tower_of(name, inputs) for name in by_name}
     takes: dict[str, set[bool]] = {}
     for name, is_text in inputs.items():
         around = [t for t in set(tower.values()) if _is_inside(name, t)]
@@ -41,7 +45,7 @@ def outside_text_towers(model: nn.Module, by_name: Mapping[str, _Value]) -> dict
     return others or dict(by_name)
 
 
-def _inputs(model: nn.Module) -> dict[str, bool]:
+def inputs_of(model: nn.Module) -> dict[str, bool]:
     """Layers that take what goes into a model, by name, and whether that is text."""
     inputs: dict[str, bool] = {}
     for name, module in model.named_modules():
@@ -50,14 +54,6 @@ def _inputs(model: nn.Module) -> dict[str, bool]:
         elif isinstance(module, (nn.Conv2d, nn.Conv3d)) and module.in_channels <= _IMAGE_CHANNELS:
             inputs[name] = False
     return inputs
-
-
-def _smallest_around(name: str, inputs: Iterable[str]) -> str:
-    part = name
-    while part := part.rpartition(".")[0]:
-        if any(_is_inside(entry, part) for entry in inputs):
-            return part
-    return ""
 
 
 def _is_inside(name: str, part: str) -> bool:
