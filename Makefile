@@ -58,9 +58,10 @@ $(DOCS)/.ready: $(READY)
 demo: $(READY) ## Teach two bundled tasks and write runs/demo/index.html
 	$(BIN)/arcvit demo
 
-# One thread a worker: on two cores, more would wait for one another.
+# One thread a worker: on two cores, more would wait for one another. Each begins with its half of the
+# files, so that what the tests of a file share is made once.
 test: $(READY) ## Run the tests, slow ones left out
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not torture"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not gpu and not torture"
 
 test-slow: $(READY) ## Run the slow tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "slow and not gpu and not torture"
