@@ -75,7 +75,7 @@ def make_adapter(tiny: Path) -> MakeAdapter:
     ) -> Path:
         name = str(backbone or tiny)
         model = build_backbone(name, num_classes=labels, image_size=size).model
-        config: Any = arcvit.ArcConfig(modules_to_save=["head"], **{"r": 8} | arc)
+        config: Any = arcvit.ArcConfig(**{"r": 8, "modules_to_save": ["head"]} | arc)
         if method != "arc":
             targets: Any = NO_LAYER if method == "linear" else ["qkv"]
             config = LoraConfig(target_modules=targets, modules_to_save=["head"])
@@ -85,7 +85,8 @@ def make_adapter(tiny: Path) -> MakeAdapter:
             if parameter.requires_grad:
                 nn.init.normal_(parameter, std=0.5)
         names = [f"label {seed}.{k}" for k in range(labels)]
-        arcvit.save_adapter(adapted, folder, labels=names, backbone=name, image_size=size)
+        about: dict[str, Any] = {"backbone": name, "image_size": size, "head": "head"}
+        arcvit.save_adapter(adapted, folder, labels=names, **about)
         if multilabel:
             dataclasses.replace(read_task(folder), kind="multilabel").write(folder)
         if known is not None:

@@ -51,8 +51,6 @@ def unattached(
         raise UserError(
             f"it uses the projections of another adapter (projection={config.projection!r})."
         )
-    if config.bias != "none":
-        raise UserError(f"it trains biases of the backbone too (bias={config.bias!r}).")
     plan = plan_adapter(config, model)
     if not plan:
         raise UserError("its target_modules name no module of the backbone.")

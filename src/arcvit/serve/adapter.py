@@ -186,8 +186,9 @@ class AdapterReader:
         if set(config.modules_to_save or ()) != {self._head}:
             saved = ", ".join(sorted(config.modules_to_save or ()))
             raise UserError(f"it trains {saved}, and not its head alone: {_FOLDED}.")
-        linear = isinstance(config, LoraConfig) and config.target_modules in (NO_LAYER, {NO_LAYER})
-        if linear and config.bias == "none":
+        if getattr(config, "bias", "none") != "none":
+            raise UserError(f"it trains biases of the backbone too: {_FOLDED}.")
+        if isinstance(config, LoraConfig) and config.target_modules in (NO_LAYER, {NO_LAYER}):
             return config
         if not isinstance(config, ArcConfig):
             name = str.__str__(config.peft_type)

@@ -115,9 +115,11 @@ class Memory:
         try:
             adapter, stamp = self._consistent(key, place)
         except UserError as error:
+            # Who asks need not know where adapters come from.
+            why = str(error).replace(place.source, key[0]) if place.source else str(error)
             with self._lock:
-                self._broken[key] = (place.stamp, str(error))
-            raise
+                self._broken[key] = (place.stamp, why)
+            raise UserError(why) from error
         finally:
             with self._lock:
                 self._reading.pop(key, None)

@@ -62,7 +62,8 @@ def _from_address(address: str, target: Path, most_bytes: int) -> None:
     try:
         system: Any
         system, root = url_to_fs(address, use_listings_cache=False)
-        there = {str(item["name"]).rpartition("/")[2]: item for item in system.ls(root)}
+        listed = system.ls(root, detail=True)
+        there = {str(item["name"]).rpartition("/")[2]: item for item in listed}
         wanted = [name for name in _FILES if name in there]
         size = sum(there[name]["size"] or 0 for name in wanted)
         _check_size(address, size, most_bytes)

@@ -84,6 +84,9 @@ class WorkQueue:
         self._changed = threading.Condition()
         self._closed = False
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def put(self, work: Work) -> bool:
         """Let a work wait; False: the queue is closed, and it won't be done."""
         with self._changed:
