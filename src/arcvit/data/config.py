@@ -33,6 +33,8 @@ class DataConfig:
         test_fraction: share of the images held out where there are no splits at all.
         split_seed: seed of those splits, apart from the run's seed: runs of several seeds are then
             measured on the same images.
+        shots: train on so many images of every class, drawn by shots_seed; for few-shot learning.
+        shots_seed: default: the run's seed, so that several seeds are several draws.
         folds: for cross-validation: parts that training and validation images together are divided
             into by split_seed, groups as a whole.
         fold: the part that is validated on; the others are trained on.
@@ -65,6 +67,8 @@ class DataConfig:
     val_fraction: Share = 0.2
     test_fraction: Share = 0.2
     split_seed: Seed = 0
+    shots: Count | None = None
+    shots_seed: Seed | None = None
     folds: Annotated[int, Range(at_least=2)] | None = None
     fold: Annotated[int, Range(at_least=0)] = 0
     path_column: str = "path"
@@ -97,6 +101,8 @@ class DataConfig:
             val_fraction=self.val_fraction,
             test_fraction=self.test_fraction,
             seed=self.split_seed,
+            shots=self.shots,
+            shots_seed=self.shots_seed or 0,
             folds=self.folds,
             fold=self.fold,
             path_column=self.path_column,

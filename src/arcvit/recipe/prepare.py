@@ -16,6 +16,7 @@ from arcvit.core.task import AdapterTask, TaskBackbone
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.preset import Preprocessing, resolve_preset, training_preprocessing
 from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.shots import told_shots
 from arcvit.data.task import ImageTask
 from arcvit.engine.class_weights import class_weights
 from arcvit.engine.learner import Learner
@@ -94,6 +95,8 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
     """
     several = ", any number an image" if task.kind == "multilabel" else ""
     say(f"{task.name}: {len(task.classes)} classes{several}, " + _split_sizes(task))
+    if recipe.data.shots is not None and (told := told_shots(task, recipe.data.shots)):
+        say(told)
     if recipe.backbone == DEMO and not recipe.data.path.startswith(_BUNDLED):
         say(
             "demo, the backbone unless another is given, is a small one for 64 pixels:"

@@ -112,12 +112,15 @@ class Recipe:
         return self.metric or METRICS[self.task][0]
 
     def resolved(self) -> "Recipe":
-        """The recipe with the method's own learning rates and the metric filled in."""
+        """The recipe with the method's own learning rates, the metric and the draw filled in."""
         own: dict[str, Any] = {"lr": self.spec.lr, "coefficients_lr": 1.0}
         own |= {part.rate: part.multiple for part in self.spec.parts if part.rate}
         missing = {key: value for key, value in own.items() if getattr(self.optim, key) is None}
         optim = dataclasses.replace(self.optim, **missing)
-        return dataclasses.replace(self, optim=optim, metric=self.chosen_by)
+        data = self.data
+        if data.shots is not None and data.shots_seed is None:
+            data = dataclasses.replace(data, shots_seed=self.seed)
+        return dataclasses.replace(self, data=data, optim=optim, metric=self.chosen_by)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as the keys of its YAML file: the settings stand under the method's name."""

@@ -9,6 +9,7 @@ from arcvit.data.findings import examples
 from arcvit.data.readers import cub, dogs, fgvc, folders, hub, shards, table, vtab
 from arcvit.data.readers.folds import fold
 from arcvit.data.readers.reader import Opening, Reader, Reading
+from arcvit.data.readers.shots import draw_shots
 from arcvit.data.task import ImageTask
 
 LAYOUTS: Mapping[str, Reader] = MappingProxyType(
@@ -63,9 +64,14 @@ def open_task(
         passes = tolerant and finding.kind in MATTERS_OF_OPINION
         if finding.severity == "spoils" and not passes:
             raise UserError(finding.text)
-    if opening is None or opening.folds is None:
-        return reading.task
-    return fold(reading.task, opening.fold, folds=opening.folds, seed=opening.seed)
+    task = reading.task
+    if opening is None:
+        return task
+    if opening.shots is not None and not opening.to_measure:
+        task = draw_shots(task, opening.shots, seed=opening.shots_seed)
+    if opening.folds is None:
+        return task
+    return fold(task, opening.fold, folds=opening.folds, seed=opening.seed)
 
 
 def read_task(path: Path, opening: Opening) -> Reading:

@@ -54,6 +54,10 @@ class Opening:
     """Parts that training and validation images are divided into; None: the splits stay."""
     fold: int = 0
     """The part to validate on; the others are trained on."""
+    shots: int | None = None
+    """Training images of a class; None: all. What is only measured isn't drawn from."""
+    shots_seed: int = 0
+    """Decides which."""
     ignore: Sequence[str] = ()
     """Of class folders and tables: what is left out, as patterns of paths from the folder."""
 
