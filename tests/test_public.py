@@ -14,6 +14,7 @@ def test_exported_names_are_these() -> None:
         "initialize_from_activations",
         "load",
         "load_adapter",
+        "next_photos",
         "save_adapter",
     ]
     names += ["train"]

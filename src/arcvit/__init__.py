@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from arcvit.arc.config import ArcConfig
     from arcvit.arc.layer import ArcLayer
     from arcvit.arc.model import ArcModel
+    from arcvit.curate.next_photos import next_photos
     from arcvit.curate.suspects import find_suspects
     from arcvit.recipe.adapter import load_adapter, save_adapter
     from arcvit.recipe.classifier import Classifier, load
@@ -40,6 +41,7 @@ __all__ = [
     "initialize_from_activations",
     "load",
     "load_adapter",
+    "next_photos",
     "save_adapter",
     "train",
 ]
@@ -55,6 +57,7 @@ _LAZY = {
     "initialize_from_activations": "arcvit.arc.activations",
     "load": "arcvit.recipe.classifier",
     "load_adapter": "arcvit.recipe.adapter",
+    "next_photos": "arcvit.curate.next_photos",
     "save_adapter": "arcvit.recipe.adapter",
     "train": "arcvit.recipe.train",
 }

@@ -186,6 +186,36 @@ MANY: dict[str, tuple[Make, str]] = {
         ),
         "more than 100,000 classes",
     ),
+    "cells of a million labels": (
+        text(
+            lambda: (
+                "path,label\n"
+                + "".join(
+                    f"{i}.png,{'|'.join(map(str, range(i, i + 10**4)))}\n" for i in range(100)
+                )
+                + "".join(
+                    f"x{i}.png,{'|'.join(f'{i}.{n}' for n in range(9999))}\n" for i in range(99)
+                )
+            ),
+            "x.csv",
+            *CHECK,
+            "--task=multilabel",
+        ),
+        "more than 100,000 classes",
+    ),
+    "thousands of columns of 0 and 1": (
+        text(
+            lambda: (
+                ",".join(["path", *map(str, range(2000))])
+                + "\n"
+                + "".join(f"{i}.png" + ",0" * 2000 + "\n" for i in range(40))
+            ),
+            "x.csv",
+            *CHECK,
+            "--task=multilabel",
+        ),
+        "the most frequent is none (26 images)",
+    ),
     "a table of a million columns": (
         text(lambda: ",".join(f"c{i}" for i in range(10**6)), "x.csv", *CHECK),
         "has 1,000,000 columns",

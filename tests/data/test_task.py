@@ -45,7 +45,7 @@ def test_images_of_several_labels() -> None:
     assert task.every() == split
     assert split.rows([2]) == Split.of_sets([(Path("c"), [1])]) != Split.of([(Path("c"), 1)])
     for single in (lambda: split.labels, lambda: list(split)):
-        with pytest.raises(UserError, match="works on tasks of one label an image"):
+        with pytest.raises(UserError, match="works on images of one label each"):
             single()
 
 

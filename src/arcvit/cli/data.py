@@ -7,6 +7,7 @@ from arcvit.core.errors import UserError, nearest
 COMMANDS = {
     "check": "recognise a task's layout and look for what would spoil a result",
     "suspects": "labels to look at again, and images that are there twice",
+    "next": "which photos without labels to label next",
     "list": "the benchmark tasks: names, classes, images",
     "make": "generate tasks offline",
     "cache": "list what is kept of decoded images, remove what wasn't used",

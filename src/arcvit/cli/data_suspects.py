@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from arcvit.cli.outputs import spare
 from arcvit.cli.parser import apart_from_data, command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
@@ -53,6 +54,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(own)
     if options.top < 0:
         raise UserError(f"--top is {options.top}: expected a number of images, 0 or more.")
+    spare([options.path], csv=options.csv, page=options.page)
     if options.page is not None:
         require("bench", "--page")
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from arcvit.cli.image_paths import add_images, arriving_names, given_names
+from arcvit.cli.outputs import spare
 from arcvit.cli.parser import command_parser
 from arcvit.cli.trained import add_trained
 from arcvit.core.errors import UserError
@@ -22,6 +23,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(argv)
     if options.out.suffix != ".npz":
         raise UserError(f"--out {str(options.out)!r}: expected a name that ends in .npz.")
+    spare([*options.images, options.list], out=options.out)
     names = given_names(options)
 
     import numpy as np

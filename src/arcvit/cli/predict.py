@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from arcvit.cli.image_paths import STDIN, add_images, arriving_names, given_names
+from arcvit.cli.outputs import spare
 from arcvit.cli.parser import command_parser
 from arcvit.cli.trained import add_trained
 from arcvit.core.errors import UserError
@@ -51,6 +52,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_intermixed_args(argv)  # images may follow options
     if options.top < 1:
         raise UserError(f"--top {options.top} shows nothing: expected at least 1.")
+    spare([*options.images, options.list], csv=options.csv)
     names = given_names(options)
 
     from arcvit.recipe.classifier import load

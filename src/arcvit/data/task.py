@@ -96,8 +96,8 @@ class Split:
         """
         if self.kind != "single":
             raise UserError(
-                "this works on tasks of one label an image, and images of a multilabel task have"
-                " any number of them: expected a task that is read with task single."
+                "this works on images of one label each, and those of a multilabel task have any"
+                " number: expected a task, or a run, without --task multilabel."
             )
         return tuple(label for (label,) in self.label_sets)
 

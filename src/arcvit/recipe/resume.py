@@ -114,6 +114,11 @@ def trained_on(run: Run) -> frozenset[str]:
     return frozenset(image.content for image in images if fitted.intersection(image.splits))
 
 
+def known_contents(run: Run) -> frozenset[str]:
+    """The contents of all images of a finished run, whatever their split."""
+    return frozenset(image.content for image in _read_images(run).images)
+
+
 def _read_images(run: Run) -> Contents:
     # Our own, and as long as there are images.
     return Contents.from_dict(read_json(run.images, most=sys.maxsize))

@@ -31,18 +31,18 @@ def test_pictures_hold_what_their_labels_say() -> None:
 def test_both_forms_of_the_table_are_the_same_task(
     arcvit: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "SPLIT_SIZES", {"train": 30, "val": 8})
+    monkeypatch.setattr(pictures, "SPLIT_SIZES", {"train": 10, "val": 4})
 
     def made(*flags: str) -> ImageTask:
         out = tmp_path / f"out{len(flags)}"
-        answer = arcvit("data", "make", "shapes", "--out", out, "--test_size", 6, *flags)
-        assert (answer.code, "30 train, 8 val, 6 test" in answer.out) == (0, True)
+        answer = arcvit("data", "make", "shapes", "--out", out, "--test_size", 2, *flags)
+        assert (answer.code, "10 train, 4 val, 2 test" in answer.out) == (0, True)
         return open_task(out / "shapes/shapes.csv", Opening(kind="multilabel"))
 
     names, flags = made(), made("--label_columns")
     assert names.classes == flags.classes == CLASSES
     images = {path.read_bytes() for path in names.every().paths}
-    assert len(images) == 44  # none is in two splits
+    assert len(images) == 16  # none is in two splits
     for split in ("train", "val", "test"):
         one, other = names.split(split), flags.split(split)
         assert one.label_sets == other.label_sets

@@ -57,6 +57,12 @@ def test_the_same_labels_in_every_form(tmp_path: Path, text: str, settings: dict
     assert task.split("val").label_sets == ((0, 2),)
 
 
+def test_columns_of_flags_are_of_tables_alone(tmp_path: Path) -> None:
+    (tmp_path / "sea").mkdir()
+    with pytest.raises(UserError, match="expected a table, leave --data"):
+        read(tmp_path, label_columns=["sea"])
+
+
 def test_further_columns_are_kept(tmp_path: Path) -> None:
     task = read(write(tmp_path, FURTHER), label_columns=["sea", "sky"])
     assert task.classes == ("sea", "sky")

@@ -39,6 +39,7 @@ img/d.jpg,"emu, young",TEST
         ("birds.csv", SPLIT_TABLE),
         ("birds.CSV", "\ufeff" + SPLIT_TABLE),
         ("birds.csv", SPLIT_TABLE.replace("\n", "\r\n")),
+        ("birds.csv", "\n,,\n" + SPLIT_TABLE),
         ("birds.tsv", SPLIT_TABLE.replace('"emu, young"', "emu; young").replace(",", "\t")),
     ],
 )

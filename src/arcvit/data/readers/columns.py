@@ -1,5 +1,6 @@
 """Which columns of a table hold paths, labels and splits, and what to say where they don't."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
@@ -11,8 +12,9 @@ from arcvit.data.task import IMAGE_SUFFIXES, split_named
 _LIKE_SPLITS = ("split", "set", "subset", "fold", "kfold", "partition", "phase", "usage")
 _SPLIT_FLAGS = ("train", "training", "val", "valid", "validation", "test")
 _TRUTH = ("0", "1", "true", "false", "yes", "no", "0.0", "1.0")
-ON, OFF = ("1", "1.0", "true"), ("0", "0.0", "false", "")
-"""What a column of one class holds where an image is of it, and where not. Case doesn't count."""
+ON = frozenset(("1", "1.0", "true"))
+FLAGS = ON | {"0", "0.0", "false", ""}
+"""What a column of one class may hold, and holds where an image is of it. Case doesn't count."""
 _SPLITS_AT_MOST = 6
 _LOOKED_AT = 1000
 """As many rows are looked at to guess what a column holds."""
@@ -59,11 +61,14 @@ def check_columns(
     Raises:
         UserError: says which columns there are, and which flag names the right one.
     """
-    wanted = [opening.path_column, *labels]
-    wanted += [opening.split_column] if opening.split_column != Opening.split_column else []
-    wanted += [opening.group_column] if opening.group_column is not None else []
-    for name in wanted:
-        count = columns.count(column_named(name, columns))
+    others = [opening.split_column] if opening.split_column != Opening.split_column else []
+    others += [opening.group_column] if opening.group_column is not None else []
+    wanted = {opening.path_column: column_named(opening.path_column, columns)}
+    wanted |= {name: name for name in labels}
+    wanted |= {name: column_named(name, columns) for name in others}
+    counted = Counter(columns)
+    for name, column in wanted.items():
+        count = counted[column]
         if count == 1:
             continue
         if count == 0 and (why := _misread(columns, rows, opening)):
@@ -77,8 +82,8 @@ def check_columns(
         )
     if split_column(columns, opening) is None:
         told = opening.label_columns or opening.label_column is not None
-        own = [column_named(opening.path_column, columns)]
-        own += labels if told or len(labels) == 1 else []
+        own = {column_named(opening.path_column, columns)}
+        own |= set(labels) if told or len(labels) == 1 else set()
         _refuse_other_splits(file, columns, rows, own, has_flags=len(labels) > 1)
 
 
@@ -138,7 +143,7 @@ def _may_be_labels(values: set[str], rows: int, opening: Opening) -> bool:
 
 
 def _refuse_other_splits(
-    file: Path, columns: Sequence[str], rows: Rows, own: Sequence[str], *, has_flags: bool
+    file: Path, columns: Sequence[str], rows: Rows, own: set[str], *, has_flags: bool
 ) -> None:
     """Refuse a table that has splits in a column of another name: its tests would be trained on."""
     for index, name in enumerate(columns):
@@ -169,7 +174,7 @@ def _refuse_other_splits(
 
 def are_flags(values: set[str]) -> bool:
     """Whether a column of these values says of each image whether it is of one class."""
-    return bool(values) and {value.casefold() for value in values} <= {*ON, *OFF}
+    return bool(values) and {value.casefold() for value in values} <= FLAGS
 
 
 def values_in(rows: Rows, index: int) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.findings import examples
-from arcvit.data.readers.columns import OFF, ON, Rows, are_flags, column_named, values_in
+from arcvit.data.readers.columns import FLAGS, ON, Rows, are_flags, column_named, values_in
 from arcvit.data.readers.reader import LABEL_COLUMN, Opening
 from arcvit.data.task import class_name
 
@@ -50,7 +50,7 @@ class Labelling:
         """What is wrong with the cells of an image; empty where nothing is."""
         if self.form == "flags":
             for name in self.columns:
-                if cells[name].casefold() not in (*ON, *OFF):
+                if cells[name].casefold() not in FLAGS:
                     return f"{cells[name]!r} in the column {name!r}: expected 0 or 1"
         elif self.form == "name" and not cells[self.columns[0]]:
             name = self.columns[0]
@@ -78,7 +78,8 @@ def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Openin
     if opening.kind == "single" or opening.label_column is not None or no_paths:
         return names(opening.label_column)
     others = _unread(columns, opening)
-    held = {name: values_in(rows, columns.index(name)) for name in others}
+    place = {name: index for index, name in enumerate(columns)}
+    held = {name: values_in(rows, place[name]) for name in others}
     named = [
         name
         for name in others
@@ -87,6 +88,7 @@ def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Openin
     ]
     flags = [name for name in others if name not in named and are_flags(held[name])]
     flags = flags if len(flags) > 1 else []
+    found = set(flags)  # there may be thousands
     ways = [f"--data.label_column {quote(name)}" for name in named]
     ways += [f"--data.label_columns {quote(','.join(flags))}"] if flags else []
     if len(ways) > 1:
@@ -96,7 +98,7 @@ def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Openin
             f"{file} could be read in two ways, as {' and '.join(text)}: say which is meant with"
             f" {' or '.join(ways)}."
         )
-    further = [name for name in others if name not in flags]
+    further = [name for name in others if name not in found]
     if flags and further:
         raise UserError(
             f"{file} has columns of 0 and 1 ({examples(flags)}) and others"

@@ -90,6 +90,11 @@ def read_task(path: Path, opening: Opening) -> Reading:
         )
     if layout is None:
         _refuse_outer_folder(path)
+    if opening.label_columns and layout != "table":
+        raise UserError(
+            f"{path} has no columns of 0 and 1 that data.label_columns could name: expected a"
+            " table, leave --data.label_columns out."
+        )
     if opening.kind == "multilabel" and layout not in MULTILABEL_LAYOUTS:
         raise UserError(
             f"{path} gives each image one label, its layout is {layout or 'folders'}: expected a"

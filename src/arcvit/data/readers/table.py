@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +40,8 @@ class Row:
     """``train``, ``val`` or ``test``; None where the table has no split column."""
     group: str
     """What it shows; empty where the table has no such column."""
-    cells: dict[str, str]
-    """All values by column."""
+    further: dict[str, str]
+    """The values of further columns."""
 
 
 def recognises(path: Path) -> bool:
@@ -98,7 +99,7 @@ def read(path: Path, opening: Opening) -> Reading:
             *unread_splits(path, columns, labelling.columns, opening),
         ],
         groups={row.path: row.group for row in rows.values()} if opening.group_column else None,
-        further=_further(columns, list(rows.values()), labelling.columns, opening),
+        further=_further(rows.values()),
     )
 
 
@@ -123,17 +124,11 @@ def _joint_names(
     return [(spoils if mistakes else warning)("joint-labels", text)]
 
 
-def _further(
-    columns: Sequence[str], rows: Sequence[Row], labels: Sequence[str], opening: Opening
-) -> dict[str, dict[Path, str]]:
+def _further(rows: Collection[Row]) -> dict[str, dict[Path, str]]:
     """What further columns say of the images, where they divide them into some parts."""
-    read = {*labels}
-    read |= {column_named(n, columns) for n in (opening.path_column, opening.split_column)}
     found = {}
-    for name in dict.fromkeys(columns):
-        if name in read or columns.count(name) > 1:
-            continue
-        values = {row.path: row.cells[name] for row in rows if row.cells[name]}
+    for name in next(iter(rows)).further if rows else ():
+        values = {row.path: row.further[name] for row in rows if row.further[name]}
         if 2 <= len(set(values.values())) <= _MOST_SLICES:
             found[name] = values
     return found
@@ -148,7 +143,7 @@ def _lines(file: Path, opening: Opening) -> tuple[list[str], list[Line]]:
     lines: list[Line] = []
     labels: set[str] = set()
     try:
-        columns = [name.strip() for name in next(reader, [])]
+        columns = [name.strip() for name in next(filter(any, reader), [])]
         if len(columns) > _MOST_COLUMNS:
             raise UserError(
                 f"{file} has {len(columns):,} columns: expected one of paths and one of labels."
@@ -157,7 +152,9 @@ def _lines(file: Path, opening: Opening) -> tuple[list[str], list[Line]]:
         place = columns.index(label) if label in columns else len(columns)
         for values in reader:
             lines.append((reader.line_num, [value.strip() for value in values]))
-            labels.update(values[place : place + 1] if opening.kind == "single" else ())
+            for cell in values[place : place + 1]:
+                several = opening.kind == "multilabel"
+                labels.update(cell.split(opening.label_delimiter) if several else [cell])
             refuse_many_classes(len(labels), file)
     except csv.Error as error:
         raise UserError(f"{file} line {reader.line_num} can't be read: {error}.") from error
@@ -176,6 +173,9 @@ def _rows(
     path = column_named(opening.path_column, columns)
     group = column_named(opening.group_column or "", columns)
     split = split_column(columns, opening)
+    read = {path, split, *labelling.columns}
+    counted = Counter(columns)
+    further = [name for name, count in counted.items() if name not in read and count == 1]
     for line, values in lines:
         # Values at the end may be missing; more than there are columns are a mistake.
         cells = dict.fromkeys(columns, "") | dict(zip(columns, values, strict=False))
@@ -189,7 +189,7 @@ def _rows(
             labels=labelling.labels(cells),
             split=None if split is None else split_named(cells[split]),
             group=cells[group] if group else "",
-            cells=cells,
+            further={name: cells[name] for name in further},
         )
 
 
