@@ -25,6 +25,7 @@ class ServeSettings:
         slots: adapters on the device.
         memory: adapters in memory.
         memory_mb: megabytes of adapters in memory.
+        max_rank: rank of an adapter at most: all images of a batch pay for the largest in it.
         watch: seconds between looks at the folder of adapters; 0: only when told.
         max_pixels: pixels of an image at most.
 
@@ -44,7 +45,6 @@ class ServeSettings:
     memory: Count = 512
     memory_mb: Count = 2048
     max_rank: Count = 128
-    """Rank of an adapter at most: all images of a batch pay for the largest in it."""
     watch: NotNegative = 2.0
     max_pixels: Annotated[int, Range(at_least=1, at_most=MAX_PIXELS)] = MAX_PIXELS
 
