@@ -80,6 +80,7 @@ def admit(
     warnings = look_through(
         recipe.data,
         lambda line: say(f"{task.name}: {line}"),
+        kind=recipe.task,
         benchmark=task.record,
         needs_splits=True,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from arcvit.bench.suite import SuiteTask
 from arcvit.data.readers.layouts import open_task
+from arcvit.data.readers.reader import Opening
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ def sizes_of(task: SuiteTask, root: Path | None) -> Sizes | None:
     path = Path(task.path) if root is None else root / task.path
     if not path.exists():
         return None
-    opened = open_task(path)
+    opened = open_task(path, Opening(kind=task.kind))
     return Sizes(
         classes=len(opened.classes),
         train=len(opened.split("train")),

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from arcvit.core.errors import UserError, nearest
+from arcvit.core.task import Kind
 from arcvit.core.yaml_files import read_yaml
 from arcvit.data.catalogue import SUITES, BenchmarkTask, find_task, suite_tasks
 from arcvit.data.pixels.preset import PRESETS
 from arcvit.data.readers.hub import is_hub_name
 from arcvit.data.readers.roots import find_suite
 
-_KEYS = ("name", "path", "group", "preset", "group_pattern", "folds")
+_KEYS = ("name", "path", "group", "task", "preset", "group_pattern", "folds")
 _FLAGS = (
     "methods",
     "seeds",
@@ -33,6 +34,7 @@ class SuiteTask:
         name: what it is called in tables.
         group: the group whose mean it is part of.
         path: its folder or table, relative to the data root; of a catalogued task its name.
+        kind: whether an image has one label or any number of them.
         preset: preprocessing; None: the recipe's.
         group_pattern: what of an image's path tells what it shows; None: nothing does.
         folds: folds of its images that a search validates on; None: its validation split.
@@ -42,6 +44,7 @@ class SuiteTask:
     name: str
     group: str
     path: str
+    kind: Kind = "single"
     preset: str | None = None
     group_pattern: str | None = None
     folds: int | None = None
@@ -209,7 +212,10 @@ def _read_task(entry: Any, file: Path) -> SuiteTask:
             f"{where}: preset is {preset!r}: expected one of {', '.join(PRESETS)}."
             f"{nearest(preset, PRESETS)}"
         )
-    return SuiteTask(**entry)
+    kind = entry.get("task", "single")
+    if kind not in get_args(Kind):
+        raise UserError(f"{where}: task is {kind!r}: expected one of {', '.join(get_args(Kind))}.")
+    return SuiteTask(kind=kind, **{key: value for key, value in entry.items() if key != "task"})
 
 
 def _check_keys(record: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -134,7 +134,7 @@ class Bench:
             data["val_fraction"] = task.record.val_fraction
         # Trials are short and many: nothing follows them, and few leave a checkpoint.
         quiet = {"engine": {"track": [], "checkpoint_every": 10}}
-        values = merged(merged(quiet, values), {"data": data, "seed": seed})
+        values = merged(merged(quiet, values), {"data": data, "seed": seed, "task": task.kind})
         if row.name.backbone is not None:
             values["backbone"] = row.name.backbone
         return parse_recipe(self.overrides, merged(values, nested(settings)), row=row.method)

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from arcvit.core.errors import UserError
+from arcvit.core.task import Kind
 from arcvit.data.catalogue import BenchmarkTask
 from arcvit.data.check.report import check_task
 from arcvit.data.config import DataConfig
@@ -21,6 +22,7 @@ def look_through(
     data: DataConfig,
     say: Callable[[str], None],
     *,
+    kind: Kind = "single",
     benchmark: BenchmarkTask | None = None,
     needs_splits: bool = False,
 ) -> list[str]:
@@ -31,6 +33,7 @@ def look_through(
     Args:
         data: the images, and whether what is found is refused or only said (``data.check``).
         say: told each warning.
+        kind: whether an image has one label or any number of them.
         benchmark: which benchmark task they are; None goes by the folder's name.
         needs_splits: whether a validation and a test split must be there.
 
@@ -42,7 +45,7 @@ def look_through(
     """
     if data.check == "skip":
         return []
-    report = check_task(Path(data.path), benchmark=benchmark, data=asdict(data))
+    report = check_task(Path(data.path), kind=kind, benchmark=benchmark, data=asdict(data))
     found = list(report.findings)
     if data.on_bad == "error" and not needs_splits:
         # Decoding, which is next, names those of all splits at once.
@@ -71,7 +74,7 @@ def look_for_all(recipe: Recipe, accelerator: Accelerator, say: Callable[[str], 
     if accelerator.is_main_process:
         try:
             open_recipe_task(recipe)  # what lists tell needs no look at the images
-            look_through(recipe.data, say)
+            look_through(recipe.data, say, kind=recipe.task)
         except UserError as error:
             refusal = [str(error)]
     broadcast_object_list(refusal)

@@ -45,7 +45,7 @@ def open_measured(
     Raises:
         UserError: they can't be opened, or there are classes that the model doesn't know.
     """
-    opening = replace(data.opening(), kind=kind, to_measure=True)
+    opening = replace(data.opening(kind), to_measure=True)
     if split == ALL:
         opening = replace(opening, val_fraction=0, test_fraction=0)
     task = open_task(data.path, opening, tolerant=data.check == "warn")

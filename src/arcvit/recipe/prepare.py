@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 
 import torch
@@ -162,8 +162,7 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
 def open_recipe_task(recipe: Recipe) -> ImageTask:
     """The task a recipe names."""
     data = recipe.data
-    opening = replace(data.opening(), kind=recipe.task)
-    return open_task(data.path, opening, tolerant=data.check == "warn")
+    return open_task(data.path, data.opening(recipe.task), tolerant=data.check == "warn")
 
 
 def _class_weights(recipe: Recipe, task: ImageTask) -> Tensor | None:
