@@ -26,7 +26,8 @@ def run(argv: list[str]) -> int:
     """Print the most probable classes of each image as they come; 1 where some can't be read."""
     parser = command_parser(
         "predict",
-        "Class names for images, from a run or an adapter. Images that can't be read are told of on"
+        "Class names for images, from a run or an adapter; with several labels an image those that"
+        " reach their thresholds, which may be none. Images that can't be read are told of on"
         " standard error and keep their line in JSON and tables; the others go on. The exit code"
         " is then 1, and 2 where no image can be read.",
     )
@@ -44,7 +45,8 @@ def run(argv: list[str]) -> int:
         "--threshold",
         type=float,
         metavar="P",
-        help="Call images unknown whose label has a lower probability than this.",
+        help="Call images unknown whose label has a lower probability than this; with several"
+        " labels an image, give it those of at least this, in place of each label's own threshold.",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="Print one JSON object an image.")
@@ -64,11 +66,12 @@ def run(argv: list[str]) -> int:
             " --threshold P tells by the probability; or train again with validation images."
         )
     top = min(options.top, len(classifier.labels))
-    rejects = options.unknown or options.threshold is not None
+    several = classifier.is_multilabel
+    rejects = options.unknown or (options.threshold is not None and not several)
     # What it refuses, before a table is begun.
     classifier.stream([], top, threshold=options.threshold)
     good = bad = 0
-    with _form(options.csv, top, as_json=options.json, rejects=rejects) as show:
+    with _form(options.csv, top, as_json=options.json, rejects=rejects, several=several) as show:
         for arrived in arriving_names(names):
             for prediction in classifier.stream(arrived, top, threshold=options.threshold):
                 if prediction.error is not None:
@@ -85,13 +88,15 @@ def run(argv: list[str]) -> int:
 
 
 @contextmanager
-def _form(table: str | None, top: int, *, as_json: bool, rejects: bool) -> Iterator[Show]:
+def _form(
+    table: str | None, top: int, *, as_json: bool, rejects: bool, several: bool
+) -> Iterator[Show]:
     """What shows a prediction: lines of text, of JSON or of a table."""
     if table is None:
-        yield _print_json if as_json else partial(_print_text, rejects=rejects)
+        yield _print_json if as_json else partial(_print_text, rejects=rejects, several=several)
         return
     if table == STDIN:
-        yield _table(sys.stdout, top)
+        yield _table(sys.stdout, top, several=several)
         return
     try:
         with Path(table).open("a"):
@@ -99,17 +104,17 @@ def _form(table: str | None, top: int, *, as_json: bool, rejects: bool) -> Itera
     except OSError as error:
         raise UserError(f"--csv {table!r} can't be written: {error.strerror}.") from error
     with open(table, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        yield _table(file, top)
+        yield _table(file, top, several=several)
 
 
-def _table(stream: TextIO, top: int) -> Show:
+def _table(stream: TextIO, top: int, *, several: bool) -> Show:
     from arcvit.recipe.prediction import columns
 
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns(top))
+    writer.writerow(columns(top, multilabel=several))
 
     def show(prediction: "Prediction") -> None:
-        writer.writerow(map(csv_cell, prediction.row(top)))
+        writer.writerow(map(csv_cell, prediction.row(top, multilabel=several)))
         stream.flush()
 
     return show
@@ -119,10 +124,17 @@ def _print_json(prediction: "Prediction") -> None:
     print(to_json(prediction.record), flush=True)
 
 
-def _print_text(prediction: "Prediction", *, rejects: bool) -> None:
+def _print_text(prediction: "Prediction", *, rejects: bool, several: bool) -> None:
     if prediction.error is not None:
         return
-    shown = "  ".join(f"{plain(label)} {value:.1%}" for label, value in prediction.top)
+    ranked = [f"{plain(label)} {value:.1%}" for label, value in prediction.top]
+    if several and not prediction.labels:
+        shown = f"no label (likeliest: {ranked[0]})"
+    elif several:
+        sure = {label: text for (label, _), text in zip(prediction.top, ranked, strict=True)}
+        shown = "  ".join(sure.get(label, plain(label)) for label in prediction.labels)
+    else:
+        shown = "  ".join(ranked)
     if rejects and not prediction.known:
         shown = f"unknown (nearest: {plain(prediction.label)})"
     print(f"{plain(prediction.path)}  {shown}", flush=True)

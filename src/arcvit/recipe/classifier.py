@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from arcvit.backbones.logits import logits_of
 from arcvit.core.errors import UserError
+from arcvit.core.multilabel import NO_THRESHOLD
 from arcvit.core.settings import shown
 from arcvit.core.task import Calibration
 from arcvit.data.findings import examples
@@ -92,6 +93,11 @@ class Classifier:
         return self.loaded.task.calibration
 
     @property
+    def is_multilabel(self) -> bool:
+        """Whether an image has any number of labels."""
+        return self.loaded.task.kind == "multilabel"
+
+    @property
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
@@ -124,7 +130,9 @@ class Classifier:
                 ``uint8`` (H, W, 3) or grey (H, W); one, or any iterable, which is read as needed.
             top: labels of each image.
             threshold: an image is known from this probability on, in [0, 1]; None: where it is like
-                those learned, which only a calibrated model tells.
+                those learned, which only a calibrated model tells. With several labels an image it
+                is given the labels from this probability on; None: from the thresholds that were
+                chosen for them.
             batch_size: images in a forward pass: answers come when so many were read.
 
         Raises:
@@ -211,12 +219,13 @@ class Classifier:
                 if row in errors:
                     yield Prediction(path=file_of(image), error=errors[row])
                     continue
-                indices, values, is_known = next(ranked)
+                indices, values, given, is_known = next(ranked)
                 pairs = zip(indices, values, strict=True)
                 labels = tuple(Ranked(self.labels[index], value) for index, value in pairs)
                 yield Prediction(
                     path=file_of(image),
                     label=labels[0].label,
+                    labels=tuple(self.labels[index] for index in given),
                     probability=labels[0].probability,
                     known=is_known,
                     top=labels,
@@ -225,25 +234,37 @@ class Classifier:
 
     def _ranked(
         self, pixels: Tensor, top: int, threshold: float | None
-    ) -> Iterator[tuple[list[int], list[float], bool | None]]:
-        """Of each image the most probable labels, their probabilities, and whether it is known."""
+    ) -> Iterator[tuple[list[int], list[float], list[int], bool | None]]:
+        """Of each image the most probable labels, their probabilities, those given, and known."""
         logits, features = self._forward(pixels)
-        best = self._probabilities(logits).topk(top)
+        probabilities = self._probabilities(logits)
+        best = probabilities.topk(top)
+        given = self._given(probabilities, threshold)
         known = self._known(features, best.values[:, 0], threshold)
-        return zip(best.indices.tolist(), best.values.tolist(), known, strict=True)
+        return zip(best.indices.tolist(), best.values.tolist(), given, known, strict=True)
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         """Of each label, (N, K)."""
-        if self.loaded.task.kind == "multilabel":
-            return logits.sigmoid()
         calibration = self.calibration
-        return (logits if calibration is None else logits / calibration.temperature).softmax(-1)
+        logits = logits if calibration is None else logits / calibration.temperature
+        return logits.sigmoid() if self.is_multilabel else logits.softmax(-1)
+
+    def _given(self, probabilities: Tensor, threshold: float | None) -> list[list[int]]:
+        """The labels that each image is given, the most probable first, N lists."""
+        if not self.is_multilabel:
+            return probabilities.argmax(-1)[:, None].tolist()
+        chosen = self.loaded.task.thresholds
+        least = torch.full(probabilities.shape[1:], NO_THRESHOLD) if chosen is None else chosen
+        limit = torch.as_tensor(least if threshold is None else threshold, dtype=torch.float64)
+        order = probabilities.argsort(-1, descending=True)
+        reached = (probabilities >= limit).gather(-1, order)
+        return [own[kept].tolist() for own, kept in zip(order, reached, strict=True)]
 
     def _known(
         self, features: Tensor, probability: Tensor, threshold: float | None
     ) -> list[bool] | list[None]:
         """Whether each image is known, (N,)."""
-        if threshold is not None:
+        if threshold is not None and not self.is_multilabel:
             return (probability >= threshold).tolist()
         if self.calibration is None or self.loaded.means is None:
             return [None] * len(features)
