@@ -16,12 +16,13 @@ METRICS = MappingProxyType[Kind, tuple[Metric, ...]](
 )
 """The metrics of each kind of task, all fractions in [0, 1]; the first goes by default."""
 
-_NAMES = {
+METRIC_NAMES = {
     "balanced_accuracy": "balanced",
     "macro_f1": "macro F1",
     "micro_f1": "micro F1",
     "exact_match": "all labels right",
 }
+"""What metrics are called where a person reads them, if not as they are."""
 
 
 def metric_texts(metrics: Mapping[str, float | None], chosen_by: Metric = "accuracy") -> list[str]:
@@ -34,7 +35,7 @@ def metric_texts(metrics: Mapping[str, float | None], chosen_by: Metric = "accur
     """
     left_out = "macro_f1" if "accuracy" in metrics and chosen_by != "macro_f1" else None
     return [
-        f"{_NAMES.get(name, name)} {'not measured' if value is None else f'{value:.1%}'}"
+        f"{METRIC_NAMES.get(name, name)} {'not measured' if value is None else f'{value:.1%}'}"
         for name, value in metrics.items()
         if name != left_out
     ]

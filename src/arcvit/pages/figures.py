@@ -15,11 +15,12 @@ _SIZE = (5.2, 3.3)
 
 
 def learning_curves(epochs: Sequence[dict[str, Any]]) -> tuple[bytes, bytes]:
-    """Loss and accuracy by epoch, on the images trained on and those of the validation split."""
-    return tuple(  # type: ignore[return-value]
-        _curve(epochs, kind, scale, label)
-        for kind, scale, label in (("loss", 1, "loss"), ("accuracy", 100, "accuracy (%)"))
-    )
+    """Loss and accuracy by epoch, on the images trained on and those of the validation split.
+
+    With several labels an image it is the mAP, which of the images trained on isn't known.
+    """
+    measured = "mAP" if any("val_mAP" in epoch for epoch in epochs) else "accuracy"
+    return _curve(epochs, "loss", 1, "loss"), _curve(epochs, measured, 100, f"{measured} (%)")
 
 
 def _curve(epochs: Sequence[dict[str, Any]], kind: str, scale: float, label: str) -> bytes:

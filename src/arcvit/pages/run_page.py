@@ -17,6 +17,8 @@ from arcvit.core.result import RunResult, read_result
 from arcvit.core.shown import csv_cell
 from arcvit.pages import figures
 from arcvit.pages.confusion import IN_A_CELL, matrix, pairs
+from arcvit.pages.label_parts import label_parts, label_table, label_tiles
+from arcvit.pages.label_scores import MeasuredLabels, label_scores, measured_labels
 from arcvit.pages.measured import Measured, measured_splits
 from arcvit.pages.page import data_uri, percent, write_page
 from arcvit.pages.photos import Photos
@@ -57,11 +59,11 @@ def write_run_page(
     """
     result = read_result(run)
     notes: list[str] = []
+    splits: Mapping[str, Measured | MeasuredLabels] = {}
     try:
-        splits = measured_splits(run)
+        splits = measured_labels(run) if result.kind == "multilabel" else measured_splits(run)
     except UserError as error:
-        splits = {}
-        if (result.val_accuracy, result.test_accuracy, result.out_of_fold) != (None, None, None):
+        if result.metrics or result.out_of_fold is not None:
             notes.append(str(error))
     if split is not None and split not in splits:
         raise UserError(
@@ -79,8 +81,7 @@ def write_run_page(
         notes.append(f"{result.skipped_images:,} unreadable images were left out.")
     files = [run / PAGE_FILE]
     if measured is not None:
-        scores = class_scores(measured.classes, measured.counts)
-        write_text(run / CLASSES_FILE, _class_table(scores))
+        write_text(run / CLASSES_FILE, _classes_of(measured))
         files.append(run / CLASSES_FILE)
     write_page(
         run / PAGE_FILE,
@@ -92,9 +93,28 @@ def write_run_page(
         recipe=_recipe_lines(run),
         notes=notes,
         curves=[_svg(curve) for curve in figures.learning_curves(epochs)] if epochs else [],
-        measured=None if measured is None else _measured_parts(measured, Photos(run, photos)),
+        **_parts(measured, run, photos),
     )
     return files
+
+
+def _classes_of(measured: Measured | MeasuredLabels) -> str:
+    if isinstance(measured, MeasuredLabels):
+        return label_table(label_scores(measured))
+    return _class_table(class_scores(measured.classes, measured.counts))
+
+
+def _parts(
+    measured: Measured | MeasuredLabels | None, run: Path, photos: Path | None
+) -> dict[str, Any]:
+    """``measured`` or ``labels``, by whether an image has one label; None: there is no such."""
+    parts: dict[str, Any] = {"measured": None, "labels": None}
+    if isinstance(measured, MeasuredLabels):
+        name = _SPLIT_NAMES.get(measured.split, measured.split)
+        parts["labels"] = label_parts(measured, Photos(run, photos), name)
+    elif measured is not None:
+        parts["measured"] = _measured_parts(measured, Photos(run, photos))
+    return parts
 
 
 def _measured_parts(measured: Measured, photos: Photos) -> dict[str, Any]:
@@ -127,8 +147,13 @@ def _measured_parts(measured: Measured, photos: Photos) -> dict[str, Any]:
     }
 
 
-def _tiles(result: RunResult, splits: Mapping[str, Measured]) -> list[dict[str, str]]:
+def _tiles(
+    result: RunResult, splits: Mapping[str, Measured | MeasuredLabels]
+) -> list[dict[str, str]]:
     """The figures that come first: what they are, how large, and how sure."""
+    if result.kind == "multilabel":
+        last = next((split for split in ("test", "val") if split in result.metrics), None)
+        return [] if last is None else label_tiles(result.metrics[last], _SPLIT_NAMES[last])
     tiles, found = [], result.out_of_fold
     for name, split, value in (
         ("test accuracy", "test", result.test_accuracy),

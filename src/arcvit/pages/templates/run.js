@@ -1,6 +1,6 @@
 "use strict";
 
-/* The confusion matrix, and tables that sort. */
+/* The confusion matrix. */
 
 const { classes, counts, photos } = JSON.parse(document.getElementById("confusion").textContent);
 const row = new Map();       // true class -> predicted class -> images
@@ -138,17 +138,3 @@ document.querySelector(".controls").hidden = false;
 order.addEventListener("change", draw);
 limit.addEventListener("change", draw);
 draw();
-
-/* Tables: a column's button sorts by it, and the other way round when pressed again. */
-for (const button of document.querySelectorAll("table.sortable th.sort button")) {
-  button.addEventListener("click", () => {
-    const head = button.parentElement, body = head.closest("table").tBodies[0];
-    const down = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-    for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", down === 1 ? "ascending" : "descending");
-    const value = line => line.cells[head.cellIndex].dataset.value;
-    const text = line => line.cells[head.cellIndex].textContent.trim();
-    const compare = (a, b) => value(a) === undefined ? text(a).localeCompare(text(b)) : value(a) - value(b);
-    body.append(...[...body.rows].sort((a, b) => down * compare(a, b)));
-  });
-}
