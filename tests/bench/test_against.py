@@ -26,6 +26,8 @@ def run(method: str, seed: int, accuracy: float) -> FinishedRun:
     values = {f.name: None for f in fields(RunResult)} | {
         "method": method,
         "seed": seed,
+        "kind": "single",
+        "metrics": {"test": {"accuracy": accuracy}},
         "test_accuracy": accuracy,
         "majority_share": 0.1,
         "params": {"adapter": SIZES[method], "head": 10, "total": SIZES[method] + 10},

@@ -49,7 +49,7 @@ def test_what_is_fixed_and_what_is_broken(run: Callable[..., Path]) -> None:
     other = [image(4, "b"), image(3, "a"), image(2, "a"), image(1, "a")]
     found = compare(one, run("other", [dataclasses.replace(i, path="x") for i in other]))
     assert (found.split, found.images) == ("test", 4)
-    assert [r.accuracy for r in found.runs] == [0.5, 0.75]
+    assert [r.value for r in found.runs] == [0.5, 0.75]
     assert [r.measured for r in found.runs] == [5, 4]
     assert found.runs[0].low == pytest.approx(0.150, abs=1e-3)
     assert found.runs[0].high == pytest.approx(0.850, abs=1e-3)

@@ -64,6 +64,13 @@ def compare(collected: Collected, reference: str) -> list[Against]:
             f"--against {reference!r} isn't a row of this bench: expected one of"
             f" {', '.join(labels)}.{nearest(reference, labels)}"
         )
+    metrics = collected.metrics()
+    if len(metrics) > 1:
+        named = "; ".join(f"{name} of {', '.join(tasks)}" for name, tasks in metrics.items())
+        raise UserError(
+            f"--against takes a mean of differences over tasks, and these have different metrics"
+            f" ({named}): expected a bench whose tasks have one."
+        )
     broken, dull = collected.ruined, dull_runs(collected)
     found = []
     for row in collected.rows:
@@ -128,11 +135,11 @@ def _stored(run: FinishedRun) -> int:
 
 
 def _accuracies(collected: Collected, task: str, row: RowName) -> dict[int, float]:
-    """Test accuracy in percent by seed."""
+    """Test accuracy in percent by seed, or mAP of several labels an image."""
     return {
-        run.result.seed: 100 * run.result.test_accuracy
+        run.result.seed: 100 * value
         for run in collected.runs.get((task, str(row)), ())
-        if run.result.test_accuracy is not None
+        if (value := run.result.main("test")) is not None
     }
 
 

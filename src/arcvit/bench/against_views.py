@@ -72,7 +72,7 @@ def picture(rows: Sequence[Against], reference: str) -> bytes:
             at = ("data", "axes fraction")
             axes.annotate("none", (least, 0.02), xycoords=at, ha="center", fontsize="small")
         axes.set_xlabel("numbers trained outside the head (hollow: stored)")
-        axes.set_ylabel("mean test accuracy (%)")
+        axes.set_ylabel("mean on the test split (%)")
         axes.set_title(f"bars: ± standard error of the difference to {named(reference)} over tasks")
         axes.grid(visible=True)
         drawn.legend(loc="outside right upper", fontsize="small")

@@ -10,6 +10,7 @@ from arcvit.bench.rows import RowName
 from arcvit.bench.run_files import DATA_FILE, FAILURES_FILE, RUINED_FILE, SUITE_FILE
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
+from arcvit.core.metric import METRICS
 from arcvit.core.metrics import learned_nothing, read_metrics
 from arcvit.core.result import RESULT_FILE, RunResult, read_result
 from arcvit.sweep.choose import CHOICE_FILE
@@ -59,6 +60,20 @@ class Collected:
     ruined: Counter[str]
     failures: dict[tuple[str, str], str]
     ended: str | None
+
+    def metrics(self) -> dict[str, list[str]]:
+        """The main metric with the tasks that it is of: accuracy, or mAP of several labels."""
+        found: dict[str, list[str]] = {}
+        for task in self.tasks:
+            kinds = {
+                run.result.kind
+                for (name, _), runs in self.runs.items()
+                for run in runs
+                if name == task
+            }
+            for kind in sorted(kinds):
+                found.setdefault(METRICS[kind][0], []).append(task)
+        return found
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from arcvit.pages.palette import (
 _PUBLISHED = "sDv^<>pPX*h"
 
 
-def accuracy_against_size(rows: Iterable[Row]) -> bytes | None:
+def accuracy_against_size(rows: Iterable[Row], metric: str = "accuracy") -> bytes | None:
     """Mean accuracy over trained parameters with the head; published rows are hollow."""
     every = list(rows)
     points = [(row, row.mean, row.total) for row in every if row.mean and row.total]
@@ -55,7 +55,7 @@ def accuracy_against_size(rows: Iterable[Row]) -> bytes | None:
         axes.set_xscale("log")
         axes.margins(x=0.1, y=0.15)
         axes.set_xlabel("trained parameters, head included")
-        axes.set_ylabel("mean test accuracy (%)")
+        axes.set_ylabel(f"mean test {metric if metric == 'mAP' else 'accuracy'} (%)")
         axes.grid(visible=True)
         drawn.legend(loc="outside right upper", fontsize="small")
         return png(drawn)
@@ -88,10 +88,15 @@ def difference_to_linear(rows: Sequence[Row]) -> bytes | None:
         return png(drawn)
 
 
-def learning_curves(collected: Collected) -> bytes:
-    """Training accuracy by epoch, a panel a task with runs, of the first seed."""
+def learning_curves(collected: Collected) -> bytes | None:
+    """Training accuracy by epoch, a panel a task with runs, of the first seed.
+
+    None where all tasks have several labels an image, whose mAP isn't measured on training images.
+    """
     names = [str(row) for row in collected.rows]
-    tasks = [t for t in collected.tasks if any((t, row) in collected.runs for row in names)]
+    tasks = collected.metrics().get("accuracy", [])
+    if not tasks:
+        return None
     columns = min(4, len(tasks))
     lines = -(-len(tasks) // columns)
     styles = line_styles(names)

@@ -66,11 +66,12 @@ def _write_page(
     warnings: list[str],
     leading: list[tuple[str, bytes, str]],
 ) -> None:
-    best = _best_row(rows)
+    best, metric = _best_row(rows), " and ".join(collected.metrics())
+    metric = metric[:1].upper() + metric[1:] if metric != "mAP" else metric
     worst = worst_task(collected, best)
     views = [
         *leading,
-        ("Accuracy against parameters", pictures.accuracy_against_size(rows), ""),
+        (f"{metric} against parameters", pictures.accuracy_against_size(rows, metric), ""),
         ("Difference to the linear probe", pictures.difference_to_linear(rows), ""),
         ("Learning curves", pictures.learning_curves(collected), "First seed."),
         *_adapter_pictures(collected),
@@ -82,6 +83,7 @@ def _write_page(
         file,
         "bench.html.j2",
         suite=collected.suite,
+        metric=metric,
         tables=html_tables(rows),
         warnings=warnings,
         pictures=[
@@ -138,8 +140,11 @@ def _best_row(rows: list[Row]) -> str:
 
 
 def _notes(collected: Collected) -> list[str]:
-    """What is to be known of the rows: sizes that were chosen, searches that ended at an edge."""
-    notes = list(collected.notes)
+    """What is to be known of the rows: metrics, sizes that were chosen, searches at an edge."""
+    notes, metrics = list(collected.notes), collected.metrics()
+    if list(metrics) != ["accuracy"]:
+        named = " and ".join(f"{name} of {', '.join(tasks)}" for name, tasks in metrics.items())
+        notes.append(f"measured is {named}" + (": no mean over both" if len(metrics) > 1 else ""))
     if collected.edges:
         where = ", ".join(f"{row} on {task}" for task, row in collected.edges)
         notes.append(

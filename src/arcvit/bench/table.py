@@ -40,7 +40,7 @@ class Row:
         method: the method, with settings of its own.
         backbone: the backbone it is put on.
         published: whether it is from a paper and not run here.
-        tasks: accuracy by task; None: not known.
+        tasks: accuracy by task, or mAP of several labels an image; None: not known.
         groups: mean of each group; None: not all of its tasks are known.
         mean: mean of all tasks.
         group_mean: mean of the groups' means.
@@ -84,9 +84,12 @@ def architecture(backbone: str) -> str:
 def _our_row(collected: Collected, name: RowName) -> Row:
     runs = {task: collected.runs.get((task, str(name)), ()) for task in collected.tasks}
     every = [run for task in collected.tasks for run in runs[task]]
-    by_group = _by_group(collected)
+    by_group, metrics = _by_group(collected), collected.metrics()
 
     def mean_of(tasks: Sequence[str]) -> Cell | None:
+        """None over different metrics: a mean of accuracy and mAP would say nothing."""
+        if sum(any(task in own for task in tasks) for own in metrics.values()) > 1:
+            return None
         return _over_seeds(runs, lambda seed: _mean([seed[task] for task in tasks]), tasks)
 
     used = dict.fromkeys(PurePath(run.result.backbone).name for run in every)
@@ -98,7 +101,9 @@ def _our_row(collected: Collected, name: RowName) -> Row:
         tasks={task: mean_of([task]) for task in collected.tasks},
         groups={group: mean_of(tasks) for group, tasks in by_group.items()},
         mean=mean_of(collected.tasks),
-        group_mean=_over_seeds(
+        group_mean=None
+        if len(metrics) > 1
+        else _over_seeds(
             runs,
             lambda seed: _mean([_mean([seed[t] for t in tasks]) for tasks in by_group.values()]),
             collected.tasks,
@@ -119,9 +124,9 @@ def _over_seeds(
     """A figure computed for each seed that all the tasks have, then its mean and deviation."""
     accuracy = {
         task: {
-            run.result.seed: 100 * run.result.test_accuracy
+            run.result.seed: 100 * measured
             for run in runs[task]
-            if run.result.test_accuracy is not None
+            if (measured := run.result.main("test")) is not None
         }
         for task in tasks
     }

@@ -115,7 +115,7 @@ def came_of(folder: Path) -> dict[str, Any]:
     result = read_result(folder)
     return {
         "val": result.chosen_by,
-        "test": result.test_accuracy,
+        "test": result.main("test"),
         "seconds": sum(result.seconds.values()),
         "complaint": learned_nothing(read_metrics(folder), result.guessing_loss),
     }

@@ -37,7 +37,8 @@ class Worst:
 def worst_task(collected: Collected, row: str) -> Worst | None:
     """The task on which a row's mean over its seeds is worst, as its first seed took it.
 
-    None where that run keeps no predictions: another task would not be the worst.
+    None where that run keeps no predictions: another task would not be the worst. Tasks of several
+    labels an image have no confusion.
     """
     means = {
         task: statistics.fmean(known)
@@ -64,7 +65,7 @@ def worst_task(collected: Collected, row: str) -> Worst | None:
 
 
 def _accuracies(runs: tuple[FinishedRun, ...]) -> list[float]:
-    return [r.result.test_accuracy for r in runs if r.result.test_accuracy is not None]
+    return [value for r in runs if (value := r.result.test_accuracy) is not None]
 
 
 def _photos(run: Path, measured: Measured) -> list[dict[str, str]]:

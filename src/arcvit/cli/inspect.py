@@ -11,7 +11,8 @@ from arcvit.cli.parser import command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, to_json
-from arcvit.core.result import is_finished, read_result
+from arcvit.core.metric import METRICS
+from arcvit.core.result import RunResult, is_finished, read_result
 from arcvit.core.task import has_task, read_task
 from arcvit.methods.table import written_by
 
@@ -59,8 +60,7 @@ def _facts(path: Path) -> dict[str, Any]:
         facts |= {
             "method": result.method,
             "task": result.task,
-            "val_accuracy": result.val_accuracy,
-            "test_accuracy": result.test_accuracy,
+            **_measured(result),
             "trained_on": f"{result.train_images} images, {result.epochs} epochs",
             "trained_parameters": result.params["total"],
         }
@@ -68,7 +68,15 @@ def _facts(path: Path) -> dict[str, Any]:
     head = task.head if task else str(saved[0]) if saved and isinstance(saved, list) else "head"
     facts["parameters"], facts["file_bytes"] = _size(adapter, head)
     facts["labels"] = task and task.labels
+    if task is not None and task.kind == "multilabel":
+        facts |= {"kind": task.kind, "thresholds": task.thresholds}
     return facts
+
+
+def _measured(result: RunResult) -> dict[str, float | None]:
+    """The main metric of both splits."""
+    main = METRICS[result.kind][0]
+    return {f"{s}_{main}": result.metrics.get(s, {}).get(main) for s in ("val", "test")}
 
 
 def _size(adapter: Path, head: str) -> tuple[dict[str, int], int]:

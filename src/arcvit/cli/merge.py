@@ -24,14 +24,15 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     from arcvit.recipe.load import load_trained
-    from arcvit.recipe.merge import lost_calibration, lost_in_config, merge_run
+    from arcvit.recipe.merge import lost_calibration, lost_in_config, lost_thresholds, merge_run
 
     loaded = load_trained(options.run, backbone=options.backbone, force=options.force)
     difference = merge_run(loaded, options.out)
     print(f"wrote {options.out}; logits differ from the adapted model by at most {difference:.1e}")
     for sentence in (
         lost_in_config(loaded.preprocessing),
-        lost_calibration(loaded.task.calibration),
+        lost_calibration(loaded.task),
+        lost_thresholds(loaded.task),
     ):
         if sentence:
             print(sentence)

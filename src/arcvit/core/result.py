@@ -7,7 +7,7 @@ from pathlib import Path
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json, write_json
-from arcvit.core.metric import Metric
+from arcvit.core.metric import METRICS, Metric
 from arcvit.core.settings import check_settings
 from arcvit.core.task import Kind
 
@@ -90,6 +90,10 @@ class RunResult:
     adapter_bytes: int
     versions: dict[str, str]
     arcvit_version: str
+
+    def main(self, split: str) -> float | None:
+        """The main metric of a split: accuracy, or mAP of several labels an image."""
+        return self.metrics.get(split, {}).get(METRICS[self.kind][0])
 
     @property
     def chosen_by(self) -> float | None:

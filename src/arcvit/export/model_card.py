@@ -1,4 +1,4 @@
-"""The model card of an adapter: base model, labels, accuracy, and how to load it.
+"""The model card of an adapter: base model, labels, what came out, and how to load it.
 
 PEFT writes a card of its own first, most of it blank; this one replaces it.
 """
@@ -8,6 +8,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from arcvit.core.metric import METRICS
 from arcvit.core.shown import markdown
 from arcvit.core.task import AdapterTask
 
@@ -17,7 +18,8 @@ _ARC = (
     "Learned with ARC (Adapter Re-Composing, arXiv 2310.06234): linear bottleneck adapters whose"
     " projection is shared by all layers of one role, folded into the backbone for inference."
 )
-_SPLITS = {"test_accuracy": "test", "val_accuracy": "validation"}
+_SPLITS = {"test": "test", "val": "validation"}
+_ID = {"mAP": "mean_average_precision"}
 
 
 def model_card(task: AdapterTask, config: Mapping[str, Any], *, source: str = ".") -> str:
@@ -51,10 +53,14 @@ def _hub_id(backbone: str) -> str | None:
     return f"timm/{backbone}"
 
 
-def _measured(task: AdapterTask) -> dict[str, float]:
-    """The accuracies there are, by split."""
-    found = {split: task.results.get(key) for key, split in _SPLITS.items()}
-    return {split: value for split, value in found.items() if value is not None}
+def _measured(task: AdapterTask) -> list[tuple[str, str, float]]:
+    """Split, metric and value of what was measured: the main metric of the kind of task."""
+    main = METRICS[task.kind][0]
+    metrics = task.results.get("metrics", {})
+    values = {split: metrics.get(split, {}).get(main) for split in _SPLITS}
+    if main == "accuracy":
+        values |= {s: v for s in _SPLITS if (v := task.results.get(f"{s}_accuracy")) is not None}
+    return [(_SPLITS[split], main, v) for split, v in values.items() if v is not None]
 
 
 def _title(task: AdapterTask) -> str:
@@ -75,10 +81,10 @@ def _metrics(task: AdapterTask) -> dict[str, Any]:
                 dataset_type=name,
                 dataset_name=name,
                 dataset_split=split,
-                metric_type="accuracy",
+                metric_type=_ID.get(metric, metric),
                 metric_value=value,
             )
-            for split, value in measured.items()
+            for split, metric, value in measured
         ],
     }
 
@@ -97,7 +103,14 @@ def _text(task: AdapterTask, config: Mapping[str, Any], source: str) -> str:
     if arc:
         bias = "a" if config["adapter_bias"] else "no"
         lines.append(f"- Adapter: {config['variant']}, r={config['r']}, {bias} bias")
-    lines += [f"- Accuracy on the {split} split: {v:.1%}" for split, v in _measured(task).items()]
+    for split, metric, value in _measured(task):
+        name = metric if metric == "mAP" else metric.capitalize()
+        lines.append(f"- {name} on the {split} split: {value:.1%}")
+    if task.kind == "multilabel":
+        lines.append(
+            "- An image has any number of these labels: each has a sigmoid of its own"
+            + (", and a threshold in `task.json`" if task.thresholds else "")
+        )
     lines += [
         f"- Labels ({len(task.labels)}): {shown}" + (f" and {more} more" if more > 0 else ""),
         f"- Preprocessing: `{task.preprocessing}`",
@@ -109,7 +122,8 @@ def _text(task: AdapterTask, config: Mapping[str, Any], source: str) -> str:
         "",
         f"classifier = arcvit.load({source!r})",
         "print(classifier.labels)",
-        '# classifier.predict("photo.jpg") tells what is to be seen on it.',
+        '# classifier.predict("photo.jpg") tells what is to be seen on it'
+        + (", as labels." if task.kind == "multilabel" else "."),
         "```",
         "",
     ]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import put_in_place
+from arcvit.core.task import Kind
 from arcvit.export.checked import check_same
 
 
@@ -20,6 +21,7 @@ def export_timm(
     out: Path,
     *,
     classes: list[str],
+    kind: Kind = "single",
     data_config: dict[str, Any],
     probe: Tensor,
     expected: Tensor,
@@ -31,6 +33,7 @@ def export_timm(
         out: ``NAME.safetensors`` (its config goes beside it as ``NAME.json``), or a folder (timm's
             ``local-dir:`` format: ``model.safetensors`` and ``config.json``).
         classes: class names, kept in the config as ``label_names``.
+        kind: with multilabel the config says so, as ``problem_type``: transformers has it there.
         data_config: preprocessing as timm records it.
         probe: images to compare on, (B, 3, H, W).
         expected: logits of the adapted model on them, (B, K).
@@ -45,11 +48,12 @@ def export_timm(
     for file in (weights, config):
         if file.exists():
             raise UserError(f"{str(file)!r} is there already: choose another --out or remove it.")
+    several = {"problem_type": "multi_label_classification"} if kind == "multilabel" else {}
     with tempfile.TemporaryDirectory(dir=_existing_parent(weights)) as scratch:
         timm.models.save_for_hf(
             folded,
             scratch,
-            model_config={"label_names": classes},
+            model_config={"label_names": classes, **several},
             safe_serialization=True,
             data_config=data_config,
         )

@@ -26,7 +26,7 @@ from arcvit.backbones.labels import name_labels
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, read_json, write_text
 from arcvit.core.settings import shown
-from arcvit.core.task import TASK_FILE, AdapterTask, TaskBackbone
+from arcvit.core.task import TASK_FILE, AdapterTask, Kind, TaskBackbone
 from arcvit.data.pixels.preset import MAX_PIXELS, Preprocessing, resolve_preset
 from arcvit.engine.device import choose_device
 from arcvit.export.hub import pull_folder
@@ -71,6 +71,8 @@ def save_adapter(
     preprocessing: str | Preprocessing = "model",
     image_size: int | None = None,
     head: str | None = None,
+    kind: Kind = "single",
+    thresholds: Sequence[float] | None = None,
     results: Mapping[str, Any] | None = None,
 ) -> None:
     """Save an adapter with ``task.json`` and a model card, so that ``load_adapter`` needs no more.
@@ -83,21 +85,31 @@ def save_adapter(
         preprocessing: how its images are prepared; the name of a preset works for timm's models.
         image_size: edge of the input in pixels, where it isn't the backbone's own.
         head: qualified name of the head; None: the one module in ``modules_to_save``.
-        results: what came out, for the model card: task, val_accuracy, test_accuracy.
+        kind: an image has one of the labels (single) or any number of them (multilabel).
+        thresholds: from which probability on each label is given, with multilabel; None: 0.5.
+        results: what came out, for the model card: task, val_accuracy, test_accuracy, metrics.
 
     Raises:
-        UserError: the head isn't saved, or doesn't have an output for each label.
+        UserError: the head isn't saved, or doesn't have an output for each label, or the
+            thresholds aren't one for each.
     """
+    if thresholds is not None and (kind != "multilabel" or len(thresholds) != len(labels)):
+        raise UserError(
+            f"{len(thresholds)} thresholds for {len(labels)} labels of kind {kind}: expected one a"
+            " label, and kind='multilabel'."
+        )
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     head = _head(model, head)
     outputs = getattr(base.get_submodule(head), "out_features", len(labels))
     if outputs != len(labels):
         raise UserError(f"{len(labels)} labels for the head {head!r}, which has {outputs} outputs.")
-    name_labels(base, labels)
+    name_labels(base, labels, kind)
     if isinstance(preprocessing, str):
         preprocessing = _preset(preprocessing, base, image_size)
     task = AdapterTask(
         labels=list(labels),
+        kind=kind,
+        thresholds=None if thresholds is None else list(map(float, thresholds)),
         head=head,
         preprocessing=preprocessing.to_dict(),
         backbone=TaskBackbone(
@@ -196,7 +208,8 @@ def load_adapter(
             f"the adapter in {folder} doesn't fit {name!r} or is damaged:"
             f" {what} {' '.join(str(error).split())[:300]}."
         ) from error
-    name_labels(model.get_base_model() if isinstance(model, PeftModel) else model, task.labels)
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    name_labels(base, task.labels, task.kind)
     model = model.to(choose_device(device)).eval()
     return LoadedAdapter(model=model, task=task, means=stored.means)
 

@@ -3,18 +3,25 @@
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
 from arcvit.core.intervals import wilson
 from arcvit.core.mcnemar import mcnemar
+from arcvit.core.metric import Metric
+from arcvit.core.multilabel import mean_average_precision
 from arcvit.core.predictions import OUT_OF_FOLD, Predicted, read_predictions
+from arcvit.core.probabilities import read_probabilities
 from arcvit.core.result import read_result
 from arcvit.core.shown import csv_cell
+from arcvit.core.task import read_task
+from arcvit.recipe.compare_labels import bootstrapped, chance, interval
 
 if TYPE_CHECKING:
     from arcvit.recipe.run import Run
@@ -33,14 +40,14 @@ class Compared:
     Attributes:
         run: its folder.
         measured: images of the split that it was measured on.
-        accuracy: on the images that all runs have.
-        low: lower end of the interval that holds the true accuracy 95 times in 100.
+        value: accuracy on the images that all runs have, or mAP of several labels an image.
+        low: lower end of the interval that holds the true value 95 times in 100.
         high: upper end.
     """
 
     run: Path
     measured: int
-    accuracy: float
+    value: float
     low: float
     high: float
 
@@ -54,7 +61,8 @@ class Difference:
         after: the other.
         fixed: what ``before`` and ``after`` say of images that only the latter has right.
         broken: the same of images that only the former has right.
-        p: how often so large a difference would come by chance: McNemar's exact test, two-sided.
+        p: how often so large a difference would come by chance: McNemar's exact test, two-sided; of
+            mAP a paired bootstrap over images.
     """
 
     before: Path
@@ -70,12 +78,15 @@ class Comparison:
 
     Attributes:
         split: what they are compared on.
+        metric: accuracy, or mAP of several labels an image; an image is right then where all of its
+            labels are.
         images: how many images all of them were measured on.
         runs: each of them.
         differences: of each pair, in the order of the runs.
     """
 
     split: str
+    metric: Metric
     images: int
     runs: tuple[Compared, ...]
     differences: tuple[Difference, ...]
@@ -116,8 +127,11 @@ def compare(*runs: "Run | str | Path", split: str | None = None) -> Comparison:
     for folder, place in zip(folders, places, strict=True):
         if places.count(place) > 1:
             raise UserError(f"{str(folder)!r} is given twice: expected different runs.")
-    for folder in folders:
-        read_result(folder)  # says what is wrong with a folder that is no finished run
+    kinds = {read_result(folder).kind for folder in folders}
+    if len(kinds) > 1:
+        raise UserError(
+            "some of the runs have one label an image and some several: expected runs of one kind."
+        )
     every = [read_predictions(folder) for folder in folders]
     splits = [name for name in SPLITS if all(any(i.split == name for i in one) for one in every)]
     if split is not None and split not in SPLITS:
@@ -133,8 +147,9 @@ def compare(*runs: "Run | str | Path", split: str | None = None) -> Comparison:
             f"the runs have no {chosen} image in common: expected runs that were measured on the"
             " same images, or on some of the same."
         )
-    return Comparison(
+    found = Comparison(
         split=chosen,
+        metric="accuracy",
         images=len(common),
         runs=tuple(
             _compared(folder, one, common) for folder, one in zip(folders, images, strict=True)
@@ -144,6 +159,39 @@ def compare(*runs: "Run | str | Path", split: str | None = None) -> Comparison:
             for before, after in combinations(zip(folders, images, strict=True), 2)
         ),
     )
+    return found if kinds == {"single"} else _by_label(found, images, common)
+
+
+def _by_label(
+    found: Comparison, images: Sequence[Mapping[_Key, Predicted]], common: Sequence[_Key]
+) -> Comparison:
+    """The same with mAP in place of the share of images that are right."""
+    from arcvit.recipe.run import ADAPTER_FOLDER  # imports torch
+
+    labels = [read_task(one.run / ADAPTER_FOLDER).labels for one in found.runs]
+    if any(other != labels[0] for other in labels):
+        raise UserError("the runs have different labels: expected runs of the same task.")
+    probabilities, truth = [], np.zeros(0)
+    for one, of_run in zip(found.runs, images, strict=True):
+        said = read_probabilities(one.run, labels=len(labels[0])).get(found.split)
+        place = {key: row for row, key in enumerate(of_run)}
+        if said is None or len(said.truth) != len(place):
+            raise UserError(
+                f"{one.run} has other images in its probabilities than in its predictions: train it"
+                " again."
+            )
+        rows = [place[key] for key in common]
+        probabilities.append(said.probabilities[rows])
+        truth = said.truth[rows]
+    samples = bootstrapped(probabilities, truth)
+    runs = []
+    for one, own, sampled in zip(found.runs, probabilities, samples, strict=True):
+        low, high = interval(sampled)
+        value = mean_average_precision(own, truth) or 0.0
+        runs.append(replace(one, value=value, low=low, high=high))
+    pairs = zip(found.differences, combinations(samples, 2), strict=True)
+    differences = tuple(replace(pair, p=chance(*both)) for pair, both in pairs)
+    return replace(found, metric="mAP", runs=tuple(runs), differences=differences)
 
 
 def _by_content(images: Sequence[Predicted], split: str) -> dict[_Key, Predicted]:
@@ -163,7 +211,7 @@ def _compared(run: Path, images: Mapping[_Key, Predicted], common: Sequence[_Key
     return Compared(
         run=run,
         measured=len(images),
-        accuracy=hits / len(common),
+        value=hits / len(common),
         low=float(low),
         high=float(high),
     )

@@ -9,7 +9,8 @@ from torch import nn
 
 from arcvit.backbones.crop_pct import crop_pct
 from arcvit.backbones.logits import logits_of
-from arcvit.core.task import Calibration
+from arcvit.core.task import AdapterTask
+from arcvit.data.findings import examples
 from arcvit.data.pixels.decode import RESAMPLE
 from arcvit.data.pixels.preset import Decoding, Preprocessing
 from arcvit.export.timm_checkpoint import export_timm
@@ -37,6 +38,7 @@ def merge_run(loaded: LoadedAdapter, out: Path) -> float:
         folded,
         out,
         classes=loaded.labels,
+        kind=loaded.task.kind,
         data_config=_timm_data_config(loaded.preprocessing),
         probe=probe,
         expected=expected,
@@ -66,13 +68,30 @@ def lost_in_config(prep: Preprocessing) -> str:
     return f"Its config can't hold how files were read: {' and '.join(lost)} before its transform."
 
 
-def lost_calibration(calibration: Calibration | None) -> str:
+def lost_thresholds(task: AdapterTask) -> str:
+    """How a plain model's outputs are to be read with several labels an image; else empty."""
+    if task.kind != "multilabel":
+        return ""
+    sentence = (
+        "Its outputs are logits of independent labels: take the sigmoid of each, not softmax."
+    )
+    if task.thresholds is None:
+        return sentence
+    pairs = zip(task.labels, task.thresholds, strict=True)
+    named = examples([f"{label} {threshold:.3f}" for label, threshold in pairs], most=20)
+    return f"{sentence} A label is given from this calibrated probability on: {named}."
+
+
+def lost_calibration(task: AdapterTask) -> str:
     """What of a calibration a plain model goes without, as a sentence; or empty."""
+    calibration = task.calibration
     if calibration is None:
         return ""
+    squashing = "the sigmoid" if task.kind == "multilabel" else "softmax"
     return (
         "Its probabilities are calibrated where its logits are divided by"
-        f" {calibration.temperature:.4g} before softmax; what is unknown only the adapter tells."
+        f" {calibration.temperature:.4g} before {squashing}; what is unknown only the"
+        " adapter tells."
     )
 
 

@@ -95,6 +95,11 @@ class Recipe:
             )
 
     def _check_folds(self) -> None:
+        if self.task == "multilabel":
+            raise UserError(
+                "folds measures tasks of one label an image: leave it out with task multilabel, or"
+                " give --data.folds and --data.fold for one fold at a time."
+            )
         if self.data.folds is not None:
             raise UserError(
                 "folds and data.folds are both given: expected --folds, which trains on all folds"

@@ -81,6 +81,11 @@ def _check_same_kind(source: str, stored: StoredAdapter, work: Workplace, recipe
             f"--init_from {source} was trained on the backbone {there.name!r}, and this run takes"
             f" {here.name!r}, which has other weights: expected the same --backbone."
         )
+    if stored.task.kind != recipe.task:
+        raise UserError(
+            f"--init_from {source} is of a task that is {stored.task.kind}, and this one is"
+            f" {recipe.task}: expected the same --task."
+        )
     method = str(stored.task.results.get("method", "another method"))
     differing = _differing(stored.config, work.model)
     if differing:

@@ -1,0 +1,43 @@
+"""How sure the mAP of runs is, and its differences, where images have any number of labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from arcvit.core.multilabel import mean_average_precision
+
+RESAMPLES = 1000
+"""Samples of the images, with replacement: ends of intervals are then sure to about a tenth."""
+
+
+def bootstrapped(probabilities: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
+    """The mAP of each run on samples of the same images, (runs, RESAMPLES).
+
+    Paired bootstrap (Efron, 1979): images are drawn with replacement, for all runs alike. NaN where
+    no drawn image has a label.
+
+    Args:
+        probabilities: of each run, (N, K), of the same images.
+        truth: whether each image has each label, (N, K).
+    """
+    draws = np.random.default_rng(0)
+    found = np.full((len(probabilities), RESAMPLES), np.nan)
+    for sample in range(RESAMPLES):
+        counts = np.bincount(draws.integers(0, len(truth), len(truth)), minlength=len(truth))
+        for run, of_run in enumerate(probabilities):
+            value = mean_average_precision(of_run, truth, counts)
+            found[run, sample] = np.nan if value is None else value
+    return found
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The ends between which 95 in 100 of the values lie."""
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def chance(before: np.ndarray, after: np.ndarray) -> float:
+    """How often a difference of the other sign would come: two-sided, at least 1 / RESAMPLES."""
+    differences = (after - before)[~np.isnan(after - before)]
+    below, above = (differences <= 0).mean(), (differences >= 0).mean()
+    return float(min(1.0, max(2 * min(below, above), 1 / RESAMPLES)))
