@@ -75,13 +75,13 @@ def test_further_columns_are_kept(tmp_path: Path) -> None:
         (
             "path,label,sea,sky\na.jpg,x|y,1,0\n",
             {},
-            r"in two ways, as the column 'label' may hold the labels and sea, sky hold 0 and 1, .*"
+            r"in 2 ways, as 'label' may hold the labels and sea, sky hold 0 and 1, .*"
             r"--data.label_column label or --data.label_columns sea,sky[.]",
         ),
         (
             "path,label,tags\na.jpg,x,p|q\nb.jpg,y,p\n",
             {},
-            "'tags' .*--data.label_column label or --data.label_column tags[.]",
+            "as 'label' and 'tags' may hold .*label_column label or --data.label_column tags[.]",
         ),
         (FURTHER, {}, "0 and 1 .sea, sky. and others .place.: .*--data.label_columns sea,sky[.]"),
         ("path,tags\na.jpg,x|y\nb.jpg,y\n", {}, "'label'.* as with --data.label_column tags[.]"),

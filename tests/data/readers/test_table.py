@@ -123,7 +123,7 @@ def test_the_order_of_classes(tmp_path: Path, labels: tuple[str, ...], classes: 
     [
         ("", "no column 'path': its columns are none"),
         ("file,label\n", "no column 'path': its columns are 'file', 'label'"),
-        ("path,labels\n", "no column 'label': .*Did you mean 'labels'"),
+        ("path,labels\n", "no column 'label': .* to use[.] Did you mean 'labels'"),
         ("path,label\nimg/a.jpg,x\nimg/b.jpg,X\nimg/c.jpg,x\n", "'X' = 'x'"),
         ("path,label\nimg/a.jpg,x y\nimg/b.jpg,xy\nimg/c.jpg,xy\n", "'x y' = 'xy'"),
         *(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
+from shlex import quote
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.findings import Finding, examples, warning
@@ -74,11 +75,11 @@ def check_columns(
         if count == 0 and (why := _misread(columns, rows, opening)):
             raise UserError(f"{file} {why}.")
         state = "more than one column" if count else "no column"
-        hint = "" if count else _flags(columns, rows, opening) or nearest(name, columns)
+        hint = "." if count else _flags(columns, rows, opening) or f".{nearest(name, columns)}"
         raise UserError(
             f"{file} has {state} '{name}': its columns are"
             f" {', '.join(map(repr, columns)) or 'none'}, rename one or say which to use"
-            f"{hint or '.'}"
+            f"{hint}"
         )
     if split_column(columns, opening) is None:
         told = opening.label_columns or opening.label_column is not None
@@ -126,7 +127,7 @@ def _flags(columns: Sequence[str], rows: Rows, opening: Opening) -> str:
         ]
         label = others[0] if others else ""
     flags = [
-        f"--data.{kind}_column {name}"
+        f"--data.{kind}_column {quote(name)}"
         for kind, name, asked in (
             ("path", path, opening.path_column),
             ("label", label, label_column),

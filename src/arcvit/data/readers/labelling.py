@@ -92,11 +92,11 @@ def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Openin
     ways = [f"--data.label_column {quote(name)}" for name in named]
     ways += [f"--data.label_columns {quote(','.join(flags))}"] if flags else []
     if len(ways) > 1:
-        text = [f"the column {name!r} may hold the labels" for name in named]
+        text = [f"{' and '.join(map(repr, named))} may hold the labels"]
         text += [f"{examples(flags)} hold 0 and 1, as one column a class does"] if flags else []
         raise UserError(
-            f"{file} could be read in two ways, as {' and '.join(text)}: say which is meant with"
-            f" {' or '.join(ways)}."
+            f"{file} could be read in {len(ways)} ways, as {' and '.join(text)}: say which is meant"
+            f" with {' or '.join(ways)}."
         )
     further = [name for name in others if name not in found]
     if flags and further:
