@@ -65,6 +65,7 @@ def test_versions_and_what_was_said_of_them_outlive_a_restart(
         run(again.load("task", {"specific": {"versions": [3]}}))
 
 
+@pytest.mark.slow
 def test_more_tasks_than_slots_and_memory(
     make_adapter: MakeAdapter, start: StartService, eight: Images, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ BREAKS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 def test_a_broken_adapter_is_refused_with_its_reason(
     make_adapter: MakeAdapter,
     start: StartService,
@@ -140,6 +142,7 @@ def test_a_broken_adapter_is_refused_with_its_reason(
     assert "what was read before is served" in {s.name: s for s in service.tasks()}["torn"].reason
 
 
+@pytest.mark.slow
 def test_replaced_while_asked_by_threads(
     make_adapter: MakeAdapter, start: StartService, eight: Images, tmp_path: Path
 ) -> None:
@@ -208,6 +211,7 @@ def test_removed_while_it_waits(
     assert ask(service, "new", eight)[0] == "label 4.0"  # without a look at the whole folder
 
 
+@pytest.mark.slow
 def test_folded_and_from_elsewhere(
     make_adapter: MakeAdapter, start: StartService, eight: Images, tmp_path: Path
 ) -> None:
