@@ -307,3 +307,21 @@ def test_a_variant_has_defaults_of_its_own_that_can_be_set() -> None:
     assert (plus.r, plus.sites, plus.projection_init) == (39, "both", "activations")
     plus = parse("--data.path=p", "--method=arc_plus:r=50:projection_init=xavier").options
     assert (plus.r, plus.sites, plus.projection_init) == (50, "both", "xavier")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (("--method=linear",), (30, "preset")),
+        (("--method=linear", "--data.shots=4"), (100, "none")),
+        (("--method=linear", "--data.shots=17"), (30, "preset")),
+        (("--method=linear", "--data.shots=4", "--engine.epochs=7"), (7, "none")),
+        (("--method=linear", "--data.shots=4", "--data.augment=flip"), (100, "flip")),
+        (("--method=arc", "--data.shots=4"), (30, "preset")),
+    ],
+)
+def test_few_shots_have_defaults_that_flags_override(
+    flags: tuple[str, ...], expected: tuple[int, str]
+) -> None:
+    recipe = parse_recipe(["--data.path=photos", *flags])
+    assert (recipe.engine.epochs, recipe.data.augment) == expected

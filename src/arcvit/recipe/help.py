@@ -15,9 +15,9 @@ from arcvit.recipe.keys import sections
 from arcvit.recipe.recipe import Recipe
 
 OFTEN = (
-    *("method", "backbone", "init_from", "time_limit", "seed"),
+    *("method", "backbone", "init_from", "time_limit", "folds", "seed"),
     *("data.augment", "data.on_bad"),
-    *("optim.lr", "engine.epochs", "engine.batch_size", "engine.device"),
+    *("optim.lr", "optim.class_weights", "engine.epochs", "engine.batch_size", "engine.device"),
 )
 """What people set: the other sixty are for those who know why."""
 _METHODS = "methods"

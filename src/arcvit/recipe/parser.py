@@ -12,6 +12,7 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import write_text
 from arcvit.methods.row import MethodRow, parse_row
 from arcvit.methods.table import methods, named_for
+from arcvit.recipe.few_shots import few_shot_defaults
 from arcvit.recipe.keys import check_keys, read_flags, sections
 from arcvit.recipe.library import merged, recipe_values
 from arcvit.recipe.recipe import Recipe
@@ -114,6 +115,7 @@ def _build(values: dict[str, Any], row: MethodRow | None) -> Recipe:
     if row is not None:
         fixed = check_keys(nested(row.settings))
         values = merged(values, fixed) | {"method": row.spec.name}
+    values = merged(few_shot_defaults(values), values)
     if "path" not in values.get("data", {}):
         raise UserError(
             "data.path is missing: give the images, as arcvit train PHOTOS, or a YAML file that"

@@ -95,8 +95,8 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
     """
     several = ", any number an image" if task.kind == "multilabel" else ""
     say(f"{task.name}: {len(task.classes)} classes{several}, " + _split_sizes(task))
-    if recipe.data.shots is not None and (told := told_shots(task, recipe.data.shots)):
-        say(told)
+    if recipe.data.shots is not None:
+        _say_shots(recipe, task, say)
     if recipe.backbone == DEMO and not recipe.data.path.startswith(_BUNDLED):
         say(
             "demo, the backbone unless another is given, is a small one for 64 pixels:"
@@ -171,6 +171,18 @@ def _class_weights(recipe: Recipe, task: ImageTask) -> Tensor | None:
         return None
     labels = torch.tensor(fitted(task, recipe.data).labels)
     return class_weights(asked, task.classes, labels)
+
+
+def _say_shots(recipe: Recipe, task: ImageTask, say: Say) -> None:
+    data, optim = recipe.data, recipe.optim
+    assert data.shots is not None
+    say(
+        f"--data.shots {data.shots}, drawn by seed {data.shots_seed}: {recipe.engine.epochs}"
+        f" epochs, lr {optim.lr:g}, weight decay {optim.weight_decay:g}, augmentation"
+        f" {data.augment}"
+    )
+    if (told := told_shots(task, data.shots)) is not None:
+        say(told)
 
 
 def _split_sizes(task: ImageTask) -> str:
