@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from arcvit.core.durations import seconds_in
-from arcvit.core.errors import UserError
 from arcvit.core.intervals import wilson
 from arcvit.core.launch import rank
 from arcvit.core.predictions import OUT_OF_FOLD, Predicted, read_predictions
@@ -90,11 +89,6 @@ def cross_validate(run: Run, train: Train, say: Say) -> OutOfFold:
     recipe = run.recipe
     assert recipe.folds is not None
     task = open_recipe_task(recipe)
-    if task.kind == "multilabel":
-        raise UserError(
-            f"--folds is for tasks of one label an image, and {task.name!r} is multilabel: leave it"
-            " out, or hold images out as a split val."
-        )
     check_folds(task, recipe.folds)
     _, contents, _ = known_task(run, task, say)
     if rank() == 0:
