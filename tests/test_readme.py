@@ -30,7 +30,7 @@ def commands(text: str) -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path, paint_classes) -> Path:
     """A current folder with the photos that the pages speak of, and small models by big names."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(photos, "photos")
@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path) -> Pat
         of_class.rename(of_class.with_name("cat"))
     Path("photos/test/cat/red_00.png").rename("photos/test/cat/1.png")
     shutil.copy("photos/test/cat/1.png", "photo.jpg")
+    paint_classes(tmp_path / "new_photos", 2, seed=7)
     build = timm.create_model
 
     def small(name: str, pretrained: bool = False, **arguments):

@@ -43,8 +43,12 @@ def test_every_image_is_left_out_once(
     run = tmp_path / "run"
     assert train(run, "--data.augment=none") == 0
     told = rows(run / "out_of_fold.csv")
-    columns = ["split", "path", "hash", "label", "predicted", "probability", "uncalibrated", "fold"]
-    assert list(told[0]) == columns
+    columns = ["split", "path", "hash", "label", "predicted", "probability", "uncalibrated"]
+    assert list(told[0]) == [*columns, "given", "fold"]
+    sure = all(
+        row["given"] == row["probability"] for row in told if row["label"] == row["predicted"]
+    )
+    assert sure and all(float(row["given"]) <= float(row["probability"]) for row in told)
     seen = sorted(path for split in ("train", "val") for path in photos.glob(f"{split}/*/*.png"))
     assert sorted(photos / row["path"] for row in told) == seen
     assert {row["split"] for row in told} == {"out_of_fold"}

@@ -14,6 +14,8 @@ OUT_OF_FOLD_FILE = "out_of_fold.csv"
 OUT_OF_FOLD = "out_of_fold"
 """In place of a split: what each image is taken for by the model of the fold that left it out."""
 _COLUMNS = ("split", "path", "hash", "label", "predicted", "probability", "uncalibrated")
+_GIVEN = "given"
+"""A column more in ``out_of_fold.csv``, before further ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +30,8 @@ class Predicted:
         predicted: name of the class that the model takes it for, or of all labels that it gives.
         probability: of the likeliest class, calibrated where the run is.
         uncalibrated: the same as softmax or sigmoid gives it.
+        given: probability of the true class, calibrated; None where it isn't kept, as it is of the
+            images that folds left out.
         further: what further columns of the data's table say of it, by their names.
     """
 
@@ -38,6 +42,7 @@ class Predicted:
     predicted: str
     probability: float
     uncalibrated: float
+    given: float | None = None
     further: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -54,15 +59,17 @@ def write_predictions(
     Names that a spreadsheet would calculate get an apostrophe, as :func:`csv_cell` says.
     """
     further = list(dict.fromkeys(name for image in images for name in image.further))
+    keeps = name == OUT_OF_FOLD_FILE and all(image.given is not None for image in images)
     with (
         atomic_path(run / name) as partial,
         partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*_COLUMNS, *map(csv_cell, further)])
+        writer.writerow([*_COLUMNS, *[_GIVEN] * keeps, *map(csv_cell, further)])
         for image in images:
             names = (image.split, image.path, image.hash, image.label, image.predicted)
-            sure = (f"{image.probability:.6g}", f"{image.uncalibrated:.6g}")
+            sure = [f"{image.probability:.6g}", f"{image.uncalibrated:.6g}"]
+            sure += [f"{image.given:.6g}"] if keeps else []
             others = (image.further.get(name, "") for name in further)
             writer.writerow([*map(csv_cell, names), *sure, *map(csv_cell, others)])
 
@@ -94,10 +101,13 @@ def _read(file: Path) -> list[Predicted]:
             columns = next(lines, [])
             if tuple(columns[: len(_COLUMNS)]) != _COLUMNS:
                 raise ValueError(f"its columns are {', '.join(columns) or 'none'}")
+            # A table of images may have a column of that name, too.
+            keeps = file.name == OUT_OF_FOLD_FILE and columns[len(_COLUMNS) :][:1] == [_GIVEN]
+            own = len(_COLUMNS) + keeps
             for line in lines:
-                split, path, content, label, predicted, *sure = line[: len(_COLUMNS)]
-                probability, uncalibrated = map(float, sure)
-                names = columns[len(_COLUMNS) :]
+                split, path, content, label, predicted, *sure = line[:own]
+                probability, uncalibrated, *given = map(float, sure)
+                names = columns[own:]
                 images.append(
                     Predicted(
                         split=split,
@@ -107,7 +117,8 @@ def _read(file: Path) -> list[Predicted]:
                         predicted=predicted,
                         probability=probability,
                         uncalibrated=uncalibrated,
-                        further=dict(zip(names, line[len(_COLUMNS) :], strict=True)),
+                        given=given[0] if given else None,
+                        further=dict(zip(names, line[own:], strict=True)),
                     )
                 )
     except (ValueError, csv.Error) as error:

@@ -69,8 +69,8 @@ def by_folds(
 ) -> Judgement | None:
     """By the models of a run's folds, and by the whole run for test images; None without folds.
 
-    A run keeps the most probable label of an image alone: what is left of the probability is
-    spread evenly over the other classes.
+    A run keeps the probabilities of an image's most probable label and, of what folds say, of its
+    given label; what is left is spread evenly over the other classes.
 
     Args:
         run: its folder.
@@ -92,10 +92,14 @@ def by_folds(
     judged = np.zeros(len(images), bool)
     for row, content in enumerate(contents):
         found = said.get(content)
-        if found is not None and found.predicted in class_of:
-            p[row] = (1 - found.probability) / max(len(task.classes) - 1, 1)
-            p[row, class_of[found.predicted]] = found.probability
-            judged[row] = True
+        if found is None or found.predicted not in class_of:
+            continue
+        known = {class_of[found.predicted]: found.probability}
+        if found.given is not None and found.label in class_of:
+            known.setdefault(class_of[found.label], found.given)
+        p[row] = max(0.0, 1 - sum(known.values())) / max(len(task.classes) - len(known), 1)
+        p[row, list(known)] = list(known.values())
+        judged[row] = True
     return Judgement(
         p=p,
         judged=judged,

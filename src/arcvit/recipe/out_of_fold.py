@@ -177,8 +177,9 @@ def _calibrated(images: list[list[Predicted]], held_out: HeldOut | None) -> list
     if held_out is None:
         return told
     divided = held_out.logits / temperature(held_out.logits, held_out.labels)
-    sure = divided.softmax(-1).amax(-1).tolist()
+    p = divided.softmax(-1)
+    sure, given = p.amax(-1).tolist(), p.gather(1, held_out.labels[:, None])[:, 0].tolist()
     return [
-        dataclasses.replace(image, probability=probability)
-        for image, probability in zip(told, sure, strict=True)
+        dataclasses.replace(image, probability=probability, given=of_label)
+        for image, probability, of_label in zip(told, sure, given, strict=True)
     ]
