@@ -15,10 +15,11 @@ from arcvit.serve.http.context import context_of
 from arcvit.serve.http.http_error import HttpError
 from arcvit.serve.http.limits import Limits
 
+Endpoint = Callable[[Request], Awaitable[Response]]
 Answering = Callable[[Request, bytes], Coroutine[Any, Any, Response]]
 
 
-def with_body(answer: Answering) -> Callable[[Request], Awaitable[Response]]:
+def with_body(answer: Answering) -> Endpoint:
     """An endpoint that is given the body, and stops where the client goes away."""
 
     @wraps(answer)
@@ -29,6 +30,17 @@ def with_body(answer: Answering) -> Callable[[Request], Awaitable[Response]]:
             return await _unless_gone(request, answer(request, body))
 
     return endpoint
+
+
+def for_admin(endpoint: Endpoint) -> Endpoint:
+    """An endpoint that only those are let to who may load and unload; before its body is read."""
+
+    @wraps(endpoint)
+    async def checked(request: Request) -> Response:
+        context_of(request).tokens.check(request, admin=True)
+        return await endpoint(request)
+
+    return checked
 
 
 def deadline(limits: Limits, seconds: float | None) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from arcvit.serve.http.asked import deadline, with_body
+from arcvit.serve.http.asked import deadline, for_admin, with_body
 from arcvit.serve.http.context import context_of
 from arcvit.serve.http.door import json_answer
 from arcvit.serve.http.http_error import HttpError
@@ -113,6 +113,7 @@ async def index(request: Request, body: bytes) -> Response:
     return json_answer(rows)
 
 
+@for_admin
 @with_body
 async def load(request: Request, body: bytes) -> Response:
     """Read a task anew, and serve it from now on."""
@@ -134,6 +135,7 @@ async def load(request: Request, body: bytes) -> Response:
     return Response()
 
 
+@for_admin
 @with_body
 async def unload(request: Request, body: bytes) -> Response:
     """Serve a task no more."""

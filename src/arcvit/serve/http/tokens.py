@@ -67,7 +67,7 @@ class Tokens:
             admins=tuple(_digest(token.removeprefix(_ADMIN).encode()) for token in admins),
         )
 
-    def check(self, asked: HTTPConnection, *, admin: bool) -> None:
+    def check(self, asked: HTTPConnection, *, admin: bool = False) -> None:
         """Let a request through.
 
         Args:
