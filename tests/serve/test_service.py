@@ -41,28 +41,30 @@ MORE_TASKS = {
     "att": {"labels": 3, "variant": "arc_att", "r": 30},
     "own": {"labels": 3, "share": "none", "up_projection": "separate", "r": 3},
     "full": {"labels": 4, "core": "full", "r": 5, "adapter_bias": False},
-    "multi": {"labels": 4, "multilabel": True},
+    "multi": {"labels": 4, "multilabel": True, "known": 0.0},
 }
 
 
-Rows = list[tuple[list[str], list[float], bool | None]]
+Rows = list[tuple[list[str], list[float], tuple[str, ...], bool | None]]
 
 
 def alone(folder: Path, files: list[bytes]) -> Rows:
-    """Labels and probabilities, the most probable first, and whether it is known."""
+    """Labels and probabilities, the most probable first, labels given, and whether it is known."""
     classifier = arcvit.load(folder, device="cpu")
     pictures = [Image.open(io.BytesIO(file)) for file in files]
     every = classifier.predict(pictures, top=len(classifier.labels))
-    return [([r.label for r in p.top], [r.probability for r in p.top], p.known) for p in every]
+    return [
+        ([r.label for r in p.top], [r.probability for r in p.top], p.labels, p.known) for p in every
+    ]
 
 
 def check(answers: Answers, expected: Rows) -> None:
-    for row, (labels, probabilities, known) in zip(answers.rows, expected, strict=True):
+    for row, (labels, probabilities, given, known) in zip(answers.rows, expected, strict=True):
         assert row.error is None
         assert row.probabilities.dtype == np.float32
         found = dict(zip(row.labels, row.probabilities.tolist(), strict=True))
         assert [found[label] for label in labels] == pytest.approx(probabilities, abs=1e-5)
-        assert row.known == known
+        assert (row.given, row.known) == (given, known)
 
 
 @pytest.mark.parametrize("tasks", [TASKS, pytest.param(MORE_TASKS, marks=pytest.mark.slow)])

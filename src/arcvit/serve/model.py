@@ -283,10 +283,7 @@ def _outputs(
     """What logits (B, K), padded with minus infinity, and likenesses (B,) say."""
     abouts = [adapter.about for adapter in adapters if adapter is not None]
     multi = torch.tensor([a.kind == "multilabel" for a in abouts])
-    heats = [
-        a.calibration.temperature if a.kind == "single" and a.calibration is not None else 1.0
-        for a in abouts
-    ]
+    heats = [1.0 if a.calibration is None else a.calibration.temperature for a in abouts]
     if any(heat != 1.0 for heat in heats):
         logits = logits / torch.tensor(heats).to(logits)[:, None]
     probabilities = logits.softmax(-1)

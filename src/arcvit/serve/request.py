@@ -55,12 +55,15 @@ class Answer:
     Attributes:
         probabilities: of each label, ``float32`` (K,); empty where the image can't be read.
         labels: of the task.
+        given: those that the image is given, the most probable first: one, or where it can have
+            any number of them those that reach their thresholds.
         known: whether the image is like those that were learned; None where that can't be told.
         error: why the image can't be read; None where it can.
     """
 
     probabilities: np.ndarray
     labels: tuple[str, ...]
+    given: tuple[str, ...] = ()
     known: bool | None = None
     error: str | None = None
 

@@ -43,7 +43,7 @@ def test_a_photo_is_answered_as_from_python(
     assert (said["task"], said["version"]) == ("fruit", 1)
     (prediction,) = said["predictions"]
     assert prediction.keys() == record.keys()
-    for name in ("label", "path", "known", "error"):
+    for name in ("label", "labels", "path", "known", "error"):
         assert prediction[name] == record[name]
     values = [ranked.pop("probability") for ranked in prediction["top"]]
     assert values == pytest.approx(

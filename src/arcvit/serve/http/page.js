@@ -116,7 +116,7 @@ async function answer(file, tasks, all) {
         put(best, "span", "unknown", "unknown");
         part.className = "unknowns";
         put(part, "p", `Like none of its classes; the nearest is ${prediction.label}.`, "note");
-      } else put(best, "span", prediction.label);
+      } else put(best, "span", prediction.labels.join(", ") || "none of its labels");
       const bars = put(part, "dl", undefined, "bars");
       prediction.top.forEach(({label, probability}) => {
         put(bars, "dt", label).title = label;

@@ -105,6 +105,7 @@ def _prediction(row: Answer, photo: Photo, top: int) -> Prediction:
     return Prediction(
         path=path,
         label=ranked[0].label,
+        labels=row.given,
         probability=ranked[0].probability,
         known=row.known,
         top=ranked,
