@@ -112,6 +112,10 @@ WRONG_FLAGS = [
         "method is 'arcc': expected one of linear, bitfit, lnorm, lora, vera, vpt,",
     ),
     ("--method=arcc", "Did you mean 'arc' or 'arc_att' or 'arc_plus'?"),
+    ("--optim.class_weights=balanced", "is 'balanced': expected one of auto or keys and values"),
+    ("--optim.class_weights={a: 0}", "optim.class_weights.a is 0: expected a number above 0"),
+    ("--metric=f1", "metric is 'f1': expected one of accuracy, balanced_accuracy, macro_f1"),
+    ("--data.shots=0", "data.shots is 0: expected a whole number at least 1"),
     ("--arc.r=a", "arc.r is 'a': expected a whole number."),
     ("--arc.r=1.5", "arc.r is '1.5': expected a whole number."),
     ("--arc.r=0", "arc.r=0 is not a bottleneck width: expected an integer from 1"),
@@ -325,3 +329,11 @@ def test_few_shots_have_defaults_that_flags_override(
 ) -> None:
     recipe = parse_recipe(["--data.path=photos", *flags])
     assert (recipe.engine.epochs, recipe.data.augment) == expected
+
+
+def test_names_of_classes_may_be_numbers(tmp_path: Path) -> None:
+    recipe = parse_recipe(["--data.path=photos", "--optim.class_weights={1: 2, rust: 0.5}"])
+    assert recipe.optim.class_weights == {"1": 2, "rust": 0.5}
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe_to_yaml(recipe))
+    assert read_recipe(file) == recipe

@@ -1,8 +1,10 @@
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from arcvit.sweep.choose import best_settings
+from arcvit.sweep.choose import best_settings, choose_settings
 from arcvit.sweep.edge import at_edge, beyond
 from arcvit.sweep.space import Settings
 from arcvit.sweep.tries import Try, tries
@@ -64,3 +66,11 @@ def test_seeds_and_folds_take_turns() -> None:
     assert [(t.seed, t.fold) for t in tries((0, 1, 2), 2)] == [(0, 0), (1, 1), (2, 0)]
     names = [t.folder({"optim.lr": 0.1}) for t in tries((7,), 2)]
     assert names == ["optim.lr=0.1,seed=7,fold=0of2", "optim.lr=0.1,seed=7,fold=1of2"]
+
+
+def test_a_choice_says_what_it_went_by(tmp_path: Path) -> None:
+    tried = [({"optim.lr": 0.1}, [0.5, 0.7]), ({"optim.lr": 0.01}, [0.3, 0.5])]
+    assert choose_settings(tried, tmp_path, metric="macro_f1") == {"optim.lr": 0.1}
+    choice = json.loads((tmp_path / "choice.json").read_text())
+    assert choice["metric"] == "macro_f1"
+    assert choice["trials"][0]["val_macro_f1"] == pytest.approx(0.6)

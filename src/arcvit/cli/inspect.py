@@ -74,9 +74,11 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _measured(result: RunResult) -> dict[str, float | None]:
-    """The main metric of both splits."""
+    """The main metric of both splits, and of the images that folds left out."""
     main = METRICS[result.kind][0]
-    return {f"{s}_{main}": result.metrics.get(s, {}).get(main) for s in ("val", "test")}
+    found = {f"{s}_{main}": result.metrics.get(s, {}).get(main) for s in ("val", "test")}
+    out_of_fold = result.out_of_fold
+    return found | ({f"out_of_fold_{main}": out_of_fold[main]} if out_of_fold else {})
 
 
 def _size(adapter: Path, head: str) -> tuple[dict[str, int], int]:

@@ -18,7 +18,7 @@ _ARC = (
     "Learned with ARC (Adapter Re-Composing, arXiv 2310.06234): linear bottleneck adapters whose"
     " projection is shared by all layers of one role, folded into the backbone for inference."
 )
-_SPLITS = {"test": "test", "val": "validation"}
+_SPLITS = {"test": "test", "val": "validation", "out_of_fold": "out-of-fold"}
 _ID = {"mAP": "mean_average_precision"}
 
 

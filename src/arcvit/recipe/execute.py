@@ -278,6 +278,8 @@ class _Execution:
             self.lock.check()
         named = ("task", "method", "val_accuracy", "test_accuracy", "metrics")
         results = {name: getattr(result, name) for name in named}
+        if result.out_of_fold is not None:
+            results["metrics"] = {**result.metrics, "out_of_fold": result.out_of_fold}
         calibrated = self.calibrated
         task = dataclasses.replace(
             work.adapter_task,
