@@ -74,12 +74,12 @@ def unattached(
     return found
 
 
-def wrap_sites(model: nn.Module, adapter: Mapping[str, UnattachedSite]) -> None:
-    """Wrap the sites of an adapter where they aren't wrapped; no adapter is put there."""
-    for name, site in adapter.items():
+def wrap_sites(model: nn.Module, sites: Mapping[str, PlannedSite]) -> None:
+    """Wrap sites, by their names, where they aren't wrapped; no adapter is put there."""
+    for name, planned in sites.items():
         parent, _, attribute = name.rpartition(".")
         holder = model.get_submodule(parent)
         holder = holder.base_layer if isinstance(holder, ArcLayer) else holder
         module = getattr(holder, attribute)
         if not isinstance(module, ArcLayer):
-            setattr(holder, attribute, wrap(site.planned, model, module, []))
+            setattr(holder, attribute, wrap(planned, model, module, []))

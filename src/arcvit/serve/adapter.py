@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from arcvit.arc.config import ArcConfig
 from arcvit.arc.fingerprint import is_same
+from arcvit.arc.plan import PlannedSite
 from arcvit.arc.slots import Packed, pack
 from arcvit.arc.state import check_state
-from arcvit.arc.unattached import UnattachedSite, unattached
+from arcvit.arc.unattached import unattached, wrap_sites
 from arcvit.core.errors import UserError
 from arcvit.core.settings import shown
 from arcvit.core.task import AdapterTask
@@ -56,7 +57,7 @@ class Adapter:
     about: AdapterTask
     labels: tuple[str, ...]
     preprocessing: Preprocessing
-    sites: dict[str, UnattachedSite] = field(default_factory=dict)
+    sites: dict[str, PlannedSite] = field(default_factory=dict)
     packed: Packed = field(default_factory=dict)
     weight: Tensor
     bias: Tensor
@@ -156,11 +157,13 @@ class AdapterReader:
         config = self._shareable(stored)
         weight, bias, rest = self._split(stored)
         if isinstance(config, ArcConfig):
-            sites = unattached(config, rest, self._skeleton)
+            parts = unattached(config, rest, self._skeleton)
         else:
             check_state({}, rest)
-            sites = {}
-        packed = pack(sites, pin=self._device.type == "cuda")
+            parts = {}
+        sites = {name: part.planned for name, part in parts.items()}
+        wrap_sites(self._skeleton, sites)  # adapters whose places differ can't stand side by side
+        packed = pack(parts, pin=self._device.type == "cuda")
         rank = max((part.rank for part in packed.values()), default=0)
         if rank > self._max_rank:
             raise UserError(
@@ -206,9 +209,10 @@ class AdapterReader:
             for name, value in own.named_parameters()
         }
         check_state(expected, head)
-        weight = head[f"{self._head}.weight"].float()
-        bias = head.get(f"{self._head}.bias")
-        return weight, weight.new_zeros(labels) if bias is None else bias.float(), state
+        # Copies: tensors of the file would keep all of it, though it is removed.
+        weight = head[f"{self._head}.weight"].to(torch.float32, copy=True)
+        bias = head.get(f"{self._head}.bias", torch.zeros(labels))
+        return weight, bias.to(torch.float32, copy=True), state
 
     def _folded(self, folder: Path, head: str) -> nn.Module:
         """A plain model with the adapter folded in, whose features a hook keeps beside."""

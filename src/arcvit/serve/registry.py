@@ -6,6 +6,7 @@ that begin with a dot aren't looked at: what is being written has one.
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -202,8 +203,10 @@ def _elsewhere(source: str) -> dict[int, Place]:
 def _place(folder: Path) -> Place | None:
     """An adapter, or a finished run's; None: it is neither."""
     for candidate in (folder, folder / ADAPTER_FOLDER):
-        if (candidate / TASK_FILE).is_file() or (candidate / CONFIG_FILE).is_file():
-            return Place(folder=candidate, stamp=stamp_of(candidate))
+        with suppress(FileNotFoundError, NotADirectoryError):
+            stamp = stamp_of(candidate)
+            if any(name in (TASK_FILE, CONFIG_FILE) for name, *_ in stamp):
+                return Place(folder=candidate, stamp=stamp)
     return None
 
 
