@@ -85,7 +85,7 @@ def run_all(parts: Parts, steps: Steps, commands: Commands, options: argparse.Na
 
     first, *others = options.batches
     parts.run("check: a site", 60, partial(gpu_checks.site, steps))
-    parts.run("check: a step", 60, partial(gpu_checks.step, steps))
+    parts.run("check: a step", 60, partial(gpu_checks.step, steps, options.modes))
     for mode in ("graph", "eager", "blocks", "capture"):
         for name in MAIN:
             measure(name, mode, first)

@@ -55,7 +55,7 @@ class Steps:
         torch.manual_seed(0)
         with torch.device(device):
             if self.quick:
-                sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 3}
+                sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2}
                 self._plain = timm.create_model(
                     "vit_tiny_patch16_224", num_classes=CLASSES, num_heads=2, **sizes
                 )

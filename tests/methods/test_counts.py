@@ -1,11 +1,12 @@
 """Trained parameters of the methods at the papers' sizes: ViT-B/16 without its head."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
 
-from arcvit.backbones.build import build_backbone
+from arcvit.backbones.build import Backbone, build_backbone
 from arcvit.core.errors import UserError
 from arcvit.engine.groups import count, parameters_by_part
 from arcvit.methods.table import methods
@@ -39,14 +40,19 @@ COUNTS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "expected"), COUNTS)
-def test_vit_b(method: str, expected: int) -> None:
+@pytest.fixture(scope="module")
+def vit_b() -> Backbone:
     with torch.device("meta"):
-        backbone = build_backbone("vit_base_patch16_224", num_classes=100, weights="random")
-        recipe = parse_recipe(["--data.path=p", f"--method={method}"])
-        model = adapt(backbone.model, recipe, backbone.head)
+        return build_backbone("vit_base_patch16_224", num_classes=100, weights="random")
+
+
+@pytest.mark.parametrize(("method", "expected"), COUNTS)
+def test_vit_b(vit_b: Backbone, method: str, expected: int) -> None:
+    recipe = parse_recipe(["--data.path=p", f"--method={method}"])
+    with torch.device("meta"):
+        model = adapt(copy.deepcopy(vit_b.model), recipe, vit_b.head)
     inner = model if method == "full" else model.base_model.model
-    parts = parameters_by_part(model, inner.get_submodule(backbone.head), recipe.spec.parts)
+    parts = parameters_by_part(model, inner.get_submodule(vit_b.head), recipe.spec.parts)
     assert count(parts.pop("head")) == 76_900
     assert sum(map(count, parts.values())) == expected
 
