@@ -29,7 +29,7 @@ def test_class_names_of_every_test_photo(
     assert [answer["path"] for answer in answers] == [str(image) for image in images]
     hits = 0
     for image, answer in zip(images, answers, strict=True):
-        assert list(answer) == ["path", "label", "probability", "known", "top", "error"]
+        assert list(answer) == ["path", "label", "labels", "probability", "known", "top", "error"]
         ranked = answer["top"]
         assert sorted(r["label"] for r in ranked) == CLASSES
         assert ranked[0] == {key: answer[key] for key in ("label", "probability")}

@@ -79,3 +79,31 @@ def test_no_record_at_all(tmp_path: Path, text: str) -> None:
     (tmp_path / "task.json").unlink()
     with pytest.raises(UserError, match=r"arcvit saved: expected task\.json in it"):
         read_task(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "thresholds", "threshold", "given"),
+    [
+        ("single", None, None, [1]),
+        ("multilabel", None, None, [1]),
+        ("multilabel", [0.4, 0.95, 0.1], None, [0, 2]),
+        ("multilabel", [1.0, 1.0, 1.0], None, []),
+        ("multilabel", [1.0, 1.0, 1.0], 0.15, [1, 0, 2]),
+        ("multilabel", [1.0, 1.0, 1.0], 0.0, [1, 0, 2]),
+    ],
+)
+def test_the_labels_that_an_image_is_given(
+    kind: Any, thresholds: list[float] | None, threshold: float | None, given: list[int]
+) -> None:
+    task = dataclasses.replace(TASK, labels=["a", "b", "c"], kind=kind, thresholds=thresholds)
+    assert task.given([0.4, 0.9, 0.2], threshold) == given
+
+
+@pytest.mark.parametrize(
+    ("kind", "thresholds"),
+    [("single", [0.5, 0.5]), ("multilabel", [0.5]), ("multilabel", [0.5, 1.5])],
+)
+def test_thresholds_that_fit_no_labels(tmp_path: Path, kind: Any, thresholds: list[float]) -> None:
+    dataclasses.replace(TASK, labels=["a", "b"], kind=kind, thresholds=thresholds).write(tmp_path)
+    with pytest.raises(UserError, match=r"thresholds only where kind is multilabel, one in \[0, 1"):
+        read_task(tmp_path)

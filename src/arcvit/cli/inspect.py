@@ -69,7 +69,8 @@ def _facts(path: Path) -> dict[str, Any]:
     facts["parameters"], facts["file_bytes"] = _size(adapter, head)
     facts["labels"] = task and task.labels
     if task is not None and task.kind == "multilabel":
-        facts |= {"kind": task.kind, "thresholds": task.thresholds}
+        chosen = task.thresholds and dict(zip(task.labels, task.thresholds, strict=True))
+        facts |= {"kind": task.kind, "thresholds": chosen}
     return facts
 
 

@@ -5,8 +5,7 @@ N images, K labels.
 
 import numpy as np
 
-NO_THRESHOLD = 0.5
-"""From this probability on a label is given, where no threshold was chosen."""
+from arcvit.core.task import NO_THRESHOLD
 
 
 def average_precision(

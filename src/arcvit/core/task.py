@@ -5,7 +5,7 @@ labels, how images are prepared, and the backbone it was trained on.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
@@ -31,6 +31,9 @@ _RESULTS = {
     "metrics": dict[str, dict[str, float | None]],
 }
 """What is shown of the results; there may be others."""
+
+NO_THRESHOLD = 0.5
+"""From this probability on one of several labels is given, where no threshold was chosen."""
 
 Record = TypeVar("Record")
 
@@ -106,6 +109,23 @@ class AdapterTask:
     calibration: Calibration | None = None
     results: dict[str, Any] = field(default_factory=dict)
     version: int = VERSION
+
+    def given(self, probabilities: Sequence[float], threshold: float | None = None) -> list[int]:
+        """The labels that an image is given, by their places, the most probable first.
+
+        Of several labels those that reach their thresholds, which may be none.
+
+        Args:
+            probabilities: of each label.
+            threshold: one for all labels, in place of their own.
+        """
+        ranked = sorted(range(len(self.labels)), key=lambda k: -probabilities[k])
+        if self.kind == "single":
+            return ranked[:1]
+        limits = self.thresholds or [NO_THRESHOLD] * len(ranked)
+        if threshold is not None:
+            limits = [threshold] * len(ranked)
+        return [k for k in ranked if probabilities[k] >= limits[k]]
 
     def write(self, folder: Path) -> None:
         """Write ``task.json`` into an adapter folder, atomically."""

@@ -5,7 +5,7 @@ N images, K labels. No torch.
 
 import numpy as np
 
-from arcvit.core.multilabel import NO_THRESHOLD
+from arcvit.core.task import NO_THRESHOLD
 
 PRIOR = 5
 """As many images with a label count for the threshold that serves all labels together."""

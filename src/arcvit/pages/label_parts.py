@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from arcvit.core.metric import METRIC_NAMES
-from arcvit.core.multilabel import NO_THRESHOLD
 from arcvit.core.shown import csv_cell
+from arcvit.core.task import NO_THRESHOLD
 from arcvit.pages import figures
 from arcvit.pages.label_scores import (
     LabelScore,

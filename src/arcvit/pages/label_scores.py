@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from arcvit.core.errors import UserError
-from arcvit.core.multilabel import NO_THRESHOLD, average_precision, label_f1
+from arcvit.core.multilabel import average_precision, label_f1
 from arcvit.core.predictions import PREDICTIONS_FILE, Predicted, read_predictions
 from arcvit.core.probabilities import read_probabilities
-from arcvit.core.task import read_task
+from arcvit.core.task import NO_THRESHOLD, read_task
 from arcvit.pages.scores import Share
 from arcvit.recipe.run import ADAPTER_FOLDER
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from arcvit.backbones.logits import logits_of
 from arcvit.core.errors import UserError
-from arcvit.core.multilabel import NO_THRESHOLD
 from arcvit.core.settings import shown
 from arcvit.core.task import Calibration
 from arcvit.data.findings import examples
@@ -251,14 +250,7 @@ class Classifier:
 
     def _given(self, probabilities: Tensor, threshold: float | None) -> list[list[int]]:
         """The labels that each image is given, the most probable first, N lists."""
-        if not self.is_multilabel:
-            return probabilities.argmax(-1)[:, None].tolist()
-        chosen = self.loaded.task.thresholds
-        least = torch.full(probabilities.shape[1:], NO_THRESHOLD) if chosen is None else chosen
-        limit = torch.as_tensor(least if threshold is None else threshold, dtype=torch.float64)
-        order = probabilities.argsort(-1, descending=True)
-        reached = (probabilities >= limit).gather(-1, order)
-        return [own[kept].tolist() for own, kept in zip(order, reached, strict=True)]
+        return [self.loaded.task.given(row, threshold) for row in probabilities.tolist()]
 
     def _known(
         self, features: Tensor, probability: Tensor, threshold: float | None

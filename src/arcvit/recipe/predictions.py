@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from torch import Tensor
 
-from arcvit.core.multilabel import NO_THRESHOLD
 from arcvit.core.predictions import Predicted
 from arcvit.core.probabilities import LabelProbabilities
+from arcvit.core.task import NO_THRESHOLD
 from arcvit.data.contents import Contents
 from arcvit.data.task import ImageTask
 from arcvit.engine.evaluate import Evaluation, MultilabelEvaluation, Outcome

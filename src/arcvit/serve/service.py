@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from arcvit.core.multilabel import NO_THRESHOLD
 from arcvit.data.pixels.rgb import cores
 from arcvit.serve.adapter import Adapter
 from arcvit.serve.asking import Asker, until
@@ -318,19 +317,13 @@ def _answers(adapter: Adapter, work: Work, errors: dict[int, str]) -> Answers:
             row = Answer(
                 probabilities=output.probabilities,
                 labels=adapter.labels,
-                given=_given(adapter, output.probabilities),
+                given=tuple(
+                    adapter.labels[place]
+                    for place in adapter.about.given(output.probabilities.tolist())
+                ),
                 known=output.known,
             )
         rows.append(row)
     return Answers(
         task=adapter.task, version=adapter.version, kind=adapter.about.kind, rows=tuple(rows)
     )
-
-
-def _given(adapter: Adapter, probabilities: np.ndarray) -> tuple[str, ...]:
-    """The labels that an image is given, the most probable first."""
-    if adapter.about.kind == "single":
-        return (adapter.labels[int(probabilities.argmax())],)
-    limits = np.broadcast_to(adapter.about.thresholds or NO_THRESHOLD, probabilities.shape)
-    order = np.argsort(-probabilities, kind="stable")
-    return tuple(adapter.labels[k] for k in order if probabilities[k] >= limits[k])
