@@ -9,7 +9,10 @@ import pytest
 
 from arcvit.bench.report import write_report
 from arcvit.core.files import write_json
+from arcvit.curate.suspects import Photo, Suspect, Suspects, Twins
+from arcvit.data.pixels.preset import Decoding
 from arcvit.pages.run_page import write_run_page
+from arcvit.pages.suspects_page import write_suspects_page
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +54,35 @@ def test_the_page_of_a_bench(bench_page: Path, in_browser: Look, width: int) -> 
         assert tab.locator("img.plot").count() == 5
         assert tab.locator("tbody tr").count() == 2 * 2
         assert "taken for" in tab.locator(".photos figcaption").first.inner_text()
+
+
+@WIDTHS
+def test_the_page_of_suspects(photos: Path, tmp_path: Path, in_browser: Look, width: int) -> None:
+    files = sorted((photos / "train" / "red").iterdir())
+    shown = [
+        Photo(file=file, path=f"train/{'long' * 20}/{file.name}", label="red" * 20, split="train")
+        for file in files
+    ]
+    suspects = [Suspect(**vars(photo), suggested="<b>blue</b>", score=0.9) for photo in shown]
+    twins = [Twins(one=shown[0], other=shown[1], similarity=0.987, is_copy=False)]
+    found = Suspects(
+        task="colours",
+        images=80,
+        wrong=9,
+        suspects=tuple(suspects),
+        twins=tuple(twins),
+        unjudged=(shown[2],),
+        why_not="there is no other",
+        skipped=((files[3], "not an image"),),
+        judge="a linear probe",
+        decoding=Decoding(),
+    )
+    write_suspects_page(found, tmp_path / "suspects.html")
+    with in_browser(tmp_path / "suspects.html", width=width) as tab:
+        assert tab.locator(".photos figure").count() == len(files) + 2
+        said = tab.locator("body").inner_text()
+        for words in ("rather <b>blue</b>?", "90.0 %", "0.987 alike", "not an image"):
+            assert words in said
 
 
 def _cells_show_their_photos(tab: Any) -> None:

@@ -30,15 +30,16 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "path", metavar="PATH", help="A task: a folder of class folders, a table, another layout."
     )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
+    parser.add_argument(
         "--run",
         metavar="RUN",
         help="Judge by a run: by what its folds say (out_of_fold.csv), or else by a probe on its"
         " features.",
     )
-    which.add_argument(
-        "--backbone", default="demo", help="Whose features are used without a run (default: demo)."
+    parser.add_argument(
+        "--backbone",
+        help="Whose features are used without a run (default: demo); with one, where its backbone"
+        " lies now, if it has moved.",
     )
     parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="Write path, label, suggested and score."

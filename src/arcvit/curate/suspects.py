@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from arcvit.backbones.source import DEMO
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
 from arcvit.core.shown import csv_cell
@@ -121,7 +122,7 @@ def find_suspects(
     path: str | Path,
     *,
     run: str | Path | Run | None = None,
-    backbone: str = "demo",
+    backbone: str | None = None,
     seed: int = 0,
     **data: Any,
 ) -> Suspects:
@@ -134,13 +135,14 @@ def find_suspects(
     Args:
         path: a class folder, a table or another layout.
         run: a run, its folder, or an adapter.
-        backbone: whose features are used where there is no run.
+        backbone: whose features are used where there is no run, demo unless given; with a run,
+            where its backbone lies now, if it has moved.
         seed: decides which images come into which fold of the probe.
         data: further settings of the data, as ``label_column="kind"``.
 
     Raises:
         UserError: the images can't be opened, none can be read, there are fewer than two classes,
-            no label can be judged, or images have several labels.
+            no label can be judged, or the run gives an image several labels.
     """
     given = check_keys({"data": {"path": str(path), **data}})["data"]
     config = DataConfig(**given)
@@ -152,11 +154,16 @@ def find_suspects(
             f"{config.path} has images of one class: expected two, as no other could be right."
         )
     place = run.folder if isinstance(run, Run) else run
-    eye = (
-        eye_of_backbone(backbone, every, config)
-        if place is None
-        else eye_of(load_trained(place, device="auto"))
-    )
+    if place is None:
+        eye = eye_of_backbone(backbone or DEMO, every, config)
+    else:
+        loaded = load_trained(place, backbone=backbone, device="auto")
+        if loaded.task.kind != "single":
+            raise UserError(
+                f"{place} gives an image several labels: expected a run of one label an image, as"
+                " its label is judged against one other."
+            )
+        eye = eye_of(loaded)
     seen = eye.look(every, config)
     images = every.rows(seen.rows.tolist())
     labels, contents = np.array(images.labels), content_hashes(images.paths)
