@@ -72,7 +72,7 @@ test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 test-extras: $(EXTRAS)/.ready ## Run the tests that need the libraries of readers, clusters and the server
 	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/readers/test_containers.py \
 	  tests/data/readers/test_dogs.py tests/data/make/test_fgvc_originals.py \
-	  tests/executors/test_clusters.py tests/serve tests/cli/test_serve.py
+	  tests/executors/test_clusters.py tests/serve tests/cli/test_serve.py tests/test_private_names.py
 
 # What touches the libraries in lowest.txt; torch is the environment's. The two files that are left
 # out hold equations of torch alone.

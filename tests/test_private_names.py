@@ -88,7 +88,7 @@ def foreign_names_in(tree: ast.Module, own: set[str]) -> Iterator[str]:
 
 def defined_in(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.attr
@@ -99,7 +99,13 @@ def defined_in(tree: ast.Module) -> Iterator[str]:
 def overridden() -> Iterator[str]:
     """Private names of a foreign base class that a class of arcvit has too."""
     for info in pkgutil.walk_packages(arcvit.__path__, "arcvit."):
-        for cls in vars(importlib.import_module(info.name)).values():
+        try:
+            module = importlib.import_module(info.name)
+        except ModuleNotFoundError as error:  # what needs an extra is looked at where it is there
+            if (error.name or "").startswith("arcvit"):
+                raise
+            continue
+        for cls in vars(module).values():
             if not isinstance(cls, type) or not cls.__module__.startswith(OWN):
                 continue
             foreign = [c for c in cls.__mro__ if not c.__module__.startswith(OWN)]
