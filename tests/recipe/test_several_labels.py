@@ -1,0 +1,170 @@
+"""A task of several labels an image, from training to whatever is done with the run."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from arcvit.core.errors import UserError
+from arcvit.core.predictions import read_predictions
+from arcvit.core.probabilities import read_probabilities
+from arcvit.core.result import read_result
+from arcvit.core.task import read_task
+from arcvit.data.config import DataConfig
+from arcvit.engine.config import OptimConfig
+from arcvit.recipe.compare import compare
+from arcvit.recipe.compare_labels import chance
+from arcvit.recipe.recipe import Recipe
+
+Arcvit = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise that is redder, greener, both or neither, as a table of names."""
+    folder = tmp_path_factory.mktemp("several")
+    draws = np.random.default_rng(0)
+    lines = ["path,label,split"]
+    for split, count in (("train", 48), ("val", 24), ("test", 24)):
+        for index in range(count):
+            has = draws.random(2) < 0.5
+            pixels = draws.normal(90, 40, (24, 24, 3)) + draws.normal(0, 20, 3)
+            pixels[..., :2] += 40 * has
+            name = f"{split}_{index}.png"
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name)
+            own = "|".join(np.array(["red", "green"])[has])
+            lines.append(f"{name},{own},{split}")
+    (folder / "lights.csv").write_text("\n".join(lines))
+    return folder / "lights.csv"
+
+
+@pytest.fixture(scope="module")
+def trained_on_several(table: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from arcvit.cli.main import main
+
+    out = tmp_path_factory.mktemp("runs") / "several"
+    flags = ["--task=multilabel", f"--backbone={tiny}", "--method=linear", "--engine.epochs=12"]
+    flags += ["--engine.precision=fp32", "--data.augment=none", "--optim.lr=0.03", "--quiet"]
+    assert main(["train", str(table), *flags, f"--out={out}"]) == 0
+    return out
+
+
+@pytest.mark.slow
+def test_what_a_run_leaves(trained_on_several: Path, table: Path, arcvit: Arcvit) -> None:
+    run = trained_on_several
+    result, task = read_result(run), read_task(run / "adapter")
+    assert (result.kind, result.metric, result.val_accuracy) == ("multilabel", "mAP", None)
+    assert list(result.metrics["test"]) == ["mAP", "macro_f1", "micro_f1", "exact_match"]
+    assert result.metrics["test"]["mAP"] > 0.6
+    assert (task.kind, len(task.thresholds or ())) == ("multilabel", 2)
+
+    said = read_probabilities(run, labels=2)["test"]
+    images = [image for image in read_predictions(run) if image.split == "test"]
+    for image, row, own in zip(images, said.probabilities, said.truth, strict=True):
+        assert image.label == "|".join(task.labels[k] for k in np.flatnonzero(own))
+        given = sorted(task.given(row.tolist()))
+        assert image.predicted == "|".join(task.labels[k] for k in given)
+
+    files = [table.parent / image.path for image in images]
+    lines = arcvit("predict", run, *files, "--json").out.splitlines()
+    for line, image in zip(lines, images, strict=True):
+        assert set(json.loads(line)["labels"]) == set(filter(None, image.predicted.split("|")))
+    measured = json.loads(arcvit("evaluate", run, "--json").out)
+    assert measured["metrics"] == pytest.approx(result.metrics["test"])
+    assert measured["accuracy"] is None
+    assert "test mAP" in arcvit("evaluate", run).out
+    text = arcvit("predict", run, *files, "--csv=-").out
+    assert text.startswith("path,labels,label,probability,known,error,label_2,probability_2\n")
+
+
+@pytest.mark.slow
+def test_it_goes_into_plain_timm_and_onto_a_page(
+    trained_on_several: Path, tmp_path: Path, arcvit: Arcvit
+) -> None:
+    told = arcvit("merge", trained_on_several, f"--out={tmp_path / 'plain'}").out
+    assert "take the sigmoid of each, not softmax" in told
+    plain = timm.create_model(f"local-dir:{tmp_path / 'plain'}", pretrained=True).eval()
+    assert plain(torch.zeros(1, 3, *plain.pretrained_cfg["input_size"][1:])).shape == (1, 2)
+    arcvit("report", trained_on_several)
+    page = (trained_on_several / "index.html").read_text()
+    assert "Label by label" in page
+    assert "What is taken for what" not in page
+    table = (trained_on_several / "classes.csv").read_text()
+    assert table.startswith("class,images,average_precision,")
+    card = (trained_on_several / "adapter" / "README.md").read_text()
+    assert "- mAP on the test split: " in card
+
+
+REFUSALS = [
+    ("data", "next", "{photos}", "--run={run}"),
+    ("data", "suspects", "{table}", "--run={run}"),
+    ("train", "{photos}", "--backbone={tiny}", "--method=linear", "--init_from={run}"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", REFUSALS, ids=lambda command: " ".join(command[:2]))
+def test_what_can_not_be_done_with_it_is_said(
+    trained_on_several: Path,
+    table: Path,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arcvit: Arcvit,
+    photos: Path,
+    command: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = {"photos": photos, "run": trained_on_several, "table": table, "tiny": tiny}
+    answer = arcvit(*(part.format(**named) for part in command))
+    assert answer.code == 2
+    assert "label" in answer.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_runs_are_compared_by_map(
+    trained_on_several: Path, trained: Callable[[str], Path], tmp_path: Path, arcvit: Arcvit
+) -> None:
+    run, other = trained_on_several, tmp_path / "copy"
+    shutil.copytree(run, other)
+    found = compare(run, other)
+    assert (found.metric, found.images, found.differences[0].p) == ("mAP", 24, 1)
+    assert found.runs[0].value == pytest.approx(read_result(run).metrics["test"]["mAP"])
+    assert found.runs[0].low <= found.runs[0].value <= found.runs[0].high
+    assert "mAP on 24 test images" in arcvit("compare", run, other).out
+    with pytest.raises(
+        UserError, match="some of the runs have one label an image and some several"
+    ):
+        compare(run, trained("arc"))
+
+
+def test_chance_is_told_from_samples() -> None:
+    draws = np.random.default_rng(0).normal(size=1000)
+    assert chance(draws, draws) == 1
+    assert chance(draws, draws + 9) == 0.001
+    assert 0.9 < chance(np.zeros(1000), draws) <= 1
+
+
+DATA = DataConfig(path="photos")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"metric": "accuracy"}, "metric is 'accuracy' and task multilabel: expected one of mAP"),
+        ({"optim": OptimConfig(class_weights="auto")}, "optim.class_weights weighs images by the"),
+        ({"folds": 5}, "folds measures tasks of one label an image: leave it out"),
+        ({"task": "single", "metric": "mAP"}, "metric is 'mAP' and task single: expected one of"),
+    ],
+)
+def test_settings_of_the_other_kind(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        Recipe(**{"data": DATA, "task": "multilabel", **settings})
