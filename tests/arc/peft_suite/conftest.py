@@ -154,7 +154,7 @@ def one() -> Case:
     return CASES["vit-head"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cases() -> dict[str, Case]:
     return CASES
 
