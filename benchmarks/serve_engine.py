@@ -64,9 +64,7 @@ def main() -> None:
 
 def _throughput(options: argparse.Namespace, backbone: str, folder: Path) -> dict[str, Any]:
     names = [f"task-{index}" for index in range(64)]
-    for index, name in enumerate(names):
-        _save_arc(backbone, folder / name, index)
-    shutil.copytree(folder / names[0], folder / "folded")
+    _save_tasks(backbone, folder, [*names, "folded"])
     (folder / "adapters.yaml").write_text("folded: [folded]")
     settings = {**LIMITS, "device": options.device, "max_batch": options.images}
     service = Service.start(backbone, folder, **settings)
@@ -118,12 +116,8 @@ def _throughput(options: argparse.Namespace, backbone: str, folder: Path) -> dic
 
 
 def _registry(options: argparse.Namespace, backbone: str, folder: Path) -> dict[str, Any]:
-    made = folder.with_name("made")
-    for index in range(len(HEADS)):
-        _save_arc(backbone, made / str(index), index)
     names = [f"task-{index:04d}" for index in range(options.registered)]
-    for index, name in enumerate(names):
-        shutil.copytree(made / str(index % len(HEADS)), folder / name)
+    _save_tasks(backbone, folder, names)
     start = time.perf_counter()
     settings = {**LIMITS, "max_wait": 0, "device": options.device, "slots": options.resident}
     service = Service.start(backbone, folder, memory=2 * options.resident, **settings)
@@ -175,6 +169,15 @@ def _backbone(name: str, folder: Path) -> str:
     model = timm.create_model(name, num_classes=0)
     timm.models.save_for_hf(model, folder / "backbone", safe_serialization=True)
     return str(folder / "backbone")
+
+
+def _save_tasks(backbone: str, folder: Path, names: list[str]) -> None:
+    """Tasks of three sizes; those of one size are copies, which the server can't know."""
+    made = folder.with_name("made")
+    for index in range(len(HEADS)):
+        _save_arc(backbone, made / str(index), index)
+    for index, name in enumerate(names):
+        shutil.copytree(made / str(index % len(HEADS)), folder / name)
 
 
 def _save_arc(backbone: str, folder: Path, index: int) -> None:

@@ -215,6 +215,8 @@ class _Width:
         self.held[slot], self.ranks[slot] = rows, rank
         for row, projection in zip(rows, part.projections, strict=True):
             self.store[row, :rank].copy_(projection, non_blocking=True)
+            # Of what was there before, a product could be infinite in half precision, and an
+            # infinity times a coefficient of zero isn't zero.
             self.store[row, rank:].zero_()
         at = torch.tensor(places, device=self.device)
         self.core[slot, at, :rank] = part.core.to(self.core, non_blocking=True)

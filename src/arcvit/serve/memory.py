@@ -1,4 +1,4 @@
-"""Adapters in memory: read when they are asked for, in a thread of their own, and let go again."""
+"""Adapters in memory: read when they are asked for, in threads of their own, and let go again."""
 
 import threading
 from collections import OrderedDict
@@ -14,6 +14,7 @@ from arcvit.serve.sources import private_copy
 Key = tuple[str, int]
 """A task and its version."""
 _TRIES = 3
+_LOADERS = 4
 
 
 class Memory:
@@ -52,7 +53,9 @@ class Memory:
         self._stamps: dict[Key, Stamp] = {}
         self._broken: dict[Key, tuple[Stamp, str]] = {}
         self._reading: dict[Key, Future[Adapter]] = {}
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="arcvit-loader")
+        # A source that is slow to answer keeps only one of them waiting.
+        self._loader = ThreadPoolExecutor(_LOADERS, thread_name_prefix="arcvit-loader")
+        self._one_reads = threading.Lock()
 
     def get(self, key: Key, place: Place) -> Adapter | Future[Adapter]:
         """An adapter, or the promise of one, which raises what is wrong with it."""
@@ -142,7 +145,8 @@ class Memory:
                     if place.folder and stamp_of(place.folder) != stamp:
                         continue
                     folded = task in self._folded
-                    adapter = self._reader.read(task, version, folder, folded=folded)
+                    with self._one_reads:
+                        adapter = self._reader.read(task, version, folder, folded=folded)
                     adapter.pinned = task in self._pinned
                     return adapter, stamp
         except OSError as error:

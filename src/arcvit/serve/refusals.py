@@ -1,9 +1,14 @@
 """Why a request isn't answered, each with its sentence; protocols give them their codes."""
 
+import heapq
 from collections.abc import Iterable
+from itertools import takewhile
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.settings import shown
+
+_COMPARED = 50
+"""Names that a wrong one is compared with."""
 
 
 class Refused(UserError):
@@ -24,7 +29,9 @@ class UnknownTask(Refused):
     def __init__(self, name: str, known: Iterable[str]) -> None:
         names = list(known)
         few = f": expected one of {', '.join(names)}" if 0 < len(names) <= 5 else ""
-        super().__init__(f"there is no task {shown(name)}{few}.{nearest(name, names)}")
+        # To compare with thousands would keep all others waiting for a tenth of a second.
+        alike = heapq.nlargest(_COMPARED, names, key=lambda other: _in_common(other, name))
+        super().__init__(f"there is no task {shown(name)}{few}.{nearest(name, alike)}")
 
 
 class UnknownVersion(Refused):
@@ -108,3 +115,8 @@ class Failed(Refused):
     """The model itself failed; nothing is wrong with the request."""
 
     kind = "failed"
+
+
+def _in_common(one: str, other: str) -> int:
+    """Characters with which both begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
