@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=32, help="of the closed loop (32)")
     parser.add_argument("--images", type=int, default=32, help="in a request of cpu (32)")
+    parser.add_argument("--requests", type=int, default=10_000, help="of connections (10,000)")
     parser.add_argument("--minutes", type=float, default=10, help="of the soak (10)")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -148,7 +149,6 @@ def cpu(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapter
 
 def soak(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapters") -> Any:
     """Ask eight tasks whose answers are known, while others are added, replaced and removed."""
-    until = time.monotonic() + 60 * options.minutes
     changes = 0
     with server(
         backbone, make.folder, "--slots", "6", "--memory", "12", "--watch", "0.2"
@@ -157,6 +157,7 @@ def soak(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapte
         for request in stable:
             request["said"] = labels(once(address, request))
         told: list[dict[str, Any]] = []
+        until = time.monotonic() + 60 * options.minutes
 
         def keep_asking() -> None:
             while time.monotonic() < until:
@@ -186,7 +187,7 @@ def soak(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapte
         for status, count in each["statuses"].items():
             statuses[status] = statuses.get(status, 0) + count
     wrong, half = sum(each["wrong"] for each in told), len(sizes) // 2
-    grown = statistics.median(sizes[-5:]) - statistics.median(sizes[half : half + 5])
+    grown = statistics.median(sizes[half:][-5:]) - statistics.median(sizes[half:][:5])
     print(f"{changes} adapters came, were replaced or went; statuses {statuses}, {wrong} wrong")
     print(f"memory: {sizes[0]:.0f} MB at first, {sizes[-1]:.0f} at the end")
     print(f"grown since half time: {grown:+.1f} MB")
@@ -194,7 +195,7 @@ def soak(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapte
 
 
 def connections(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapters") -> Any:
-    """10,000 requests over 256 connections, beside silent, half-sent and dripping ones."""
+    """Requests over 256 connections, beside silent, half-sent and dripping ones."""
     with (
         server(backbone, make.folder, "--max_connections", "2048") as address,
         ExitStack() as open_,
@@ -206,7 +207,7 @@ def connections(options: argparse.Namespace, folder: Path, backbone: str, make: 
             client.sendall(whole[:30])
         for client in clients[1050:]:
             client.sendall(whole[:-900])
-        job = {"kind": "closed", "connections": 256, "seconds": 600, "requests": 10_000}
+        job = {"kind": "closed", "connections": 256, "seconds": 600, "requests": options.requests}
         told = ask(address, folder, job, plain(["task-0", "task-1"]))
         time.sleep(max(0, 11 - told["taken"]))
         closed = sum(is_closed(client) for client in clients[1000:1050])
