@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -36,6 +37,9 @@ class Client:
 
     def send(self, data: bytes) -> None:
         self._connection.sendall(data)
+
+    def has_answer(self, within: float) -> bool:
+        return bool(select.select([self._connection], [], [], within)[0])
 
     def answer(self) -> Said | None:
         """The next answer; None where the connection was closed."""
