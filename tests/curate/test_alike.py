@@ -26,5 +26,19 @@ def test_near_duplicates_of_other_labels_or_splits(monkeypatch: pytest.MonkeyPat
     ]
 
 
+def test_near_is_what_is_near_for_both() -> None:
+    # Seen from 7 degrees all others but one are far away; seen from 0 degrees ten are at 10.
+    degrees = np.array([0, 7, *[-10] * 10])
+    angles = np.radians(np.concatenate([degrees + turn for turn in (0, 90, 180, 270)]))
+    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    labels = np.tile([0, 1, *[0] * 10], 4)
+    contents = [str(row) for row in range(48)]
+    assert alike(features, contents, labels, ["train"] * 48) == []
+    # Nearer than half of that, it is a pair.
+    angles[1] = np.radians(4)
+    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    assert [pair[:2] for pair in alike(features, contents, labels, ["train"] * 48)] == [(0, 1)]
+
+
 def test_two_images_are_no_trouble() -> None:
     assert alike(np.eye(2, dtype=np.float32), ["a", "b"], np.array([0, 1]), ["train"] * 2) == []
