@@ -107,8 +107,6 @@ class Connection(H11Protocol):
     def _give_up(self) -> None:
         if self.waiting == "idle":
             self.timeout_keep_alive_handler()
-        elif self.cycle is not None and self.waiting == "body" and self.cycle.response_started:
-            self.transport.abort()  # it was refused already, and goes on sending
         else:
             seconds = (
                 self.limits.header_timeout if self.waiting == "head" else self.limits.body_timeout
@@ -118,7 +116,7 @@ class Connection(H11Protocol):
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer in place of the application, and close."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            self.transport.abort()
+            self.transport.abort()  # it was answered already, and goes on sending
             return
         body = json.dumps({"error": sentence}).encode()
         headers = [
