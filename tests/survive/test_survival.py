@@ -229,14 +229,8 @@ def every(events: list[str]) -> list[int]:
 @pytest.mark.parametrize(
     ("kind", "points"),
     [
-        *(
-            pytest.param(kind, points, marks=pytest.mark.slow)
-            for kind, points in (
-                ("train", before_the_second_metrics),
-                ("train", some),
-                ("search", some),
-            )
-        ),
+        ("train", before_the_second_metrics),
+        *(pytest.param(kind, some, marks=pytest.mark.slow) for kind in ("train", "search")),
         *(
             pytest.param(kind, every, marks=pytest.mark.torture)
             for kind in ("train", "bench", "search")
