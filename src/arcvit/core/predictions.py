@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from arcvit.core.csv_table import write_csv
 from arcvit.core.errors import UserError
-from arcvit.core.files import atomic_path
-from arcvit.core.shown import csv_cell
 
 PREDICTIONS_FILE = "predictions.csv"
 OUT_OF_FOLD_FILE = "out_of_fold.csv"
@@ -60,18 +59,14 @@ def write_predictions(
     """
     further = list(dict.fromkeys(name for image in images for name in image.further))
     keeps = name == OUT_OF_FOLD_FILE and all(image.given is not None for image in images)
-    with (
-        atomic_path(run / name) as partial,
-        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*_COLUMNS, *[_GIVEN] * keeps, *map(csv_cell, further)])
-        for image in images:
-            names = (image.split, image.path, image.hash, image.label, image.predicted)
-            sure = [f"{image.probability:.6g}", f"{image.uncalibrated:.6g}"]
-            sure += [f"{image.given:.6g}"] if keeps else []
-            others = (image.further.get(name, "") for name in further)
-            writer.writerow([*map(csv_cell, names), *sure, *map(csv_cell, others)])
+
+    def row(image: Predicted) -> list[str]:
+        names = [image.split, image.path, image.hash, image.label, image.predicted]
+        sure = [f"{image.probability:.6g}", f"{image.uncalibrated:.6g}"]
+        sure += [f"{image.given:.6g}"] if keeps else []
+        return [*names, *sure, *(image.further.get(name, "") for name in further)]
+
+    write_csv(run / name, [*_COLUMNS, *[_GIVEN] * keeps, *further], map(row, images))
 
 
 def read_predictions(run: Path) -> list[Predicted]:

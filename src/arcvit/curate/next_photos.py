@@ -1,14 +1,12 @@
 """What to label next: ``arcvit data next`` as a function."""
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from arcvit.core.csv_table import write_csv
 from arcvit.core.errors import UserError
-from arcvit.core.files import atomic_path
 from arcvit.core.settings import shown
-from arcvit.core.shown import csv_cell
 from arcvit.curate.choose import choose, uncertainty
 from arcvit.curate.features import eye_of
 from arcvit.curate.probe import standardised
@@ -61,15 +59,11 @@ class NextPhotos:
 
     def write(self, file: str | Path) -> None:
         """Write a table of path, predicted, probability and uncertainty, atomically."""
-        with (
-            atomic_path(Path(file)) as partial,
-            partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-        ):
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for one in self.photos:
-                names = map(csv_cell, (str(one.path), one.predicted))
-                writer.writerow([*names, f"{one.probability:.6g}", f"{one.uncertainty:.6g}"])
+        rows = (
+            (str(p.path), p.predicted, f"{p.probability:.6g}", f"{p.uncertainty:.6g}")
+            for p in self.photos
+        )
+        write_csv(Path(file), COLUMNS, rows)
 
 
 def next_photos(

@@ -1,6 +1,5 @@
 """Labels to look at again: ``arcvit data suspects`` as a function."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from arcvit.backbones.source import DEMO
+from arcvit.core.csv_table import write_csv
 from arcvit.core.errors import UserError
-from arcvit.core.files import atomic_path
-from arcvit.core.shown import csv_cell
 from arcvit.curate.alike import alike
 from arcvit.curate.confident import suspicion, wrong_labels
 from arcvit.curate.features import eye_of, eye_of_backbone
@@ -107,15 +105,8 @@ class Suspects:
 
     def write(self, file: str | Path) -> None:
         """Write a table with the columns path, label, suggested and score, atomically."""
-        with (
-            atomic_path(Path(file)) as partial,
-            partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-        ):
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for one in self.suspects:
-                names = map(csv_cell, (one.path, one.label, one.suggested))
-                writer.writerow([*names, f"{one.score:.4f}"])
+        rows = ((s.path, s.label, s.suggested, f"{s.score:.4f}") for s in self.suspects)
+        write_csv(Path(file), COLUMNS, rows)
 
 
 def find_suspects(

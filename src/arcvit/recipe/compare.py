@@ -1,8 +1,7 @@
 """Runs side by side, on the images that all of them were measured on. No torch."""
 
-import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from arcvit.core.csv_table import write_csv
 from arcvit.core.errors import UserError
-from arcvit.core.files import atomic_path
 from arcvit.core.intervals import wilson
 from arcvit.core.mcnemar import mcnemar
 from arcvit.core.metric import Metric
@@ -19,7 +18,6 @@ from arcvit.core.multilabel import mean_average_precision
 from arcvit.core.predictions import OUT_OF_FOLD, Predicted, read_predictions
 from arcvit.core.probabilities import read_probabilities
 from arcvit.core.result import read_result
-from arcvit.core.shown import csv_cell
 from arcvit.core.task import read_task
 from arcvit.recipe.compare_labels import bootstrapped, chance, interval
 
@@ -71,6 +69,14 @@ class Difference:
     broken: tuple[tuple[Predicted, Predicted], ...]
     p: float
 
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """A line of a table for each image that changed."""
+        runs = (str(self.before), str(self.after))
+        for change, images in (("fixed", self.fixed), ("broken", self.broken)):
+            for one, other in images:
+                image = (one.path, one.hash, one.label)
+                yield (*image, *runs, change, one.predicted, other.predicted)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -93,19 +99,7 @@ class Comparison:
 
     def write(self, file: str | Path) -> None:
         """Write the images that changed as a table: a line for each pair of runs and image."""
-        with (
-            atomic_path(Path(file)) as partial,
-            partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-        ):
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            for pair in self.differences:
-                runs = (str(pair.before), str(pair.after))
-                for change, images in (("fixed", pair.fixed), ("broken", pair.broken)):
-                    for one, other in images:
-                        image = (one.path, one.hash, one.label)
-                        names = (*image, *runs, change, one.predicted, other.predicted)
-                        writer.writerow(map(csv_cell, names))
+        write_csv(Path(file), _COLUMNS, (row for pair in self.differences for row in pair.rows()))
 
 
 def compare(*runs: "Run | str | Path", split: str | None = None) -> Comparison:
