@@ -74,8 +74,8 @@ class Asker:
                     deadline=deadline,
                 )
                 works.append(work)
-                if work.left and not self._queue.put(work):
-                    raise Draining("the server is shutting down: ask another one.")
+            if not self._queue.put(works):
+                raise Draining("the server is shutting down: ask another one.")
             for work, future in zip(works, futures, strict=True):
                 if work.left:
                     await future

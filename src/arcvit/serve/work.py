@@ -27,6 +27,7 @@ class Work:
         entered: when it began to wait, and ``started`` when its first row was taken.
         model_seconds: of the passes that it was in.
         passes: their number.
+        waiting: the rows that no batch has taken yet.
     """
 
     adapter: Adapter | None
@@ -41,10 +42,12 @@ class Work:
     model_seconds: float = 0.0
     passes: int = 0
     over: bool = False
+    waiting: deque[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.outputs = [None] * len(self.rows)
-        self.left = sum(row is not None for row in self.rows)
+        self.waiting = deque(index for index, row in enumerate(self.rows) if row is not None)
+        self.left = len(self.waiting)
 
     def end(self, error: Exception | None = None) -> None:
         """Tell the one who waits, once."""
@@ -67,7 +70,8 @@ Item = tuple[Work, int]
 
 
 class WorkQueue:
-    """What waits for the model, in the order in which it came.
+    """What waits for the model. A batch takes a row of each request in turn, so that one of many
+    images delays the others by little; the rows of a work are taken in their order.
 
     Args:
         max_batch: rows of a batch at most.
@@ -79,22 +83,25 @@ class WorkQueue:
         self._max_batch = max_batch
         self._max_wait = max_wait
         self._most_adapters = most_adapters
-        self._items: deque[Item] = deque()
+        self._requests: deque[deque[Work]] = deque()
         self._errands: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return sum(len(work.waiting) for request in self._requests for work in request)
 
-    def put(self, work: Work) -> bool:
-        """Let a work wait; False: the queue is closed, and it won't be done."""
+    def put(self, works: Sequence[Work]) -> bool:
+        """Let the works of a request wait; False: the queue is closed, and they won't be done."""
         with self._changed:
             if self._closed:
                 return False
-            work.entered = time.monotonic()
-            self._items.extend((work, i) for i, row in enumerate(work.rows) if row is not None)
-            self._changed.notify()
+            now = time.monotonic()
+            for work in works:
+                work.entered = now
+            if request := deque(work for work in works if work.waiting):
+                self._requests.append(request)
+                self._changed.notify()
         return True
 
     def call(self, errand: Callable[[], None]) -> None:
@@ -113,13 +120,14 @@ class WorkQueue:
             while True:
                 if self._errands:
                     return self._errands.popleft()
-                if not self._items:
+                if not self._requests:
                     if self._closed:
                         return None
                     self._changed.wait()
                     continue
-                missing = self._items[0][0].entered + self._max_wait - time.monotonic()
-                if len(self._items) < self._max_batch and missing > 0 and not self._closed:
+                first = min(request[0].entered for request in self._requests)
+                missing = first + self._max_wait - time.monotonic()
+                if len(self) < self._max_batch and missing > 0 and not self._closed:
                     self._changed.wait(missing)
                     continue
                 batch = self._next_batch(give_up)
@@ -130,33 +138,52 @@ class WorkQueue:
         """Take nothing more; what waits is done, or dropped and given back."""
         with self._changed:
             self._closed = True
-            dropped = list(dict.fromkeys(work for work, _ in self._items)) if drop else []
+            dropped = [work for request in self._requests for work in request] if drop else []
             if drop:
-                self._items.clear()
+                self._requests.clear()
             self._changed.notify_all()
         return dropped
 
     def _next_batch(self, give_up: Callable[[Work], None]) -> list[Item]:
-        """Rows that can pass the model together, from the front; the others keep their places."""
+        """Rows that can pass the model together: one of each request, then the next of each.
+
+        A request that had its turn goes to the end. One whose rows don't fit stays in front, so
+        that the next batch begins with it.
+        """
         now = time.monotonic()
         batch: list[Item] = []
-        aside: list[Item] = []
+        aside: list[deque[Work]] = []
         adapters: set[Adapter | None] = set()
         folded: Adapter | None = None
-        while self._items and len(batch) < self._max_batch:
-            work, index = self._items.popleft()
-            if work.is_dead(now):
-                give_up(work)
+
+        def fits(adapter: Adapter | None) -> bool:
+            own = adapter if adapter is not None and adapter.folded else None
+            is_new = adapter is not None and adapter not in adapters
+            return (not batch or own is folded) and not (
+                is_new and len(adapters) == self._most_adapters
+            )
+
+        while self._requests and len(batch) < self._max_batch:
+            request = self._requests.popleft()
+            work = None
+            for each in tuple(request):
+                if each.is_dead(now):
+                    request.remove(each)
+                    give_up(each)
+                elif fits(each.adapter):
+                    work = each
+                    break
+            if work is None:
+                if request:
+                    aside.append(request)
                 continue
-            own = work.adapter if work.adapter is not None and work.adapter.folded else None
-            fits = not batch or own is folded
-            is_new = work.adapter is not None and work.adapter not in adapters
-            if not fits or (is_new and len(adapters) == self._most_adapters):
-                aside.append((work, index))
-                continue
-            folded = own
             if work.adapter is not None:
                 adapters.add(work.adapter)
-            batch.append((work, index))
-        self._items.extendleft(reversed(aside))
+                folded = work.adapter if work.adapter.folded else None
+            batch.append((work, work.waiting.popleft()))
+            if not work.waiting:
+                request.remove(work)
+            if request:
+                self._requests.append(request)
+        self._requests.extendleft(reversed(aside))
         return batch
