@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
             spare([str(name), None], csv=table)
     spare([table, "photos/*.jpg", "hf:cifar100", "x" * 5000], csv=tmp_path / "new.csv", page=None)
     spare([tmp_path], csv=table)  # a folder may well get a file
+    with pytest.raises(UserError, match=r"--csv .* is a folder: expected the name of a file"):
+        spare([], csv=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +40,37 @@ def test_every_command_spares_what_it_reads(
     answer = arcvit(*command, file, f"--{flag}={file}")  # type: ignore[operator]
     assert (answer.code, file.read_text()) == (2, "path,label\n")
     assert f"--{flag} " in answer.err and "over what is read" in answer.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="in /proc not even the superuser can write")
+@pytest.mark.parametrize(
+    ("command", "flag", "name"),
+    [
+        ("train {photos} --backbone={tiny} --method=linear --quiet", "out", "run"),
+        ("bench {suite} --data.root={photos} --methods=linear --search=none", "out", "runs"),
+        ("demo", "out", "demo"),
+        ("compare one other", "csv", "changed.csv"),
+        ("embed run {photos}", "out", "features.npz"),
+        ("merge run", "out", "plain"),
+        ("import theirs.pth", "out", "adapter"),
+        ("import theirs.pth --out=adapter", "backbone_out", "backbone"),
+        ("data make shapes", "out", "made"),
+        ("data prepare vtab cifar --source=hf:cifar100", "out", "vtab"),
+        ("data prepare fgvc OxfordFlowers --source={photos}", "out", "fgvc"),
+        ("data suspects {photos}", "csv", "suspects.csv"),
+        ("data suspects {photos}", "page", "suspects.html"),
+        ("data next {photos} --run=run", "csv", "next.csv"),
+    ],
+)
+def test_where_nothing_can_be_written_is_told_first(
+    arcvit: object, photos: Path, tiny: Path, tmp_path: Path, command: str, flag: str, name: str
+) -> None:
+    suite = tmp_path / "mine.yaml"
+    suite.write_text("tasks: [{name: colours, path: colours, group: mine}]")
+    parts = command.format(photos=photos, tiny=tiny, suite=suite).split()
+    answer = arcvit(*parts, f"--{flag}=/proc/x/{name}")  # type: ignore[operator]
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == (
+        f"arcvit: --{flag} '/proc/x/{name}' can't be written (No such file or directory): choose"
+        " another place.\n"
+    )

@@ -125,7 +125,7 @@ DEEP, ONE, THREE = "a/deep/two.png", "a/one.png", "b/three four.png"
         (["--list=a/one.png"], "", [], ["paths hold zero bytes: expected text with a path"], 2),
         (["-"], f"{ONE}\0{THREE}\0", [], ["paths hold zero bytes"], 2),
         (["--csv=none/out.csv", ONE], "", [], ["--csv 'none/out.csv' can't be written"], 2),
-        (["--csv=a", ONE], "", [], ["--csv 'a' can't be written: Is a directory"], 2),
+        (["--csv=a", ONE], "", [], ["--csv 'a' is a folder: expected the name of a file"], 2),
         (["--csv=", ONE], "", [], ["--csv '' can't be written: Is a directory"], 2),
         (["--csv=out.csv", "--threshold=nan", ONE], "", [], ["threshold is nan: expected"], 2),
     ],

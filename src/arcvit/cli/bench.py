@@ -10,6 +10,7 @@ from arcvit.cli.parser import beside_recipe, command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.shown import plain
+from arcvit.core.writable import check_writable_folders
 from arcvit.executors.choose import EXECUTORS, executor_flags, make_executor, planned_workers
 from arcvit.methods.table import methods
 
@@ -175,6 +176,7 @@ def run(argv: list[str]) -> int:
         raise UserError(
             f"--out {out} is an address: expected a folder here. Give the address as --results."
         )
+    check_writable_folders(out=out)
     store = None if options.results is None else Store(options.results)
     made = make_executor(options.executor, options.jobs, executor_settings, out)
     with closing(made) as executor:

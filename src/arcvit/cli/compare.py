@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arcvit.cli.outputs import spare
 from arcvit.cli.parser import command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.shown import plain
+from arcvit.core.writable import check_writable
 
 if TYPE_CHECKING:
     from arcvit.recipe.compare import Comparison, Difference
@@ -32,6 +34,8 @@ def run(argv: list[str]) -> int:
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="List the images that changed.")
     options = parser.parse_args(argv)
+    spare([], csv=options.csv)
+    check_writable(csv=options.csv)
 
     from arcvit.recipe.compare import compare
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
 from arcvit.core.extras import require
+from arcvit.core.writable import check_writable_folders
 
 DEFAULT_TEST_SIZE = 2000
 TASKS = ("counts", "directions", "letters", "textures")
@@ -48,6 +49,7 @@ def run(argv: list[str]) -> int:
         )
     if options.what in ("letters", "all"):
         require("bench", f"arcvit data make {options.what}")  # matplotlib brings the fonts
+    check_writable_folders(out=options.out)
 
     from arcvit.data.make.pictures import make_pictures
     from arcvit.data.make.shapes import make_shapes

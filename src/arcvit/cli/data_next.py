@@ -11,6 +11,7 @@ from arcvit.cli.outputs import spare
 from arcvit.cli.parser import command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
+from arcvit.core.writable import check_writable
 
 if TYPE_CHECKING:
     from arcvit.curate.next_photos import NextPhotos
@@ -45,6 +46,7 @@ def run(argv: list[str]) -> int:
     if options.seed < 0:
         raise UserError(f"--seed is {options.seed}: expected 0 or more.")
     spare([*options.images, options.list], csv=options.csv)
+    check_writable(csv=options.csv)
     names = given_names(options)
 
     from arcvit.curate.next_photos import next_photos

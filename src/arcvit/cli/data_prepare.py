@@ -5,6 +5,7 @@ from pathlib import Path
 
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
+from arcvit.core.writable import check_writable_folders
 
 
 def run(argv: list[str]) -> int:
@@ -41,6 +42,7 @@ def run(argv: list[str]) -> int:
         "--copy", action="store_true", help="fgvc: copy the images; they are linked to otherwise."
     )
     options = parser.parse_args(argv)
+    check_writable_folders(out=options.out.expanduser())
     return _vtab(options) if options.suite == "vtab" else _fgvc(options)
 
 

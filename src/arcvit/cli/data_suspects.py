@@ -10,6 +10,7 @@ from arcvit.cli.parser import apart_from_data, command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.extras import require
+from arcvit.core.writable import check_writable
 from arcvit.data.findings import examples
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def run(argv: list[str]) -> int:
     spare([options.path], csv=options.csv, page=options.page)
     if options.page is not None:
         require("bench", "--page")
+    check_writable(csv=options.csv, page=options.page or _PAGE)
 
     from arcvit.curate.suspects import find_suspects
     from arcvit.data.readers.layouts import require_path

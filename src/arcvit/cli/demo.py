@@ -5,6 +5,7 @@ from pathlib import Path
 from arcvit.cli.parser import command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.extras import require
+from arcvit.core.writable import check_writable_folders
 
 
 def run(argv: list[str]) -> int:
@@ -23,6 +24,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     require("bench", "arcvit demo")
+    check_writable_folders(out=options.out)
 
     from arcvit.bench.demo import EPOCHS, run_demo
 

@@ -8,6 +8,7 @@ from arcvit.cli.parser import command_parser
 from arcvit.cli.trained import add_trained
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
+from arcvit.core.writable import check_writable
 
 
 def run(argv: list[str]) -> int:
@@ -24,6 +25,7 @@ def run(argv: list[str]) -> int:
     if options.out.suffix != ".npz":
         raise UserError(f"--out {str(options.out)!r}: expected a name that ends in .npz.")
     spare([*options.images, options.list], out=options.out)
+    check_writable(out=options.out)
     names = given_names(options)
 
     import numpy as np

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
+from arcvit.core.writable import check_writable_folders
 
 
 def run(argv: list[str]) -> int:
@@ -20,6 +21,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--preset", default="vtab", help="How images are prepared (vtab).")
     parser.add_argument("--heads", type=int, help="Attention heads, if not those of ViT-B, L, H.")
     options = parser.parse_args(argv)
+    check_writable_folders(out=options.out, backbone_out=options.backbone_out)
     classes = None
     if options.classes is not None:
         if not options.classes.is_file():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from arcvit.cli.parser import command_parser
 from arcvit.cli.trained import add_trained
+from arcvit.core.writable import check_writable
 
 
 def run(argv: list[str]) -> int:
@@ -22,6 +23,7 @@ def run(argv: list[str]) -> int:
         " for a model of transformers a folder that from_pretrained and pipeline load.",
     )
     options = parser.parse_args(argv)
+    check_writable(out=options.out)
 
     from arcvit.recipe.load import load_trained
     from arcvit.recipe.merge import lost_calibration, lost_in_config, lost_thresholds, merge_run

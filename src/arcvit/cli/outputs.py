@@ -1,4 +1,4 @@
-"""Files that a command writes: never over what it reads."""
+"""Files that a command writes: never over what it reads, nor over a folder."""
 
 import os
 from collections.abc import Iterable
@@ -15,10 +15,12 @@ def spare(inputs: Iterable[str | Path | None], **outputs: str | Path | None) -> 
         outputs: the file of each flag, by its name.
 
     Raises:
-        UserError: names the flag and the file.
+        UserError: names the flag and the file, or the folder that isn't one.
     """
     read = [name for name in inputs if name is not None and os.path.isfile(name)]
     for flag, file in outputs.items():
+        if file is not None and os.path.isdir(file):
+            raise UserError(f"--{flag} {str(file)!r} is a folder: expected the name of a file.")
         if file is not None and os.path.isfile(file):
             for name in read:
                 if os.path.samefile(name, file):

@@ -6,6 +6,7 @@ from arcvit.cli.parser import command_parser
 from arcvit.core.errors import UserError
 from arcvit.core.extras import require
 from arcvit.core.result import is_finished
+from arcvit.core.writable import check_writable_folders
 
 
 def run(argv: list[str]) -> int:
@@ -52,9 +53,9 @@ def run(argv: list[str]) -> int:
             )
         from arcvit.bench.report import write_report
 
-        table, files = write_report(
-            options.runs, options.out or options.runs / "report", against=options.against
-        )
+        out = options.out or options.runs / "report"
+        check_writable_folders(out=out)
+        table, files = write_report(options.runs, out, against=options.against)
         print(table)
     print(f"wrote {', '.join(map(str, files))}")
     return 0

@@ -1,7 +1,6 @@
 """A run: a recipe and the folder it leaves, and what lies in that folder."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from arcvit.core.files import is_leftover, settle
 from arcvit.core.lock import LOCK_FILE, forget_dead
 from arcvit.core.metrics import METRICS_FILE
 from arcvit.core.result import is_finished
+from arcvit.core.writable import check_writable_folders
 from arcvit.engine.checkpoint import checkpoints_in
 from arcvit.engine.tracking import TRACKER_FOLDERS
 from arcvit.recipe.parser import read_recipe
@@ -90,7 +90,7 @@ class Run:
                 f"{str(folder)!r} already holds a finished run: choose another --out, replace it"
                 f" with --overwrite, or go on from it elsewhere with --init_from {folder}."
             )
-        _check_writable(folder)
+        check_writable_folders(out=folder)
         held = list(folder.iterdir()) if folder.is_dir() else []
         if all(path.name == LOCK_FILE or is_leftover(path) for path in held):
             return
@@ -172,15 +172,3 @@ def flat(recipe: Recipe) -> dict[str, Any]:
             plain = leaf is None or isinstance(leaf, (int, float, str))
             values[f"{key}.{name}".rstrip(".")] = leaf if plain else json.dumps(leaf)
     return values
-
-
-def _check_writable(folder: Path) -> None:
-    nearest = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    if not nearest.is_dir():
-        raise UserError(
-            f"--out {str(folder)!r}: {nearest} is a file, expected a folder or a new name."
-        )
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(
-            f"--out {str(folder)!r}: {nearest} can't be written: choose another folder."
-        )
