@@ -128,6 +128,11 @@ def test_a_photo_is_answered_in_every_form_and_in_order(
         (Images(files=[b""]), NotAnImage, "image 0 can't be read: empty file"),
         (Images(inputs=np.zeros((1, 3, 16, 16), np.float32)), WrongInput, r"\(3, 32, 32\)"),
         (Images(inputs=np.full((1, 3, 32, 32), np.nan, np.float32)), WrongInput, "NaN"),
+        (
+            Images(inputs=np.full((1, 3, 32, 32), 3e38, np.float32)),
+            NotAnImage,
+            "the outputs of the model aren't finite",
+        ),
         (Images(pixels=np.zeros((17, 9, 9, 3), np.uint8)), WrongInput, "at most 16"),
         (Images(pixels=np.zeros((1, 200, 200, 3), np.uint8)), NotAnImage, "more than 10,000"),
     ],

@@ -100,6 +100,8 @@ class TaskStatus:
         pinned: whether it stays there.
         folded: whether it is served by a folded model of its own.
         calibrated: whether it tells what is unknown; None until the task has been read.
+        kind: an image has one of the labels (single) or any number of them (multilabel); None until
+            the task has been read.
     """
 
     name: str
@@ -112,6 +114,7 @@ class TaskStatus:
     pinned: bool = False
     folded: bool = False
     calibrated: bool | None = None
+    kind: Kind | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

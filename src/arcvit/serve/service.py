@@ -245,11 +245,14 @@ class Service:
             async with until(deadline):
                 adapters = [await self._tasks.adapter(name, version) for name, version in asked]
                 done = await self._open.ask(adapters, images, deadline)
+            answers = [
+                _answers(adapter, work, errors)
+                for adapter, (work, errors) in zip(adapters, done, strict=True)
+            ]
             if strict:
-                _refuse({index: why for _, errors in done for index, why in errors.items()})
-            answers = []
-            for adapter, (work, errors) in zip(adapters, done, strict=True):
-                answers.append(_answers(adapter, work, errors))
+                rows = (each for of_task in answers for each in enumerate(of_task.rows))
+                _refuse({index: row.error for index, row in rows if row.error is not None})
+            for adapter, (work, _) in zip(adapters, done, strict=True):
                 self._ledger.answered(adapter.task, work, began, len(images))
             return answers
 

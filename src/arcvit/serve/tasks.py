@@ -152,6 +152,7 @@ class Tasks:
             versions=entry.served,
             labels=None if adapter is None else adapter.labels,
             calibrated=None if adapter is None else adapter.means is not None,
+            kind=None if adapter is None else adapter.about.kind,
             state=state,
             reason=reason,
             resident=adapter in resident,

@@ -112,11 +112,12 @@ def connected() -> Connecting:
 
 @pytest.fixture(scope="session")
 def adapters(make_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two tasks, one of them in two versions, and one that is torn."""
+    """Tasks, one of them in two versions, one of several labels an image, and one that is torn."""
     folder = tmp_path_factory.mktemp("adapters")
     make_adapter(folder / "fruit", labels=4, seed=1, known=0.0)
     make_adapter(folder / "shapes" / "1", labels=2, seed=2)
     make_adapter(folder / "shapes" / "2", labels=2, seed=3)
+    make_adapter(folder / "tags", labels=3, seed=5, multilabel=True)
     (make_adapter(folder / "torn", seed=4) / "adapter_model.safetensors").write_bytes(b"torn")
     return folder
 

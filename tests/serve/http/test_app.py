@@ -1,5 +1,6 @@
 """The server as clients see it: real adapters on a real backbone behind real sockets."""
 
+import base64
 import json
 import threading
 import time
@@ -86,7 +87,7 @@ def test_versions(client: Any, photo: bytes) -> None:
 
 def test_how_tasks_stand(client: Any) -> None:
     tasks = {task["name"]: task for task in client.get("/v1/tasks").json()["tasks"]}
-    assert list(tasks) == ["fruit", "shapes", "torn"]
+    assert list(tasks) == ["fruit", "shapes", "tags", "torn"]
     assert tasks["fruit"]["versions"] == [1]
 
 
@@ -214,6 +215,32 @@ def test_the_client_of_triton(
         assert stats["inference_stats"]["compute_infer"]["ns"] > 0
 
 
+def test_several_labels_an_image_have_an_output_of_their_own(client: Any, photo: bytes) -> None:
+    tags = client.get("/v2/models/tags").json()
+    outputs = [(o["name"], o["datatype"], o["shape"]) for o in tags["outputs"]]
+    assert outputs == [("probabilities", "FP32", [-1, 3]), ("labels", "BYTES", [-1])]
+    config = client.get("/v2/models/tags/config").json()
+    assert [o["name"] for o in config["output"]] == ["probabilities", "labels"]
+    assert config["parameters"]["kind"] == {"string_value": "multilabel"}
+    kinds = {task["name"]: task["kind"] for task in client.get("/v1/tasks").json()["tasks"]}
+    assert (kinds["tags"], kinds["torn"]) == ("multilabel", None)
+
+    def asked(*outputs: str) -> Any:
+        image = {"name": "image", "shape": [1], "datatype": "BYTES"}
+        data = {"data": [base64.b64encode(photo).decode()]}
+        wanted = [{"name": name} for name in outputs]
+        body = {"inputs": [image | data], "outputs": wanted}
+        return client.post("/v2/models/tags/infer", json=body)
+
+    given = client.post("/v1/tasks/tags/predict", content=photo).json()["predictions"][0]["labels"]
+    shown = asked().json()["outputs"][1]
+    assert (shown["name"], json.loads(shown["data"][0])) == ("labels", given)
+    assert asked("labels").json()["outputs"] == [shown]
+    alone = asked("label")  # the most probable one would be wrong where it misses its threshold
+    assert alone.status_code == 400
+    assert "'tags' has no output 'label': it has probabilities, labels" in alone.json()["error"]
+
+
 def test_every_answer_has_the_name_of_its_request(client: Any) -> None:
     named = client.get("/v2", headers={"X-Request-Id": "mine-1"})
     assert named.headers["x-request-id"] == "mine-1"
@@ -230,7 +257,7 @@ def test_counters_name_no_task_that_a_client_made_up(client: Any, photo: bytes) 
     assert 'arcvit_errors_total{kind="unknown_task",task=""}' in text
     assert 'arcvit_request_seconds_bucket{le="0.1",task="fruit"}' in text
     assert 'arcvit_requests_total{code="200",for="predict"}' in text
-    for name in ("queue_images", "batch_images_count", "resident_adapters", "registered_tasks 3.0"):
+    for name in ("queue_images", "batch_images_count", "resident_adapters", "registered_tasks 4.0"):
         assert f"arcvit_{name}" in text
     assert "made-up" not in text
 

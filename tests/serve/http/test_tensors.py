@@ -112,8 +112,8 @@ WRONG = {
         "-1",
     ),
     "an output": (
-        request([1], "BYTES", image={"data": ["YQ=="]}, outputs=[{"name": "labels"}]),
-        "Did you mean 'label'?",
+        request([1], "BYTES", image={"data": ["YQ=="]}, outputs=[{"name": "lable"}]),
+        "Did you mean 'label' or 'labels'?",
     ),
     "classes of labels": (
         request(

@@ -36,7 +36,10 @@ def model_config(status: TaskStatus) -> dict[str, Any]:
             {"name": name, "data_type": _CONFIG_TYPES[datatype], "dims": [-1, *shape]}
             for name, datatype, shape in _outputs(status)
         ],
-        "parameters": {"labels": {"string_value": "\n".join(status.labels or ())}},
+        "parameters": {
+            "labels": {"string_value": "\n".join(status.labels or ())},
+            "kind": {"string_value": status.kind},
+        },
     }
 
 
@@ -70,5 +73,6 @@ _CONFIG_TYPES = {"FP32": "TYPE_FP32", "BYTES": "TYPE_STRING", "BOOL": "TYPE_BOOL
 
 def _outputs(status: TaskStatus) -> list[tuple[str, str, list[int]]]:
     """Name, type and shape behind N of each output."""
-    outputs = [("probabilities", "FP32", [len(status.labels or ())]), ("label", "BYTES", [])]
+    said = "labels" if status.kind == "multilabel" else "label"
+    outputs = [("probabilities", "FP32", [len(status.labels or ())]), (said, "BYTES", [])]
     return outputs + ([("known", "BOOL", [])] if status.calibrated else [])

@@ -1,5 +1,6 @@
 """The Open Inference Protocol, version 2, as Triton's and KServe's clients speak it over HTTP."""
 
+import json
 from importlib.metadata import version as version_of
 
 import numpy as np
@@ -155,12 +156,20 @@ def _asked(request: Request) -> tuple[str, int | None]:
 
 
 def _tensors(answers: Answers) -> list[Tensor]:
-    """The outputs there are, of N images and K labels."""
+    """The outputs there are, of N images and K labels.
+
+    A task of several labels has no ``label``: whoever took it for all that is said would miss the
+    others, or be told of one where there is none. Its ``labels`` are an array of JSON an image, as
+    tensors have rows of one length.
+    """
     probabilities = np.stack([row.probabilities for row in answers.rows]).astype("<f4")
-    labels = [row.labels[int(row.probabilities.argmax())] for row in answers.rows]
+    if answers.kind == "multilabel":
+        name, texts = "labels", [json.dumps(row.given, ensure_ascii=False) for row in answers.rows]
+    else:
+        name, texts = "label", [row.given[0] for row in answers.rows]
     tensors = [
         Tensor("probabilities", "FP32", probabilities),
-        Tensor("label", "BYTES", np.array(labels, dtype=object)),
+        Tensor(name, "BYTES", np.array(texts, dtype=object)),
     ]
     known = [row.known for row in answers.rows]
     if None not in known:

@@ -118,6 +118,7 @@ def _shown(status: TaskStatus) -> dict[str, Any]:
         "version": status.version,
         "versions": list(status.versions),
         "labels": None if status.labels is None else list(status.labels),
+        "kind": status.kind,
         "state": status.state,
         "reason": status.reason,
         "resident": status.resident,

@@ -20,7 +20,7 @@ from arcvit.serve.http.http_error import HttpError
 from arcvit.serve.http.json_body import field, json_object, kind
 
 INPUT = "image"
-OUTPUTS = ("probabilities", "label", "known")
+OUTPUTS = ("probabilities", "label", "labels", "known")
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _NEEDS = (
     "expected BYTES [N] of image files, UINT8 [N, height, width, 3] of pixels or FP32"
