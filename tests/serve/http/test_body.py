@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("starlette")
 
 from starlette.requests import Request
 
+from arcvit.serve.http.apart import LARGE
 from arcvit.serve.http.body import Memory, read_body
 from arcvit.serve.http.http_error import HttpError
 from arcvit.serve.http.limits import Limits
@@ -18,6 +20,7 @@ from arcvit.serve.http.uploads import photos_of
 
 LIMITS = Limits(max_body_mb=0.001, max_held_mb=0.0015, max_images=2)
 MOST = LIMITS.max_body
+THREAD = ThreadPoolExecutor(1)
 
 
 async def read(
@@ -32,7 +35,7 @@ async def read(
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     request = Request({"type": "http", "headers": raw}, receive)
     with (memory or Memory(LIMITS.max_held)).share() as share:
-        return await read_body(request, LIMITS, share)
+        return await read_body(request, LIMITS, share, THREAD)
 
 
 def now(coroutine: Any) -> Any:
@@ -47,6 +50,26 @@ def test_bodies_as_they_are_and_packed() -> None:
     assert now(read(body)) == body
     assert now(read(gzip.compress(body), content_encoding="gzip")) == body
     assert now(read(zlib.compress(body), content_encoding="deflate")) == body
+
+
+def test_what_is_little_when_packed_is_unpacked_beside_the_loop() -> None:
+    body, threads = bytes(3 * LARGE), set()
+
+    class Thread(ThreadPoolExecutor):
+        def submit(self, *given: Any) -> Any:
+            threads.add(given)
+            return super().submit(*given)
+
+    limits = Limits(max_body_mb=1, max_held_mb=2)
+    with Thread(1) as thread, Memory(limits.max_held).share() as share:
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": gzip.compress(body)}
+
+        raw = [(b"content-encoding", b"gzip")]
+        request = Request({"type": "http", "headers": raw}, receive)
+        assert asyncio.run(read_body(request, limits, share, thread)) == body
+    assert len(threads) == 1
 
 
 BOMB = gzip.compress(bytes(MOST + 1))
@@ -82,7 +105,7 @@ def test_a_body_that_is_too_large_is_read_on_for_a_while() -> None:
         return {"type": "http.request", "body": rest.pop(), "more_body": bool(rest)}
 
     with Memory(LIMITS.max_held).share() as share, pytest.raises(HttpError):
-        now(read_body(Request({"type": "http", "headers": []}, receive), LIMITS, share))
+        now(read_body(Request({"type": "http", "headers": []}, receive), LIMITS, share, THREAD))
     assert 1000 - len(rest) == 8 * MOST // 100 + 1
 
 

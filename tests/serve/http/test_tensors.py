@@ -2,6 +2,9 @@
 
 import base64
 import json
+import sys
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,9 @@ import pytest
 
 pytest.importorskip("starlette")
 
+from arcvit.serve.http.apart import LARGE
 from arcvit.serve.http.http_error import HttpError
+from arcvit.serve.http.json_body import json_object
 from arcvit.serve.http.tensors import Asked, Output, Tensor, read_request, write_answer
 
 PIXELS = np.arange(2 * 2 * 3 * 3, dtype=np.uint8).reshape(2, 2, 3, 3)
@@ -49,6 +54,33 @@ def test_the_three_forms_in_json_and_as_bytes() -> None:
             np.testing.assert_array_equal(asked.images, array)
             assert asked.images.dtype == array.dtype
     assert read_request(b"a photo", "0", max_images=1).images == [b"a photo"]
+
+
+def test_large_json_is_read_as_small_json_is() -> None:
+    array = (np.arange(2 * 3 * 120 * 120, dtype=np.float32) % 99 / 2).reshape(2, 3, 120, 120)
+    shape, nested = list(array.shape), array.tolist()
+    for data in (nested, array.ravel().tolist()):
+        body = request(shape, "FP32", image={"data": data})
+        assert len(body) > LARGE
+        np.testing.assert_array_equal(read(body).images, array)
+    for wrong in ([nested[0], nested[1][:2]], [nested[0], 0.5]):
+        with pytest.raises(HttpError, match="isn't FP32"):
+            read(request(shape, "FP32", image={"data": wrong}))
+
+
+def test_reading_large_json_lets_other_threads_go_on() -> None:
+    body = b'{"a": [' + b",".join([b"0.5, 7"] * 100_000) + b"]}"
+    reading = threading.Thread(target=json_object, args=[body, "the request"])
+    before, steps = sys.getswitchinterval(), 0
+    sys.setswitchinterval(1e-5)
+    try:
+        reading.start()
+        while reading.is_alive():
+            steps += 1
+            time.sleep(0.0005)
+    finally:
+        sys.setswitchinterval(before)
+    assert steps > 10  # json.loads alone holds the interpreter from its first byte to its last
 
 
 def test_what_is_asked_beside_the_images() -> None:

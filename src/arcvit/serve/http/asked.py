@@ -26,7 +26,7 @@ def with_body(answer: Answering) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         context = context_of(request)
         with context.memory.share() as share:
-            body = await read_body(request, context.limits, share)
+            body = await read_body(request, context.limits, share, context.reader)
             return await _unless_gone(request, answer(request, body))
 
     return endpoint

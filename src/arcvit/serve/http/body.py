@@ -2,10 +2,12 @@
 
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
+from arcvit.serve.http.apart import LARGE, apart
 from arcvit.serve.http.http_error import HttpError
 from arcvit.serve.http.limits import Limits
 
@@ -63,8 +65,8 @@ class Share:
         self.size += size
 
 
-async def read_body(request: Request, limits: Limits, share: Share) -> bytes:
-    """All bytes of a body, unpacked.
+async def read_body(request: Request, limits: Limits, share: Share, thread: Executor) -> bytes:
+    """All bytes of a body, unpacked, in the thread where it is large.
 
     Raises:
         HttpError: it is too large, or packed in a way that isn't read.
@@ -95,7 +97,11 @@ async def read_body(request: Request, limits: Limits, share: Share) -> bytes:
             {"Connection": "close"},
         )
     body = b"".join(chunks)
-    return body if packing == "identity" else _unpacked(body, packing, limits.max_body, share)
+    if packing == "identity":
+        return body
+    found = await _unpacked(body, packing, limits.max_body, thread)
+    share.take(len(found))
+    return found
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
@@ -109,10 +115,13 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
             return
 
 
-def _unpacked(body: bytes, packing: str, most: int, share: Share) -> bytes:
+async def _unpacked(body: bytes, packing: str, most: int, thread: Executor) -> bytes:
     unpacker = zlib.decompressobj(_WINDOW[packing])
     try:
-        found = unpacker.decompress(body, most)
+        found = unpacker.decompress(body, min(most, LARGE))
+        if (tail := unpacker.unconsumed_tail) and (more := most - len(found)):
+            # Its packed size doesn't tell: a little may unpack to all that is allowed.
+            found += await apart(thread, LARGE, lambda: unpacker.decompress(tail, more))
     except zlib.error as error:
         raise HttpError(400, f"the body isn't {packing}: {error}.") from error
     if unpacker.unconsumed_tail:
@@ -121,5 +130,4 @@ def _unpacked(body: bytes, packing: str, most: int, share: Share) -> bytes:
         raise HttpError(
             400, f"the body isn't {packing}: it ends too early or goes on behind its end."
         )
-    share.take(len(found))
     return found

@@ -1,5 +1,6 @@
 """What all requests of a server share."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -23,6 +24,7 @@ class Context:
         tokens: who may ask.
         log_requests: whether each request is told of on standard error.
         memory: how many bytes of requests are held.
+        reader: a thread that reads large bodies: one, as they would take turns anyway.
         in_flight: requests that are being answered.
     """
 
@@ -35,6 +37,7 @@ class Context:
 
     def __post_init__(self) -> None:
         self.memory = Memory(self.limits.max_held)
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="arcvit-reader")
 
 
 def context_of(request: HTTPConnection) -> Context:

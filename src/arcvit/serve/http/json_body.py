@@ -3,6 +3,7 @@
 import json
 from typing import Any, NoReturn
 
+from arcvit.serve.http.apart import LARGE
 from arcvit.serve.http.http_error import HttpError
 
 
@@ -12,8 +13,11 @@ def json_object(data: bytes, what: str) -> dict[str, Any]:
     Raises:
         HttpError: it isn't JSON, or not an object.
     """
+    # Only between steps of Python may other threads go on, and json itself takes none: 30 MB of
+    # numbers would stop the whole server for seconds.
+    steps: dict[str, Any] = {"parse_float": _float, "parse_int": _int} if len(data) >= LARGE else {}
     try:
-        found = json.loads(data or b"{}", parse_constant=_no_number)
+        found = json.loads(data or b"{}", parse_constant=_no_number, **steps)
     # A number of thousands of digits is a ValueError, too; so is a text that isn't UTF-8.
     except ValueError as error:
         raise HttpError(400, f"{what} isn't JSON: {error}.") from error
@@ -55,6 +59,14 @@ _KINDS = {
     int: "a whole number",
     float: "a number",
 }
+
+
+def _float(text: str) -> float:
+    return float(text)
+
+
+def _int(text: str) -> int:
+    return int(text)
 
 
 def _no_number(name: str) -> NoReturn:

@@ -7,6 +7,8 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from arcvit.serve.asking import until
+from arcvit.serve.http.apart import apart
 from arcvit.serve.http.asked import deadline, for_admin, with_body
 from arcvit.serve.http.context import context_of
 from arcvit.serve.http.door import json_answer
@@ -79,17 +81,21 @@ async def infer(request: Request, body: bytes) -> Response:
     """What a task says of images."""
     context = context_of(request)
     name, version = _asked(request)
-    most = context.limits.max_images
-    asked = read_request(body, request.headers.get(HEADER_LENGTH), max_images=most)
+    most, header = context.limits.max_images, request.headers.get(HEADER_LENGTH)
+    latest = deadline(context.limits, None)
+    async with until(latest):
+        asked = await apart(
+            context.reader, len(body), lambda: read_request(body, header, max_images=most)
+        )
     if isinstance(asked.images, list):
         images = Images(files=asked.images)
     elif asked.images.dtype == np.uint8:
         images = Images(pixels=asked.images)
     else:
         images = Images(inputs=asked.images)
-    until = deadline(context.limits, asked.timeout)
+    wanted = min(latest, deadline(context.limits, asked.timeout))
     # A tensor has no room for a sentence: one image that can't be read refuses them all.
-    answers = await context.service.predict(name, images, version=version, deadline=until)
+    answers = await context.service.predict(name, images, version=version, deadline=wanted)
     labels = answers.rows[0].labels
     content, headers = write_answer(
         answers.task, str(answers.version), asked, _tensors(answers), labels

@@ -27,6 +27,7 @@ _NEEDS = (
     " [N, 3, height, width] that is preprocessed already"
 )
 _LENGTH = 4
+_PIECE = 2**16
 _MICROSECONDS = 1e6
 
 
@@ -267,7 +268,7 @@ def _from_json(data: object, datatype: str, shape: tuple[int, ...]) -> list[byte
         except (binascii.Error, ValueError) as error:
             raise HttpError(400, f"input {INPUT!r} isn't base64: {error}.") from error
     try:
-        values = np.array(data)
+        values = _array(data, shape)
     except ValueError:  # rows of several lengths, or too deep
         values = np.empty(0, object)
     kinds = "iuf" if datatype == "FP32" else "iu"
@@ -280,6 +281,16 @@ def _from_json(data: object, datatype: str, shape: tuple[int, ...]) -> list[byte
     with np.errstate(over="ignore"):
         typed = values.astype(np.float32 if datatype == "FP32" else np.uint8)
     return _finite(typed.reshape(shape))
+
+
+def _array(data: list[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """As ``np.array``, in pieces, between which other threads may go on."""
+    if len(data) == shape[0] and len(shape) > 1 and math.prod(shape) > _PIECE:
+        if not all(isinstance(part, list) for part in data):
+            raise ValueError
+        return np.stack([_array(part, shape[1:]) for part in data])
+    pieces = [np.array(data[at : at + _PIECE]) for at in range(0, len(data), _PIECE)]
+    return np.concatenate(pieces) if pieces else np.empty(0)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
