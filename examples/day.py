@@ -15,7 +15,7 @@ second = arcvit.train(photos, out=out / "second", init_from=str(first.folder), *
 
 compared = arcvit.compare(first.folder, second.folder)
 for run in compared.runs:
-    print(f"{run.run}: {run.accuracy:.1%} ({run.low:.1%} to {run.high:.1%})")
+    print(f"{run.run}: {run.value:.1%} ({run.low:.1%} to {run.high:.1%})")
 (difference,) = compared.differences
 print(f"{len(difference.fixed)} fixed, {len(difference.broken)} broken, p = {difference.p:.2g}")
 
