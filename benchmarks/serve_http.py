@@ -191,7 +191,7 @@ def soak(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapte
     print(f"{changes} adapters came, were replaced or went; statuses {statuses}, {wrong} wrong")
     print(f"memory: {sizes[0]:.0f} MB at first, {sizes[-1]:.0f} at the end")
     print(f"grown since half time: {grown:+.1f} MB")
-    return {"changes": changes, "statuses": statuses, "wrong": wrong, "mb": sizes[:: half or 1]}
+    return {"changes": changes, "statuses": statuses, "wrong": wrong, "grown": grown, "mb": sizes}
 
 
 def connections(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapters") -> Any:

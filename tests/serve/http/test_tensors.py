@@ -99,6 +99,8 @@ def test_what_is_asked_beside_the_images() -> None:
         elements(b"a"),
     )
     assert (asked.id, asked.timeout, asked.binary) == ("mine", 0.5, True)
+    for_ever = request([1], "BYTES", elements(b"a"), parameters={"timeout": 10**400})
+    assert read(for_ever, elements(b"a")).timeout == 1e9
     assert asked.outputs == (Output("label"), Output("probabilities", True, 2))
 
 
@@ -121,6 +123,8 @@ WRONG = {
     "channels first": (request([1, 3, 2, 2], "UINT8", image=JSON), "is UINT8 [1, 3, 2, 2]"),
     "channels last": (request([1, 2, 2, 3], "FP32", image=JSON), "is FP32 [1, 2, 2, 3]"),
     "none": (request([0], "BYTES", image={"data": []}), "has 0 images: expected 1 to 4"),
+    "negative inside": (request([1, -2, -2, 3], "UINT8", image=JSON), "there are no pixels"),
+    "more than there could be": (request([1, 10**30, 2, 3], "UINT8", image=JSON), "isn't UINT8"),
     "negative": (request([-1], "BYTES", image={"data": []}), "has -1 images"),
     "no pixels": (request([1, 0, 2, 3], "UINT8", image={"data": []}), "there are no pixels"),
     "no data": (request([1], "BYTES"), "'data', which is null: expected an array"),
@@ -146,6 +150,21 @@ WRONG = {
     "an output": (
         request([1], "BYTES", image={"data": ["YQ=="]}, outputs=[{"name": "lable"}]),
         "Did you mean 'label' or 'labels'?",
+    ),
+    "an output twice": (
+        request(
+            [1], "BYTES", image={"data": ["YQ=="]}, outputs=[{"name": "label"}, {"name": "label"}]
+        ),
+        "an output twice",
+    ),
+    "fewer classes than none": (
+        request(
+            [1],
+            "BYTES",
+            image={"data": ["YQ=="]},
+            outputs=[{"name": "probabilities", "parameters": {"classification": -1}}],
+        ),
+        "classification -1",
     ),
     "classes of labels": (
         request(

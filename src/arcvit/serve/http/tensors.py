@@ -29,6 +29,7 @@ _NEEDS = (
 _LENGTH = 4
 _PIECE = 2**16
 _MICROSECONDS = 1e6
+_LONG = 10**15
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,20 @@ def read_request(body: bytes, header_length: str | None, *, max_images: int) -> 
     timeout = field(parameters, "timeout", int, "'parameters'")
     if timeout is not None and timeout < 0:
         raise HttpError(400, f"the timeout is {timeout}: expected microseconds, 0 or more.")
+    wanted = [
+        _output(each, binary_output) for each in field(asked, "outputs", list, "the request", [])
+    ]
+    # Each costs its bytes again: a small request would be answered by gigabytes.
+    if len({(output.name, output.best > 0) for output in wanted}) < len(wanted):
+        raise HttpError(400, "the request asks for an output twice: expected each once.")
     request_id = field(asked, "id", str, "the request")
-    outputs = field(asked, "outputs", list, "the request")
     return Asked(
         images,
-        None if not outputs else tuple(_output(each, binary_output) for each in outputs),
+        tuple(wanted) or None,
         binary_output,
         # A lone half of a surrogate pair is JSON, but no text that could be sent back.
         None if request_id is None else request_id.encode(errors="replace").decode(),
-        timeout / _MICROSECONDS if timeout else None,
+        min(timeout, _LONG) / _MICROSECONDS if timeout else None,
     )
 
 
