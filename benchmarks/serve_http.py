@@ -42,6 +42,8 @@ from arcvit.backbones.build import build_backbone
 
 HOST = "127.0.0.1"
 FOLDED = "folded"
+_PADDING = 2**18
+"""Bytes behind each photo of the soak, so that photos that are kept show in the memory."""
 PHOTOS = sorted((Path(arcvit.__file__).parent / "assets/grocery/test").rglob("*.jpg"))
 
 
@@ -155,6 +157,7 @@ def soak(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapte
     ) as address:
         stable = plain([f"task-{k}" for k in range(8)])
         for request in stable:
+            request["body"] += bytes(_PADDING)
             request["said"] = labels(once(address, request))
         told: list[dict[str, Any]] = []
         until = time.monotonic() + 60 * options.minutes

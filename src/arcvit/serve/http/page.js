@@ -1,6 +1,6 @@
 "use strict";
 // Names and sentences are put in as text, never as markup: they come from files and clients.
-const MANY = 8, TOP = 3;
+const MANY = 8, TOP = 3, MOST = 20;
 const at = id => document.getElementById(id);
 const put = (parent, tag, text, kind) => {
   const made = document.createElement(tag);
@@ -104,7 +104,7 @@ function photos(files) {
 async function answer(file, tasks, all) {
   try {
     if (!tasks.length) throw new Error("Choose a task first.");
-    const query = new URLSearchParams({tasks: tasks.join(","), top: TOP}), form = new FormData();
+    const query = new URLSearchParams({tasks: tasks.join(","), top: MOST}), form = new FormData();
     form.append("image", file);
     const said = await ask(`v1/predict?${query}`, form);
     all.replaceChildren();
@@ -118,7 +118,7 @@ async function answer(file, tasks, all) {
         put(part, "p", `Like none of its classes; the nearest is ${prediction.label}.`, "note");
       } else put(best, "span", prediction.labels.join(", ") || "none of its labels");
       const bars = put(part, "dl", undefined, "bars");
-      prediction.top.forEach(({label, probability}) => {
+      prediction.top.slice(0, Math.max(TOP, prediction.labels.length)).forEach(({label, probability}) => {
         put(bars, "dt", label).title = label;
         const meter = put(put(bars, "dd"), "meter");
         meter.value = probability;
