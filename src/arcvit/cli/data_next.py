@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from arcvit.cli.image_paths import add_images, arriving_names, given_names
 from arcvit.cli.outputs import spare
@@ -76,7 +76,8 @@ def _show(found: "NextPhotos", options: argparse.Namespace) -> None:
     if options.n > found.pool:
         console.print(f"there are fewer photos than --n {options.n}: all are listed")
     console.print(f"{len(found.photos):,} of {found.pool:,} photos to label next:")
-    table = Table("uncertainty", "taken for", "sure", "path", box=None, header_style="bold")
+    path = Column("path", overflow="fold")
+    table = Table("uncertainty", "taken for", "sure", path, box=None, header_style="bold")
     for one in found.photos:
         row = (f"{one.uncertainty:.3f}", one.predicted, f"{one.probability:.0%}", str(one.path))
         table.add_row(*row)

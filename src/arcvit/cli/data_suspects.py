@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from arcvit.cli.outputs import spare
 from arcvit.cli.parser import apart_from_data, command_parser
@@ -25,8 +25,8 @@ def run(argv: list[str]) -> int:
         "data suspects",
         "Labels that may be wrong, the most suspicious first: a linear probe judges each image, as"
         " it learned from others, on features of a frozen backbone or of a run. Then images that"
-        " are there twice, with different labels or in different splits. Takes the flags --data.*"
-        " of arcvit train.",
+        " are there twice, with different labels or in different splits. An image must have one"
+        " label. Takes the flags --data.* of arcvit train.",
     )
     parser.add_argument(
         "path", metavar="PATH", help="A task: a folder of class folders, a table, another layout."
@@ -98,20 +98,25 @@ def _show(found: "Suspects", top: int, console: PlainConsole) -> None:
         f"{found.task}: {found.images:,} labels judged by {found.judge}; about {found.wrong:,} may"
         f" be wrong, and {len(found.suspects):,} are worth a look"
     )
+    if found.joint:
+        named = examples([repr(name) for name in found.joint])
+        console.print(f"classes that look like several labels, {named}: each is judged as one name")
     if found.unjudged:
         named = examples([f"{photo.path} ({photo.label})" for photo in found.unjudged])
         console.print(f"not judged: {len(found.unjudged):,}, as {found.why_not}: {named}")
-    table = Table("label", "suggested", "score", "path", box=None, header_style="bold")
+    # A path that is cut in a narrow terminal could be another one: it is folded.
+    path = Column("path", overflow="fold")
+    table = Table("label", "suggested", "score", path, box=None, header_style="bold")
     for one in found.suspects[:top]:
         table.add_row(one.label, one.suggested, f"{one.score:.3f}", one.path)
     if table.row_count:
         console.print(table)
     if found.twins:
         console.print(f"{len(found.twins):,} pair(s) of images show the same:")
-    twins = Table("alike", "label", "path", "label", "path", box=None, header_style="bold")
+    twins = Table("alike", "label", path.copy(), box=None, header_style="bold")
     for pair in found.twins[:top]:
         alike = "copy" if pair.is_copy else f"{pair.similarity:.3f}"
-        cells = [(photo.label, photo.path) for photo in (pair.one, pair.other)]
-        twins.add_row(alike, *cells[0], *cells[1])
+        twins.add_row(alike, pair.one.label, pair.one.path)
+        twins.add_row("", pair.other.label, pair.other.path)
     if twins.row_count:
         console.print(twins)

@@ -7,7 +7,7 @@ from arcvit.cli.parser import apart_from_data, command_parser
 from arcvit.cli.trained import add_trained
 from arcvit.core.files import to_json
 from arcvit.core.launch import processes, rank
-from arcvit.core.metric import metric_texts
+from arcvit.core.metric import group_text, metric_texts
 
 if TYPE_CHECKING:
     from arcvit.recipe.measure import Measurement
@@ -29,7 +29,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "--ignore_unknown",
         action="store_true",
-        help="Leave out images of classes that the model doesn't know.",
+        help="Leave out images of classes that the model doesn't know; where an image has several"
+        " labels, those that have any such label.",
     )
     parser.add_argument("--json", action="store_true", help="Print one JSON object.")
     own, flags = apart_from_data(argv)
@@ -65,11 +66,12 @@ def _sentence(measured: "Measurement", classes: int) -> str:
         further.append(f"most frequent class {measured.majority_share:.1%}")
     line += f" ({', '.join(further)})"
     if measured.groups is not None:
-        line += f", {measured.group_accuracy:.1%} of {measured.groups} groups"
+        line += f", {group_text(measured.group_accuracy, measured.groups)}"
     known = measured.trained_on
     line += f"; {'it is not known how many' if known is None else known} of them were trained on"
     if measured.left_out:
-        line += f"; {measured.left_out} images of unknown classes are left out"
+        those = "of unknown classes" if "accuracy" in measured.metrics else "with an unknown label"
+        line += f"; {measured.left_out} images {those} are left out"
     if measured.unreadable:
         line += f"; {measured.unreadable} unreadable images are left out"
     return line

@@ -8,7 +8,7 @@ from arcvit.cli.report import draw_page
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.launch import rank
-from arcvit.core.metric import metric_texts
+from arcvit.core.metric import group_text, metric_texts
 from arcvit.recipe.help import OFTEN
 from arcvit.recipe.parser import parse_recipe
 
@@ -97,6 +97,6 @@ def _summary(result: "RunResult") -> str:
         if result.majority_share is not None:
             further.append(f"most frequent class {result.majority_share:.1%}")
         measured[-1] += f" ({', '.join(further)})"
-    if result.test_group_accuracy is not None:
-        measured.append(f"{result.test_group_accuracy:.1%} of {result.test_groups} groups")
+    if result.test_groups is not None:
+        measured.append(group_text(result.test_group_accuracy, result.test_groups))
     return ", ".join(measured) or "trained"

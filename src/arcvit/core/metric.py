@@ -39,3 +39,10 @@ def metric_texts(metrics: Mapping[str, float | None], chosen_by: Metric = "accur
         for name, value in metrics.items()
         if name != left_out
     ]
+
+
+def group_text(accuracy: float | None, groups: int) -> str:
+    """The accuracy of groups of images as a person reads it: ``75.0% of 8 groups``."""
+    if accuracy is None:
+        return f"accuracy of its {groups:,} groups not measured, as an image has several labels"
+    return f"{accuracy:.1%} of {groups:,} groups"

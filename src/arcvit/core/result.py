@@ -48,7 +48,7 @@ class RunResult:
         majority_share: share of the most frequent class in the test split, where there is none in
             the validation split: what always answering it would get.
         test_group_accuracy: top-1 of groups of test images, each answered by the mean of its
-            images' probabilities; null without groups.
+            images' probabilities; null without groups, and with several labels an image.
         test_groups: number of those groups.
         epochs: epochs trained.
         seconds: time in seconds: train, eval; and folds, all of them.

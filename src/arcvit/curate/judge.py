@@ -9,7 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from arcvit.core.predictions import OUT_OF_FOLD, OUT_OF_FOLD_FILE, Predicted, read_predictions
+from arcvit.core.predictions import (
+    OUT_OF_FOLD,
+    OUT_OF_FOLD_FILE,
+    PREDICTIONS_FILE,
+    Predicted,
+    read_predictions,
+)
 from arcvit.core.shown import csv_cell
 from arcvit.curate.probe import folds_of, learnable, out_of_fold
 from arcvit.data.task import ImageTask, Split
@@ -90,6 +96,7 @@ def by_folds(
     class_of = {csv_cell(name): label for label, name in enumerate(task.classes)}
     p = np.zeros((len(images), len(task.classes)))
     judged = np.zeros(len(images), bool)
+    has_test = False
     for row, content in enumerate(contents):
         found = said.get(content)
         if found is None or found.predicted not in class_of:
@@ -100,9 +107,11 @@ def by_folds(
         p[row] = max(0.0, 1 - sum(known.values())) / max(len(task.classes) - len(known), 1)
         p[row, list(known)] = list(known.values())
         judged[row] = True
+        has_test = has_test or found.split == "test"
     return Judgement(
         p=p,
         judged=judged,
         why_not=f"the folds of {run} don't know them",
-        judge=f"the folds of {run}",
+        judge=f"the folds of {run}, as {OUT_OF_FOLD_FILE} in it says"
+        f"{f' ({PREDICTIONS_FILE} of test images)' if has_test else ''}",
     )

@@ -10,6 +10,7 @@ import numpy as np
 from arcvit.backbones.source import DEMO
 from arcvit.core.csv_table import write_csv
 from arcvit.core.errors import UserError
+from arcvit.core.predictions import OUT_OF_FOLD_FILE
 from arcvit.curate.alike import alike
 from arcvit.curate.confident import suspicion, wrong_labels
 from arcvit.curate.features import eye_of, eye_of_backbone
@@ -18,7 +19,7 @@ from arcvit.data.config import DataConfig
 from arcvit.data.contents import content_hashes
 from arcvit.data.pixels.preset import Decoding
 from arcvit.data.readers.layouts import open_task
-from arcvit.data.task import ImageTask, Split
+from arcvit.data.task import JOINT, ImageTask, Split
 from arcvit.recipe.keys import check_keys
 from arcvit.recipe.load import load_trained
 from arcvit.recipe.run import Run
@@ -89,6 +90,7 @@ class Suspects:
         why_not: why.
         skipped: files that can't be read, each with the reason.
         judge: who judged them, in words.
+        joint: classes whose names look like several labels; each was taken as one.
         decoding: how the files become pictures.
     """
 
@@ -101,6 +103,7 @@ class Suspects:
     why_not: str
     skipped: tuple[tuple[Path, str], ...]
     judge: str
+    joint: tuple[str, ...]
     decoding: Decoding
 
     def write(self, file: str | Path) -> None:
@@ -160,7 +163,9 @@ def find_suspects(
     labels, contents = np.array(images.labels), content_hashes(images.paths)
     found = None if place is None else by_folds(Path(place), task, images, contents)
     if found is None:
-        of = eye.name if place is None else str(place)
+        of = eye.name
+        if place is not None:
+            of = f"{place}, which has no {OUT_OF_FOLD_FILE} (arcvit train --folds leaves it)"
         found = by_probe(seen.features, task, images, contents, seed=seed, of=of)
     judged = found.judged
     if not judged.any():
@@ -188,6 +193,7 @@ def find_suspects(
         why_not=found.why_not,
         skipped=seen.skipped,
         judge=found.judge,
+        joint=tuple(name for name in task.classes if JOINT in name),
         decoding=eye.prep.decoding,
     )
 

@@ -36,11 +36,16 @@ def group_accuracy(
 
 def accuracy_by_group(
     outcome: Outcome | None, task: ImageTask, images: ImageBank | None
-) -> tuple[float, int] | None:
-    """The same of a split's outcome; None without either, or with several labels an image."""
-    if not isinstance(outcome, Evaluation) or images is None or not task.groups:
-        return None
-    if outcome.probabilities is None:
+) -> tuple[float | None, int] | None:
+    """The same of a split's outcome; None without either.
+
+    With several labels an image there is no accuracy, and the number of groups alone is told.
+    """
+    if outcome is None or images is None or not task.groups:
         return None
     groups = [task.groups[path] for path in images.paths]
+    if not isinstance(outcome, Evaluation):
+        return None, len(set(groups))
+    if outcome.probabilities is None:
+        return None
     return group_accuracy(outcome.probabilities, outcome.labels, groups)

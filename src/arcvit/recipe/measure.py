@@ -50,7 +50,7 @@ class Measurement:
         trained_on: number of the images that were trained on; None where that isn't known.
         left_out: images of classes that the model doesn't know.
         unreadable: images that can't be read.
-        group_accuracy: top-1 of groups of images; None without groups.
+        group_accuracy: top-1 of groups of images; None without groups, and with several labels.
         groups: number of groups; None without.
     """
 

@@ -48,6 +48,7 @@ def open_measured(
     opening = replace(data.opening(kind), to_measure=True)
     if split == ALL:
         opening = replace(opening, val_fraction=0, test_fraction=0)
+    several = kind == "multilabel"
     task = open_task(data.path, opening, tolerant=data.check == "warn")
     chosen = task.every() if split == ALL else task.split(split)
     label_of = {class_name(name): label for label, name in enumerate(labels)}
@@ -60,8 +61,8 @@ def open_measured(
         hint = nearest(min(unknown), label_of)
         raise UserError(
             f"{task.name!r} has {len(unknown)} class(es) that the model doesn't know, {named}:"
-            f" expected some of {examples(labels, most=20)}; --ignore_unknown leaves"
-            f" the images of others out.{hint}"
+            f" expected some of {examples(labels, most=20)}; --ignore_unknown leaves out"
+            f" {'each image that has another label' if several else 'the images of others'}.{hint}"
         )
     pairs = [
         (path, [label_of[task.classes[label]] for label in own])

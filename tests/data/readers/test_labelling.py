@@ -84,6 +84,16 @@ def test_further_columns_are_kept(tmp_path: Path) -> None:
             "as 'label' and 'tags' may hold .*label_column label or --data.label_column tags[.]",
         ),
         (FURTHER, {}, "0 and 1 .sea, sky. and others .place.: .*--data.label_columns sea,sky[.]"),
+        (
+            FLAGS.replace("TRUE", "2"),
+            {},
+            "has '2' in the column 'tree': expected 0 or 1 if it is a class.*columns sea,sky[.]",
+        ),
+        (
+            "path,sea,sky\na.jpg,0,0.5\nb.jpg,0.5,0\n",
+            {},
+            "has '0.5' in the column 'sea': expected 0 or 1 if it is a class, .*label_columns[.]",
+        ),
         ("path,tags\na.jpg,x|y\nb.jpg,y\n", {}, "'label'.* as with --data.label_column tags[.]"),
         ("file,sea,sky\na.jpg,1,0\nb.jpg,0,1\n", {}, "no column 'path'.*path_column file[.]$"),
         ("a.jpg,1,0\nb.jpg,0,1\n", {}, "no line that names its columns"),

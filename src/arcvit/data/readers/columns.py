@@ -99,8 +99,8 @@ def _misread(columns: Sequence[str], rows: Rows, opening: Opening) -> str:
     if len(hot) > 1 and opening.kind == "single":
         return (
             f"has a column of 0 and 1 for each class ({examples(hot)}): expected one column of"
-            " class names, write one and name it with --data.label_column, or give --task"
-            " multilabel if an image may be of several classes"
+            " class names, write one and name it with --data.label_column"
+            + opening.or_task(", or give --task multilabel if an image may be of several classes")
         )
     return ""
 
@@ -176,6 +176,15 @@ def _refuse_other_splits(
 def are_flags(values: set[str]) -> bool:
     """Whether a column of these values says of each image whether it is of one class."""
     return bool(values) and {value.casefold() for value in values} <= FLAGS
+
+
+def beside_flags(values: set[str]) -> list[str]:
+    """The numbers other than 0 and 1 in a column that holds these, too, and nothing but numbers."""
+    others = {value for value in values if value.casefold() not in FLAGS}
+    try:
+        return sorted(others, key=float) if len(others) < len(values) else []
+    except ValueError:
+        return []
 
 
 def values_in(rows: Rows, index: int) -> set[str]:

@@ -72,13 +72,15 @@ def label_column(source: str, features: Any, opening: Opening) -> LabelColumn:
     kind = features[name]
     if name in lists and not several:
         raise UserError(
-            f"{source} has a list of labels for each image in the column {name!r}: give --task"
-            " multilabel, or name another column with --data.label_column."
+            f"{source} has a list of labels for each image in the column {name!r}:"
+            f" {opening.or_task('give --task multilabel, or ')}name another column with"
+            " --data.label_column."
         )
     if several and name not in lists and getattr(kind, "dtype", "") != "string":
         raise UserError(
             f"{source} gives each image one label in the column {name!r}: expected lists or texts"
-            f" like a{opening.label_delimiter}b for --task multilabel, leave --task out."
+            f" like a{opening.label_delimiter}b"
+            + opening.or_task(" for --task multilabel, leave --task out.", ".")
         )
     inner = kind[0] if isinstance(kind, list) else getattr(kind, "feature", kind)
     names = getattr(inner, "names", None)

@@ -12,7 +12,15 @@ from typing import Literal
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.findings import examples
-from arcvit.data.readers.columns import FLAGS, ON, Rows, are_flags, column_named, values_in
+from arcvit.data.readers.columns import (
+    FLAGS,
+    ON,
+    Rows,
+    are_flags,
+    beside_flags,
+    column_named,
+    values_in,
+)
 from arcvit.data.readers.reader import LABEL_COLUMN, Opening
 from arcvit.data.task import class_name
 
@@ -87,6 +95,8 @@ def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Openin
         or any(opening.label_delimiter in value for value in held[name])
     ]
     flags = [name for name in others if name not in named and are_flags(held[name])]
+    if not named:
+        _refuse_other_numbers(file, held, flags)
     flags = flags if len(flags) > 1 else []
     found = set(flags)  # there may be thousands
     ways = [f"--data.label_column {quote(name)}" for name in named]
@@ -109,13 +119,27 @@ def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Openin
     return names(None)
 
 
+def _refuse_other_numbers(file: Path, held: Mapping[str, set[str]], flags: Sequence[str]) -> None:
+    """Refuse a column that is of 0 and 1 but for some numbers: its class would be passed over."""
+    odd = {name: numbers for name, values in held.items() if (numbers := beside_flags(values))}
+    if len(odd) + len(flags) < 2:
+        return
+    for name, numbers in odd.items():
+        others = f", as with --data.label_columns {quote(','.join(flags))}" if flags else ""
+        raise UserError(
+            f"{file} has {examples(list(map(repr, numbers)))} in the column {name!r}: expected 0 or"
+            " 1 if it is a class, mend it; or say which column holds names with --data.label_column"
+            f" or which are the classes with --data.label_columns{others}."
+        )
+
+
 def _told(file: Path, columns: Sequence[str], opening: Opening) -> Labelling:
     """The columns of 0 and 1 that the opening names."""
     if opening.kind == "single":
         raise UserError(
             "data.label_columns names a column of 0 and 1 for each class, by which an image may"
-            " have several labels: give --task multilabel with it, or name one column of class"
-            " names with --data.label_column."
+            f" have several labels: {opening.or_task('give --task multilabel with it, or ')}name"
+            " one column of class names with --data.label_column."
         )
     if opening.label_column is not None:
         raise UserError(

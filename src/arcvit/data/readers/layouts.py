@@ -98,8 +98,11 @@ def read_task(path: Path, opening: Opening) -> Reading:
     if opening.kind == "multilabel" and layout not in MULTILABEL_LAYOUTS:
         raise UserError(
             f"{path} gives each image one label, its layout is {layout or 'folders'}: expected a"
-            " table of images with their labels for --task multilabel, write one or leave --task"
-            " out."
+            " table of images with their labels"
+            + opening.or_task(
+                " for --task multilabel, write one or leave --task out.",
+                ", as the model gives an image any number of them.",
+            )
         )
     return LAYOUTS[layout or "folders"].read(path, opening)
 

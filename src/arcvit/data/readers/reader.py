@@ -80,6 +80,10 @@ class Opening:
                     f" ({error})."
                 ) from error
 
+    def or_task(self, advice: str, otherwise: str = "") -> str:
+        """Advice about ``--task``, which isn't there to be given where a model is measured."""
+        return otherwise if self.to_measure else advice
+
     def leaves_out(self, path: Path, root: Path) -> bool:
         """Whether a path, or a folder around it, is one of those to ignore."""
         if not self.ignore:

@@ -94,7 +94,7 @@ def read(path: Path, opening: Opening) -> Reading:
         holds_out=("val",) if divided else ("test", "val"),
         absent={} if divided else dict.fromkeys(("val", "test"), "there is no column of splits"),
         findings=[
-            *_joint_names(path, rows.values(), labelling, mistakes),
+            *_joint_names(path, rows.values(), labelling, opening, mistakes),
             *list_findings(path, mistakes=mistakes, repeats=repeats),
             *unread_splits(path, columns, labelling.columns, opening),
         ],
@@ -104,7 +104,11 @@ def read(path: Path, opening: Opening) -> Reading:
 
 
 def _joint_names(
-    file: Path, rows: Iterable[Row], labelling: Labelling, mistakes: Sequence[str]
+    file: Path,
+    rows: Iterable[Row],
+    labelling: Labelling,
+    opening: Opening,
+    mistakes: Sequence[str],
 ) -> list[Finding]:
     """Cells that look like several labels and are read as one."""
     cells = [row.labels for row in rows]
@@ -116,7 +120,9 @@ def _joint_names(
         return []
     text = f"{file} has {len(joint):,} class(es) that look like several labels, {examples(joint)}:"
     if labelling.form == "name":
-        text += f" each is read as one name, --task multilabel splits them at {JOINT!r}."
+        text += " each is read as one name, " + opening.or_task(
+            f"--task multilabel splits them at {JOINT!r}.", "as an image has one label here."
+        )
     else:
         text += f" no cell is split at {labelling.delimiter!r}, say what stands between labels with"
         text += " --data.label_delimiter."
