@@ -59,6 +59,8 @@ def run(argv: list[str]) -> int:
         backbone=options.backbone,
         force=options.force,
     )
+    if options.csv is not None:  # before anything is printed: whoever reads may go away
+        found.write(options.csv)
     _show(found, options)
     return 0
 
@@ -83,5 +85,4 @@ def _show(found: "NextPhotos", options: argparse.Namespace) -> None:
         table.add_row(*row)
     console.print(table)
     if options.csv is not None:
-        found.write(options.csv)
         console.print(f"wrote {options.csv}")

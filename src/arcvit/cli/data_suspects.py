@@ -70,12 +70,15 @@ def run(argv: list[str]) -> int:
         raise UserError("--data.path isn't expected here: PATH alone says what is looked at.")
     require_path(Path(options.path).expanduser())
     found = find_suspects(options.path, run=options.run, backbone=options.backbone, **data)
+    # Before anything is printed: whoever reads may go away, as head does.
+    if options.csv is not None:
+        found.write(options.csv)
+    drawn = _draw_page(found, options.page)
     console = PlainConsole(soft_wrap=True)
     _show(found, options.top, console)
     if options.csv is not None:
-        found.write(options.csv)
         console.print(f"wrote {options.csv}")
-    console.print(_draw_page(found, options.page))
+    console.print(drawn)
     return 0
 
 

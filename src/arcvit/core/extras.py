@@ -34,7 +34,8 @@ def require(extra: str, what: str) -> None:
     """
     missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
     if missing:
-        names = " and ".join(missing).replace("_", "-")  # as packages are called
+        *others, last = (name.replace("_", "-") for name in missing)  # as packages are called
+        names = f"{', '.join(others)} and {last}" if others else last
         verb = "isn't" if len(missing) == 1 else "aren't"
         raise UserError(
             f"{what} needs {names}, which {verb} installed: run pip install 'arcvit[{extra}]'."

@@ -75,13 +75,13 @@ def test_further_columns_are_kept(tmp_path: Path) -> None:
         (
             "path,label,sea,sky\na.jpg,x|y,1,0\n",
             {},
-            r"in 2 ways, as 'label' may hold the labels and sea, sky hold 0 and 1, .*"
+            r"in 2 ways \('label' may hold the labels; or sea, sky, of 0 and 1, may be .*"
             r"--data.label_column label or --data.label_columns sea,sky[.]",
         ),
         (
             "path,label,tags\na.jpg,x,p|q\nb.jpg,y,p\n",
             {},
-            "as 'label' and 'tags' may hold .*label_column label or --data.label_column tags[.]",
+            r"\('label' or 'tags' may hold .*label_column label or --data.label_column tags[.]",
         ),
         (FURTHER, {}, "0 and 1 .sea, sky. and others .place.: .*--data.label_columns sea,sky[.]"),
         (

@@ -102,10 +102,10 @@ def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Openin
     ways = [f"--data.label_column {quote(name)}" for name in named]
     ways += [f"--data.label_columns {quote(','.join(flags))}"] if flags else []
     if len(ways) > 1:
-        text = [f"{' and '.join(map(repr, named))} may hold the labels"]
-        text += [f"{examples(flags)} hold 0 and 1, as one column a class does"] if flags else []
+        text = [f"{' or '.join(map(repr, named))} may hold the labels"]
+        text += [f"{examples(flags)}, of 0 and 1, may be one column a class"] if flags else []
         raise UserError(
-            f"{file} could be read in {len(ways)} ways, as {' and '.join(text)}: say which is meant"
+            f"{file} could be read in {len(ways)} ways ({'; or '.join(text)}): say which is meant"
             f" with {' or '.join(ways)}."
         )
     further = [name for name in others if name not in found]
