@@ -28,7 +28,10 @@ def test_what_it_cant_write_or_read(
     for arguments, sentence in (
         ((empty, "--out=f.csv"), "expected a name that ends in .npz"),
         ((f"--out={out}",), "no image is given"),
-        ((red, f"--out={tmp_path / 'text.png' / 'f.npz'}"), "text.png is a file, expected a folder or a new name"),
+        (
+            (red, f"--out={tmp_path / 'text.png' / 'f.npz'}"),
+            "text.png is a file, expected a folder",
+        ),
         ((f"--list={tmp_path / 'none.txt'}", f"--out={out}"), "can't be read: No such file"),
         ((empty, f"--out={out}"), "1 image(s) can't be read"),
         ((tmp_path / "text.png", f"--out={out}"), "1 image(s) can't be read"),
