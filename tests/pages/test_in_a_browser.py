@@ -74,6 +74,7 @@ def test_the_page_of_suspects(photos: Path, tmp_path: Path, in_browser: Look, wi
         unjudged=(shown[2],),
         why_not="there is no other",
         skipped=((files[3], "not an image"),),
+        joint=(),
         judge="a linear probe",
         decoding=Decoding(),
     )
