@@ -108,15 +108,14 @@ class Asker:
             raise WrongInput(
                 "the backbone doesn't say how its images are prepared: send them preprocessed."
             )
-        parts = [range(start, len(images), self._workers) for start in range(self._workers)]
+        count = min(self._workers, len(images))
+        parts = [range(start, len(images), count) for start in range(count)]
         loop = asyncio.get_running_loop()
         jobs = [
-            loop.run_in_executor(self._pool, decode, images, part, wanted, gone)
-            for part in parts
-            if len(part)
+            loop.run_in_executor(self._pool, decode, images, part, wanted, gone) for part in parts
         ]
         decoded: list[Decoded] = [{}] * len(images)
-        for part, of_part in zip(parts, await asyncio.gather(*jobs), strict=False):
+        for part, of_part in zip(parts, await asyncio.gather(*jobs), strict=True):
             for index, of_image in zip(part, of_part, strict=True):
                 decoded[index] = of_image
         return {prep: [of_image[prep] for of_image in decoded] for prep in wanted}
