@@ -4,6 +4,7 @@ import base64
 import hashlib
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,11 +13,12 @@ from starlette.responses import Response
 @cache
 def _page() -> tuple[str, str]:
     """The page, and what it may do: run its own script, ask this server, show photos at hand."""
-    own = files("arcvit.serve.http")
-    look = files("arcvit.pages").joinpath("templates", "style.css").read_text(encoding="utf-8")
-    look += own.joinpath("page.css").read_text(encoding="utf-8")
-    script = own.joinpath("page.js").read_text(encoding="utf-8")
-    html = own.joinpath("page.html").read_text(encoding="utf-8")
+    own, shared = files("arcvit.serve.http"), files("arcvit").joinpath("assets", "photo_page")
+    style = files("arcvit.pages").joinpath("templates", "style.css")
+    look = _texts(style, shared.joinpath("page.css"))
+    script = _texts(shared.joinpath("photos.js"), own.joinpath("page.js"))
+    html = _texts(own.joinpath("page.html"))
+    html = html.replace("PHOTOS", _texts(shared.joinpath("photos.html")))
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(look)};"
         " img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
@@ -30,6 +32,10 @@ async def page(_: Request) -> Response:
     html, policy = _page()
     headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
     return Response(html, headers=headers, media_type="text/html")
+
+
+def _texts(*parts: Traversable) -> str:
+    return "\n".join(part.read_text(encoding="utf-8") for part in parts)
 
 
 def _hash(text: str) -> str:
