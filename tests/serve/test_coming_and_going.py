@@ -50,7 +50,7 @@ def test_versions_and_what_was_said_of_them_outlive_a_restart(
         ask(service, "bare", eight)
     again = start(folder)
     assert ask(again, "task", eight)[0] == "label 1.0"
-    assert [s.state for s in again.tasks()] == ["unloaded", "ready"]
+    assert [s.state for s in run(again.tasks())] == ["unloaded", "ready"]
     run(again.load("bare"))
     assert ask(again, "bare", eight)[0] == "label 5.0"
     run(again.load("task", {"all": {}}))
@@ -82,7 +82,7 @@ def test_more_tasks_than_slots_and_memory(
             assert ask(service, name, eight) == expected[name]
     every = run(service.predict_many(names, eight))
     assert {name: first(answers) for name, answers in every.items()} == expected
-    states = {s.name: s for s in service.tasks()}
+    states = {s.name: s for s in run(service.tasks())}
     assert states["task-5"].pinned
     assert states["task-5"].resident
     assert sum(s.resident for s in states.values()) <= 3
@@ -127,7 +127,7 @@ def test_a_broken_adapter_is_refused_with_its_reason(
             assert re.search(reason, str(told.value))
             assert str(tmp_path) not in str(told.value)
         assert ask(service, "good", eight)[0] == "label 0.0"
-    states = {s.name: s for s in service.tasks()}
+    states = {s.name: s for s in run(service.tasks())}
     assert states["torn"].state == "broken"
     assert "is damaged" in states["torn"].reason
     weights.write_bytes(whole)
@@ -139,7 +139,8 @@ def test_a_broken_adapter_is_refused_with_its_reason(
     with pytest.raises(Broken):
         run(service.load("torn"))
     assert ask(service, "torn", eight) == ask(service, "good", eight)
-    assert "what was read before is served" in {s.name: s for s in service.tasks()}["torn"].reason
+    states = {s.name: s for s in run(service.tasks())}
+    assert "what was read before is served" in states["torn"].reason
 
 
 @pytest.mark.slow
@@ -206,7 +207,7 @@ def test_removed_while_it_waits(
             await service.predict("gone", eight)
 
     run(removed())
-    assert [s.resident for s in service.tasks()] == [True]
+    assert [s.resident for s in run(service.tasks())] == [True]
     make_adapter(tmp_path / "new", seed=4)
     assert ask(service, "new", eight)[0] == "label 4.0"  # without a look at the whole folder
 

@@ -86,7 +86,7 @@ def test_a_mixed_batch_answers_as_each_task_alone(
         for name in tasks:
             check(answers[name], expected[name])
     # The batches did mix, or this would have shown nothing.
-    assert service.stats("two").batches < 2 * len(tasks)
+    assert run(service.stats(["two"]))[0].batches < 2 * len(tasks)
     for name in ("two", "plus"):
         check(run(service.predict(name, eight)), expected[name])
 
@@ -168,7 +168,7 @@ def test_who_isnt_there_is_told_of_the_nearest(shared: Service, eight: Images) -
 def test_what_nobody_waits_for_costs_nothing(shared: Service, eight: Images) -> None:
     with pytest.raises(DeadlineExceeded):
         run(shared.predict("task", eight, deadline=time.monotonic() - 1))
-    before = shared.stats("task")
+    (before,) = run(shared.stats(["task"]))
 
     async def cancelled() -> None:
         asked = [asyncio.create_task(shared.predict("task", eight)) for _ in range(2)]
@@ -181,7 +181,7 @@ def test_what_nobody_waits_for_costs_nothing(shared: Service, eight: Images) -> 
         await shared.predict("task", eight)  # there is room again
 
     run(cancelled())
-    assert shared.stats("task").requests <= before.requests + 3
+    assert run(shared.stats(["task"]))[0].requests <= before.requests + 3
 
 
 def test_draining_finishes_what_is_there(

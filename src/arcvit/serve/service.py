@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +21,10 @@ from arcvit.serve.ledger import Ledger
 from arcvit.serve.model import ServedModel
 from arcvit.serve.refusals import Draining, NotAnImage, NotReady, QueueFull, Refused, WrongInput
 from arcvit.serve.request import Answer, Answers, Images, TaskStats, TaskStatus
+from arcvit.serve.serving import ServiceState
 from arcvit.serve.settings import ServeSettings
 from arcvit.serve.tasks import Tasks
 from arcvit.serve.work import Work
-
-ServiceState = Literal["starting", "ready", "draining"]
 
 _NOTHING = np.zeros(0, np.float32)
 
@@ -160,7 +159,7 @@ class Service:
             _refuse(errors)
             return np.stack([output.probabilities for output in work.outputs if output is not None])
 
-    def tasks(self) -> list[TaskStatus]:
+    async def tasks(self) -> list[TaskStatus]:
         """How all tasks stand, by name."""
         resident = self._engine.resident
         return [self._tasks.status(entry, resident) for entry in self._tasks.registry.entries()]
@@ -205,14 +204,15 @@ class Service:
         """Look at the folder of adapters now: what is new, replaced or gone."""
         self._tasks.refresh()
 
-    def stats(self, task: str) -> TaskStats:
-        """What a task has done.
+    async def stats(self, tasks: Sequence[str]) -> list[TaskStats]:
+        """What tasks have done.
 
         Raises:
             Refused: there is no such task.
         """
-        self._tasks.registry.entry(task)
-        return self._ledger.stats(task)
+        for task in tasks:
+            self._tasks.registry.entry(task)
+        return [self._ledger.stats(task) for task in tasks]
 
     async def drain(self, timeout: float) -> int:
         """Take no more requests, finish those that are there, and stop.

@@ -56,5 +56,5 @@ def build_app(context: Context) -> Starlette:
 async def metrics(request: Request) -> Response:
     """All counters, for Prometheus."""
     context = context_of(request)
-    names = [status.name for status in context.service.tasks()]
+    names = [status.name for status in await context.service.tasks()]
     return Response(context.metrics.text(names), media_type=CONTENT_TYPE)

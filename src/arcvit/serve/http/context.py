@@ -10,7 +10,7 @@ from arcvit.serve.http.body import Memory
 from arcvit.serve.http.limits import Limits
 from arcvit.serve.http.metrics import Metrics
 from arcvit.serve.http.tokens import Tokens
-from arcvit.serve.service import Service
+from arcvit.serve.serving import Serving
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Context:
         in_flight: requests that are being answered.
     """
 
-    service: Service
+    service: Serving
     metrics: Metrics
     limits: Limits = field(default_factory=Limits)
     tokens: Tokens = field(default_factory=Tokens)

@@ -71,8 +71,9 @@ async def stats(request: Request) -> Response:
         name, version = _asked(request)
         told = [await service.describe(name, version)]
     else:
-        told = [status for status in service.tasks() if status.version is not None]
-    shown = [model_stats(status, service.stats(status.name)) for status in told]
+        told = [status for status in await service.tasks() if status.version is not None]
+    done = await service.stats([status.name for status in told])
+    shown = [model_stats(*each) for each in zip(told, done, strict=True)]
     return json_answer({"model_stats": shown})
 
 
@@ -108,7 +109,7 @@ async def index(request: Request, body: bytes) -> Response:
     """All tasks with their states."""
     only_ready = field(json_object(body, "the request"), "ready", bool, "the request", False)
     rows = []
-    for status in context_of(request).service.tasks():
+    for status in await context_of(request).service.tasks():
         is_ready = status.state in ("ready", "registered")
         row = {"name": status.name, "state": "READY" if is_ready else "UNAVAILABLE"}
         if status.reason:

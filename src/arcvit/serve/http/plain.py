@@ -24,7 +24,7 @@ _TOP = 5
 async def tasks(request: Request) -> Response:
     """How all tasks stand."""
     return json_answer(
-        {"tasks": [_shown(status) for status in context_of(request).service.tasks()]}
+        {"tasks": [_shown(status) for status in await context_of(request).service.tasks()]}
     )
 
 

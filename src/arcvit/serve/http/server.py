@@ -92,7 +92,8 @@ class _Server(uvicorn.Server):
                 self.should_exit = True
                 await serving
                 raise failed
-            print(f"arcvit: serving {self._said()} at {address_of(listener)}", flush=True)
+            said = await self._said()
+            print(f"arcvit: serving {said} at {address_of(listener)}", flush=True)
         await serving
         starting.cancel()
 
@@ -116,8 +117,9 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         self.dropped += self._context.in_flight
 
-    def _said(self) -> str:
-        tasks = [status for status in self._context.service.tasks() if status.version is not None]
+    async def _said(self) -> str:
+        known = await self._context.service.tasks()
+        tasks = [status for status in known if status.version is not None]
         return f"{len(tasks)} task{'s' if len(tasks) != 1 else ''}"
 
 
