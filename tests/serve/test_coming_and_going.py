@@ -264,3 +264,54 @@ def test_a_wrong_plan(tmp_path: Path, plan: str, sentence: str) -> None:
     (tmp_path / "adapters.yaml").write_text(plan)
     with pytest.raises(UserError, match=sentence):
         Service("demo", tmp_path, ServeSettings(slots=2))
+
+
+@pytest.mark.slow
+def test_a_plan_that_changes_is_followed_whole_or_not_at_all(
+    make_adapter: MakeAdapter,
+    start: StartService,
+    eight: Images,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = tmp_path / "adapters"
+    for seed in range(3):
+        make_adapter(folder / f"task-{seed}", seed=seed)
+    make_adapter(tmp_path / "away-1", seed=8)
+    make_adapter(tmp_path / "away-2", seed=9)
+    file = folder / "adapters.yaml"
+    file.write_text("pin: [task-0]")
+    service = start(folder, slots=2)
+
+    def states(what: str) -> list[str]:
+        ask(service, "task-1", eight)  # behind what the engine was told before
+        return [status.name for status in service.tasks() if getattr(status, what)]
+
+    assert states("pinned") == ["task-0"]
+    file.write_text(f"sources: {{bird: {tmp_path}/away-1}}\npin: [bird]\nfolded: [task-1]")
+    run(service.load("task-2"))
+    run(service.load("task-1"))
+    assert ask(service, "bird", eight)[0] == "label 8.0"
+    before = ask(service, "task-1", eight)
+    assert (states("pinned"), states("folded")) == (["bird"], ["task-1"])
+    for name in ("task-0", "task-2", "task-0"):
+        ask(service, name, eight)
+    assert states("resident") == ["bird", "task-0"]  # task-1 has a model of its own
+    for wrong in ("pin: [brid]", "sources: {bird: ", "pin: [task-0, task-1]"):
+        file.write_text(wrong)
+        service.refresh()
+        assert "What it said before goes on." in caplog.messages[-1]
+        assert states("pinned") == ["bird"]
+    file.write_text(f"sources: {{bird: {tmp_path}/away-2}}")
+    service._tasks.refresh(settled=60)  # as the watcher does, for it may be half written
+    assert states("pinned") == ["bird"]
+    service.refresh()
+    run(service.load("bird"))
+    assert ask(service, "bird", eight)[0] == "label 9.0"
+    run(service.load("task-1"))
+    assert ask(service, "task-1", eight) == pytest.approx(before)
+    assert (states("pinned"), states("folded")) == ([], [])
+    file.unlink()
+    service.refresh()
+    with pytest.raises(UnknownTask):
+        ask(service, "bird", eight)

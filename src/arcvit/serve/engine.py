@@ -89,6 +89,10 @@ class Engine:
         """Free the slots of adapters that aren't asked for any more, between two batches."""
         self.queue.call(lambda: self._retire(adapters))
 
+    def bring(self, adapters: Sequence[Adapter]) -> None:
+        """Bring pinned adapters onto the device before they are asked for, between two batches."""
+        self.queue.call(lambda: self._bring(adapters))
+
     def stop(self, *, drop: bool) -> int:
         """Finish what waits, or drop it; how many works were dropped."""
         dropped = self.queue.close(drop=drop)
@@ -119,12 +123,20 @@ class Engine:
                 else:
                     self._pass(taken)
             except Exception as error:  # the thread must live, or every request waits for ever
-                for work, _ in [] if callable(taken) else taken:
+                if callable(taken):
+                    _log.error("adapters couldn't be brought or taken off: %s", error)
+                    continue
+                for work, _ in taken:
                     work.end(_reason(error))
 
     def _retire(self, adapters: Sequence[Adapter]) -> None:
         for adapter in adapters:
             self._model.retire(adapter)
+        self._publish()
+
+    def _bring(self, adapters: Sequence[Adapter]) -> None:
+        # Where one was replaced or removed meanwhile, nobody would free its slot.
+        self._model.place([a for a in adapters if a.pinned and a.removed is None])
         self._publish()
 
     def _publish(self) -> None:

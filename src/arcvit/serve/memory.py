@@ -2,13 +2,14 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from arcvit.core.errors import UserError
 from arcvit.serve.adapter import Adapter, AdapterReader
-from arcvit.serve.registry import Place, Stamp, stamp_of
+from arcvit.serve.registry import Place, stamp_of
 from arcvit.serve.sources import private_copy
 
 Key = tuple[str, int]
@@ -24,9 +25,9 @@ class Memory:
         reader: of adapters.
         most: adapters at most.
         most_bytes: of them at most.
-        folded: names of the tasks that get a model of their own.
         pinned: names of the tasks that stay.
         retire: called with adapters that nobody should be given any more.
+        bring: called with adapters of pinned tasks, which should stand on the device.
     """
 
     def __init__(
@@ -35,23 +36,23 @@ class Memory:
         *,
         most: int,
         most_bytes: int,
-        folded: frozenset[str],
-        pinned: frozenset[str],
+        pinned: Collection[str],
         retire: Callable[[list[Adapter]], None],
+        bring: Callable[[list[Adapter]], None],
     ) -> None:
         self._reader = reader
         self._most = most
         self._most_bytes = most_bytes
-        self._folded = folded
-        self._pinned = pinned
+        self._pinned = frozenset(pinned)
         self._retire = retire
+        self._bring = bring
         self._lock = threading.Lock()
         self._held: OrderedDict[Key, Adapter] = OrderedDict()
         self._bytes = 0
         # What is on the device, or answers a request, needn't be read again.
-        self._alive: WeakValueDictionary[tuple[Key, Stamp], Adapter] = WeakValueDictionary()
-        self._stamps: dict[Key, Stamp] = {}
-        self._broken: dict[Key, tuple[Stamp, str]] = {}
+        self._alive: WeakValueDictionary[tuple[Key, Place], Adapter] = WeakValueDictionary()
+        self._places: dict[Key, Place] = {}
+        self._broken: dict[Key, tuple[Place, str]] = {}
         self._reading: dict[Key, Future[Adapter]] = {}
         # A source that is slow to answer keeps only one of them waiting.
         self._loader = ThreadPoolExecutor(_LOADERS, thread_name_prefix="arcvit-loader")
@@ -64,12 +65,12 @@ class Memory:
             if held is not None:
                 self._held.move_to_end(key)
                 return held
-            alive = self._alive.get((key, place.stamp))
+            alive = self._alive.get((key, place))
             if alive is not None and alive.removed is None:
-                self._keep(key, place.stamp, alive)
+                self._keep(key, place, alive)
                 return alive
             broken = self._broken.get(key)
-            if broken is not None and broken[0] == place.stamp:
+            if broken is not None and broken[0] == place:
                 failed: Future[Adapter] = Future()
                 failed.set_exception(UserError(broken[1]))
                 return failed
@@ -88,11 +89,11 @@ class Memory:
         """Give an adapter to nobody any more; requests that wait for it are refused."""
         with self._lock:
             self._broken.pop(key, None)
-            stamp = self._stamps.pop(key, ())
-            gone = self._held.pop(key, None)
-            if gone is not None:
-                self._bytes -= gone.bytes
-            gone = gone or self._alive.get((key, stamp))
+            gone = self._last(key)
+            self._places.pop(key, None)
+            held = self._held.pop(key, None)
+            if held is not None:
+                self._bytes -= held.bytes
             if gone is not None:
                 gone.removed = reason
         if gone is not None:
@@ -101,14 +102,22 @@ class Memory:
     def state(self, key: Key) -> tuple[Adapter | None, str]:
         """The adapter of a version, where it has been read, and why its files can't be."""
         with self._lock:
-            held = self._held.get(key) or self._alive.get((key, self._stamps.get(key, ())))
-            return held, self._broken.get(key, ((), ""))[1]
+            broken = self._broken.get(key)
+            return self._last(key), "" if broken is None else broken[1]
 
     def is_outdated(self, key: Key, place: Place) -> bool:
-        """Whether other files were read for a version than those that are there now."""
+        """Whether a version was read from elsewhere, otherwise or from other files than it lies in
+        now."""
         with self._lock:
             tried = self._broken[key][0] if key in self._broken else None
-            return self._stamps.get(key, place.stamp) != place.stamp and tried != place.stamp
+            return self._places.get(key, place) != place and tried != place
+
+    def pin(self, names: Collection[str]) -> None:
+        """Have the adapters of these tasks stay from now on, and of no others."""
+        with self._lock:
+            self._pinned = frozenset(names)
+            for (key, _), adapter in self._alive.items():
+                adapter.pinned = key[0] in self._pinned
 
     def close(self) -> None:
         """Read nothing more."""
@@ -116,12 +125,12 @@ class Memory:
 
     def _read(self, key: Key, place: Place) -> Adapter:
         try:
-            adapter, stamp = self._consistent(key, place)
+            adapter, place = self._consistent(key, place)
         except UserError as error:
             # Who asks need not know where adapters come from.
             why = str(error).replace(place.source, key[0]) if place.source else str(error)
             with self._lock:
-                self._broken[key] = (place.stamp, why)
+                self._broken[key] = (place, why)
             raise UserError(why) from error
         finally:
             with self._lock:
@@ -129,14 +138,16 @@ class Memory:
         with self._lock:
             self._broken.pop(key, None)
             before = self._held.get(key)
-            self._keep(key, stamp, adapter)
+            self._keep(key, place, adapter)
         if before is not None:
             before.pinned = False
             self._retire([before])
+        if adapter.pinned:
+            self._bring([adapter])
         return adapter
 
-    def _consistent(self, key: Key, place: Place) -> tuple[Adapter, Stamp]:
-        """Read files of one state: again, where they were replaced meanwhile."""
+    def _consistent(self, key: Key, place: Place) -> tuple[Adapter, Place]:
+        """Read files of one state, and say which: again, where they were replaced meanwhile."""
         task, version = key
         try:
             for _ in range(_TRIES):
@@ -144,24 +155,28 @@ class Memory:
                 with private_copy(place.folder or place.source, self._most_bytes) as folder:
                     if place.folder and stamp_of(place.folder) != stamp:
                         continue
-                    folded = task in self._folded
                     with self._one_reads:
-                        adapter = self._reader.read(task, version, folder, folded=folded)
-                    adapter.pinned = task in self._pinned
-                    return adapter, stamp
+                        adapter = self._reader.read(task, version, folder, folded=place.folded)
+                    return adapter, replace(place, stamp=stamp)
         except OSError as error:
             raise UserError(f"{task} can't be read: {error.strerror}.") from error
         raise UserError(f"{task} was written to while it was read: load it again.")
 
-    def _keep(self, key: Key, stamp: Stamp, adapter: Adapter) -> None:
+    def _last(self, key: Key) -> Adapter | None:
+        """What was read last of a version, where it still is anywhere."""
+        place = self._places.get(key)
+        return self._held.get(key) or (None if place is None else self._alive.get((key, place)))
+
+    def _keep(self, key: Key, place: Place, adapter: Adapter) -> None:
         """Hold an adapter, and let those go that weren't asked for the longest."""
+        adapter.pinned = key[0] in self._pinned
         before = self._held.pop(key, None)
         if before is not None:
             self._bytes -= before.bytes
         self._held[key] = adapter
         self._bytes += adapter.bytes
-        self._stamps[key] = stamp
-        self._alive[key, stamp] = adapter
+        self._places[key] = place
+        self._alive[key, place] = adapter
         for other in list(self._held):
             if len(self._held) <= self._most and self._bytes <= self._most_bytes:
                 break

@@ -54,6 +54,15 @@ class AdaptersPlan:
         return plan
 
 
+def stamp_of_plan(folder: Path) -> tuple[int, int, int] | None:
+    """Date in nanoseconds, size and place of the file: other ones where it was changed."""
+    try:
+        stat = (folder / PLAN_FILE).stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
 def is_task_name(name: str) -> bool:
     """Whether a text may be the name of a task: that of a visible folder, and no path."""
     return bool(name) and not name.startswith(".") and not set(name) & set("/\\\0")

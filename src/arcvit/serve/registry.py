@@ -33,11 +33,13 @@ class Place:
     Attributes:
         folder: of the adapter; None: it must be brought from the source.
         source: as ``adapters.yaml`` names it; empty: it lies in the folder of tasks.
+        folded: whether it gets a model of its own, with the adapter folded in.
         stamp: of its files.
     """
 
     folder: Path | None
     source: str = ""
+    folded: bool = False
     stamp: Stamp = ()
 
 
@@ -117,13 +119,20 @@ class Registry:
                 self._entries[name] = found
         return found
 
+    def follow(self, plan: AdaptersPlan) -> None:
+        """Go by another plan from the next look on."""
+        self._plan = plan
+
+    def names(self, plan: AdaptersPlan) -> set[str]:
+        """What may be tasks, by a plan and by the folder as it is now."""
+        with os.scandir(self._folder) as listing:
+            there = {item.name for item in listing if is_task_name(item.name) and item.is_dir()}
+        return there | set(plan.sources)
+
     def scan(self) -> list[tuple[str, int]]:
         """Look at the whole folder; the tasks and versions that are no longer served."""
-        names = set(self._plan.sources)
-        with os.scandir(self._folder) as listing:
-            names |= {item.name for item in listing if is_task_name(item.name) and item.is_dir()}
         gone: list[tuple[str, int]] = []
-        for name in sorted(names | set(self._entries)):
+        for name in sorted(self.names(self._plan) | set(self._entries)):
             before, after = self._entries.get(name), self.look(name)
             served = () if after is None else after.served
             gone += [(name, v) for v in (before.served if before else ()) if v not in served]
@@ -155,13 +164,16 @@ class Registry:
             return changed
 
     def _found(self, name: str) -> Entry | None:
-        source = self._plan.sources.get(name)
+        plan = self._plan
+        source = plan.sources.get(name)
         try:
             places = _places(self._folder / name, name) if source is None else _elsewhere(source)
         except OSError:  # removed meanwhile, or longer than a name may be
             return None
         if not places:
             return None
+        if name in plan.folded:
+            places = {number: replace(place, folded=True) for number, place in places.items()}
         said = self._state.get(name, {})
         policy = VersionPolicy()
         if "version_policy" in said:

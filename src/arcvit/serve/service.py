@@ -57,7 +57,7 @@ class Service:
         self._ledger = Ledger(observer)
         self._engine = Engine(backbone, self.settings, warm=self._warm, on_batch=self._ledger.batch)
         folder = Path(folder).expanduser()
-        self._tasks = Tasks(folder, self.settings, state_file, self._engine.retire)
+        self._tasks = Tasks(folder, self.settings, state_file, self._engine)
         self._asker: Asker | None = None
         self._input_size = (0, 0)
         self._draining = False
@@ -201,7 +201,7 @@ class Service:
         await self._tasks.unload(task)
 
     def refresh(self) -> None:
-        """Look at the folder of adapters now: what is new, replaced or gone."""
+        """Look at ``adapters.yaml`` and the folder now: what is new, replaced or gone."""
         self._tasks.refresh()
 
     async def stats(self, tasks: Sequence[str]) -> list[TaskStats]:

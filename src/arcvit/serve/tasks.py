@@ -4,15 +4,16 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.serve.adapter import Adapter, AdapterReader
+from arcvit.serve.engine import Engine
 from arcvit.serve.memory import Key, Memory
-from arcvit.serve.plan import PLAN_FILE, AdaptersPlan
+from arcvit.serve.plan import PLAN_FILE, AdaptersPlan, stamp_of_plan
 from arcvit.serve.refusals import Broken, Draining, TaskRemoved, UnknownVersion
 from arcvit.serve.registry import Entry, Registry
 from arcvit.serve.request import State, TaskStatus
@@ -22,6 +23,7 @@ from arcvit.serve.versions import VersionPolicy
 _log = logging.getLogger(__name__)
 _SCAN_SHARE = 50
 """Between two looks at the folder lies at least so many times what a look takes."""
+_SETTLED = 1.0
 
 
 class Tasks:
@@ -31,7 +33,7 @@ class Tasks:
         folder: of the adapters.
         settings: of the server.
         state_file: where it is kept what was loaded and unloaded; None: in the folder.
-        retire: called with adapters that nobody should be given any more.
+        engine: told which adapters should stand on the device, and which should not.
 
     Raises:
         UserError: the folder or ``adapters.yaml`` isn't what it should be.
@@ -42,15 +44,18 @@ class Tasks:
         folder: Path,
         settings: ServeSettings,
         state_file: Path | None,
-        retire: Callable[[list[Adapter]], None],
+        engine: Engine,
     ) -> None:
+        self._folder = folder
+        self._plan_stamp = stamp_of_plan(folder)
         self._plan = AdaptersPlan.read(folder)
         self.registry = Registry(folder, self._plan, state_file)
         self._settings = settings
-        self._retire = retire
+        self._engine = engine
         self._memory: Memory | None = None
         self._stopped = threading.Event()
-        self._check_pins()
+        self._looking = threading.Lock()
+        self._check_names(self._plan)
 
     def open(self, reader: AdapterReader) -> list[Adapter]:
         """Take adapters into memory from now on, and look at the folder now and then.
@@ -65,9 +70,9 @@ class Tasks:
             reader,
             most=self._settings.memory,
             most_bytes=self._settings.memory_mb * 10**6,
-            folded=frozenset(self._plan.folded),
-            pinned=frozenset(self._plan.pin),
-            retire=self._retire,
+            pinned=self._plan.pin,
+            retire=self._engine.retire,
+            bring=self._engine.bring,
         )
         pinned = []
         for name in self._plan.pin:
@@ -163,6 +168,7 @@ class Tasks:
     async def load(self, task: str, version_policy: dict[str, Any] | None) -> Entry:
         """Read a task anew and serve it from now on; see ``Service.load``."""
         policy = None if version_policy is None else VersionPolicy.parse(version_policy)
+        await asyncio.to_thread(self._follow_plan)
         self.registry.look(task)
         entry = self.registry.entry(task)
         served = (policy or entry.policy).served(entry.places)
@@ -186,8 +192,18 @@ class Tasks:
         for number in entry.places:
             self._opened.remove((task, number), f"task {task!r} was unloaded.")
 
-    def refresh(self) -> None:
-        """Look at the folder of adapters: what is new, replaced or gone."""
+    def refresh(self, settled: float = 0) -> None:
+        """Look at ``adapters.yaml`` and the folder: what is new, replaced or gone.
+
+        Args:
+            settled: seconds for which ``adapters.yaml`` must have stood; it waits for the next look
+                where it is newer, as it may be half written.
+        """
+        if not self._follow_plan(settled):
+            self._look()
+
+    def _look(self) -> None:
+        """Look at the folder."""
         for name, number in self.registry.scan():
             self._opened.remove((name, number), f"task {name!r} was removed.")
         for entry in self.registry.entries():
@@ -212,22 +228,53 @@ class Tasks:
         while self._settings.watch and not self._stopped.wait(pause):
             start = time.monotonic()
             try:
-                self.refresh()
+                self.refresh(_SETTLED)
             except Exception:  # a folder on a network that is away comes back
                 _log.exception("the folder of adapters can't be looked at")
             pause = max(self._settings.watch, _SCAN_SHARE * (time.monotonic() - start))
 
-    def _check_pins(self) -> None:
-        names = [entry.name for entry in self.registry.entries()]
-        for key, listed in (("pin", self._plan.pin), ("folded", self._plan.folded)):
+    def _follow_plan(self, settled: float = 0) -> bool:
+        """Go by what ``adapters.yaml`` says now; what it said before goes on where it is wrong.
+
+        Returns:
+            Whether that is anything new; then the folder was looked at, too.
+        """
+        with self._looking:
+            stamp = stamp_of_plan(self._folder)
+            age = time.time() - (0 if stamp is None else stamp[0] / 1e9)
+            if stamp == self._plan_stamp or 0 <= age < settled:
+                return False
+            self._plan_stamp = stamp
+            try:
+                plan = AdaptersPlan.read(self._folder)
+                self._check_names(plan)
+            except (UserError, OSError) as error:
+                _log.warning("%s What it said before goes on.", error)
+                return False
+            _log.info("%s was changed, and is followed from now on", PLAN_FILE)
+            self._plan = plan
+            self.registry.follow(plan)
+        self._opened.pin(plan.pin)
+        self._look()
+        for name in plan.pin:
+            with suppress(UserError):  # its state says why it can't be served
+                entry, number = self.resolve(name)
+                found = self._opened.get((name, number), entry.places[number])
+                if isinstance(found, Adapter):  # else it comes when it has been read
+                    self._engine.bring([found])
+        return True
+
+    def _check_names(self, plan: AdaptersPlan) -> None:
+        names = self.registry.names(plan)
+        for key, listed in (("pin", plan.pin), ("folded", plan.folded)):
             for name in listed:
                 if name not in names:
                     raise UserError(
                         f"{PLAN_FILE}: {key} has {name!r}, and there is no such task."
                         f"{nearest(name, names)}"
                     )
-        if len(self._plan.pin) >= self._settings.slots:
+        if len(plan.pin) >= self._settings.slots:
             raise UserError(
-                f"{PLAN_FILE} pins {len(self._plan.pin)} tasks, and there are"
+                f"{PLAN_FILE} pins {len(plan.pin)} tasks, and there are"
                 f" {self._settings.slots} slots: expected more slots than pinned tasks."
             )
