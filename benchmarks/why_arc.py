@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from arcvit.export.folded import merged_model
 from arcvit.recipe.execute import execute
 from arcvit.recipe.load import load_run
-from arcvit.recipe.merge import merged_model
 from arcvit.recipe.parser import parse_recipe
 from arcvit.recipe.run import Run
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from arcvit.recipe.adapter import load_adapter, save_adapter
     from arcvit.recipe.classifier import Classifier, load
     from arcvit.recipe.compare import compare
+    from arcvit.recipe.export import export_adapters
     from arcvit.recipe.prediction import Prediction
     from arcvit.recipe.train import train
 
@@ -37,6 +38,7 @@ __all__ = [
     "Prediction",
     "__version__",
     "compare",
+    "export_adapters",
     "find_suspects",
     "initialize_from_activations",
     "load",
@@ -53,6 +55,7 @@ _LAZY = {
     "Classifier": "arcvit.recipe.classifier",
     "Prediction": "arcvit.recipe.prediction",
     "compare": "arcvit.recipe.compare",
+    "export_adapters": "arcvit.recipe.export",
     "find_suspects": "arcvit.curate.suspects",
     "initialize_from_activations": "arcvit.arc.activations",
     "load": "arcvit.recipe.classifier",

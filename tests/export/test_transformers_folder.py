@@ -1,5 +1,6 @@
 """A folded model of transformers: written whole, or refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from torch import nn
 
 from arcvit import ArcConfig
 from arcvit.core.errors import UserError
-from arcvit.export.transformers_folder import export_transformers
+from arcvit.export.adapted import AdaptedModel
+from arcvit.export.timm_folder import write_timm
+from arcvit.export.transformers_folder import write_transformers
 
 SMALL = {
     "hidden_size": 32,
@@ -21,7 +24,6 @@ SMALL = {
     "patch_size": 8,
     "num_labels": 3,
 }
-PROCESSOR = {"size": {"height": 32, "width": 32}}
 
 
 def vit_without_biases() -> nn.Module:
@@ -34,22 +36,15 @@ def beit() -> nn.Module:
 
 
 @pytest.mark.parametrize("build", [vit_without_biases, beit])
-def test_biases_of_folding_are_kept(build, tmp_path: Path) -> None:
+def test_biases_of_folding_are_kept(
+    build: Callable[[], nn.Module], adapted: Callable[..., AdaptedModel], tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     model = get_peft_model(build(), ArcConfig(r=3)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-        probe = torch.randn(2, 3, 32, 32)
-        expected = model(probe).logits
-    out = tmp_path / "deep" / "out"
-    folded = model.merge_and_unload()
-    how = {"processor": PROCESSOR, "probe": probe, "expected": expected}
-    assert export_transformers(folded, out, **how) < 1e-5
-    with pytest.raises(UserError, match="is there already: choose another --out"):
-        export_transformers(folded, out, **how)
-    with pytest.raises(UserError, match="expected a folder, which is how transformers keeps"):
-        export_transformers(folded, tmp_path / "m.safetensors", **how)
-    with pytest.raises(UserError, match="nothing was written; please report this"):
-        export_transformers(folded, tmp_path / "b", **{**how, "expected": expected + 1})
-    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    run = adapted(model, head="classifier")
+    assert write_transformers([run], tmp_path / "m").difference < 1e-5
+    with pytest.raises(UserError, match="expected --format transformers for it"):
+        write_timm([run], tmp_path / "n")

@@ -66,7 +66,7 @@ def test_a_merged_run_loads_in_plain_timm(
     run = load_run(trained(method))
     expected = logits(run.model, run)
     if form == "checkpoint":
-        difference = merge_run(run, tmp_path / "m.safetensors")
+        difference = merge_run(run, tmp_path / "m.safetensors").difference
         sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
         plain = timm.create_model(
             "vit_tiny_patch16_224",
@@ -76,7 +76,7 @@ def test_a_merged_run_loads_in_plain_timm(
         )
         assert (tmp_path / "m.json").is_file()
     else:
-        difference = merge_run(run, tmp_path / "m")
+        difference = merge_run(run, tmp_path / "m").difference
         plain = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True)
         assert plain.pretrained_cfg["label_names"] == run.labels
         config = timm.data.resolve_model_data_config(plain)
@@ -137,7 +137,7 @@ def test_random_weights_are_drawn_again(
     assert torch.equal(logits(other.model, other), expected)
     hits = expected.argmax(-1) == true_labels(one)
     assert hits.double().mean().item() == one.result.test_accuracy
-    assert merge_run(one, tmp_path / "m") <= 1e-5
+    assert merge_run(one, tmp_path / "m").difference <= 1e-5
 
 
 @pytest.mark.slow

@@ -11,8 +11,9 @@ from arcvit.core.errors import UserError
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.decode import decode_all
 from arcvit.data.pixels.preset import PRESETS, resolve_preset
+from arcvit.export.timm_folder import timm_data_config
 from arcvit.recipe.load import load_run
-from arcvit.recipe.merge import _timm_data_config, merge_run
+from arcvit.recipe.merge import merge_run
 
 # Sizes where size / (size / resize) is a little less than resize.
 EDGES = [(32, 32), (224, 256), (14, 25), (23, 41), (64, 71), (224, 248), (448, 511)]
@@ -35,7 +36,7 @@ def assert_same_edge(size: int, resize: int, mode: str) -> None:
         resize=mode,  # type: ignore[arg-type]
         resize_size=size if mode == "squash" else resize,
     )
-    again = resolve_preset("model", input_size=(size, size), data_config=_timm_data_config(prep))
+    again = resolve_preset("model", input_size=(size, size), data_config=timm_data_config(prep))
     if mode == "squash-crop" and size == resize:
         mode = "squash"
     assert (again.resize, again.resize_size) == (mode, prep.resize_size)

@@ -24,6 +24,7 @@ COMMANDS = {
     "embed": "features of images, for search, clusters and maps",
     "compare": "runs side by side on the same images, and which images changed",
     "merge": "fold a run into a plain timm checkpoint",
+    "export": "write a run for timm, transformers and other software",
     "inspect": "what a run or an adapter is, on what, how big",
     "import": "turn a checkpoint of the authors into an adapter",
     "data": "check, list, make and prepare data sets",

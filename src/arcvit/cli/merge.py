@@ -26,16 +26,15 @@ def run(argv: list[str]) -> int:
     check_writable(out=options.out)
 
     from arcvit.recipe.load import load_trained
-    from arcvit.recipe.merge import lost_calibration, lost_in_config, lost_thresholds, merge_run
+    from arcvit.recipe.merge import check_target, merge_run
 
+    check_target(options.out)
     loaded = load_trained(options.run, backbone=options.backbone, force=options.force)
-    difference = merge_run(loaded, options.out)
-    print(f"wrote {options.out}; logits differ from the adapted model by at most {difference:.1e}")
-    for sentence in (
-        lost_in_config(loaded.preprocessing),
-        lost_calibration(loaded.task),
-        lost_thresholds(loaded.task),
-    ):
-        if sentence:
-            print(sentence)
+    merged = merge_run(loaded, options.out)
+    print(
+        f"wrote {options.out}; logits differ from the adapted model by at most"
+        f" {merged.difference:.1e}"
+    )
+    for note in merged.notes:
+        print(note)
     return 0

@@ -1,15 +1,23 @@
 """Write a plain model of transformers, and check that it gives the same logits when loaded."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from arcvit.backbones.quiet import quiet_transformers
 from arcvit.core.errors import UserError
-from arcvit.core.files import atomic_path
-from arcvit.export.checked import check_same
+from arcvit.data.pixels.decode import RESAMPLE
+from arcvit.data.pixels.preset import Preprocessing
+from arcvit.export.adapted import AdaptedModel, Written, logits_on
+from arcvit.export.lost import lost_in_plain_model
+
+_LOADING = """\
+from transformers import pipeline
+classify = pipeline("image-classification", model=PATH)
+print(classify("photo.jpg"))"""
 
 
 def is_transformers_model(model: nn.Module) -> bool:
@@ -17,42 +25,34 @@ def is_transformers_model(model: nn.Module) -> bool:
     return any(cls.__module__ == "transformers.modeling_utils" for cls in type(model).__mro__)
 
 
-def export_transformers(
-    folded: nn.Module, out: Path, *, processor: dict[str, Any], probe: Tensor, expected: Tensor
-) -> float:
-    """Write a folded classifier and its image processor, read it back, and compare.
-
-    Args:
-        folded: the classifier without any adapter in it; its config names the classes.
-        out: a folder that isn't there yet; ``from_pretrained`` and ``pipeline`` load it.
-        processor: settings of the image processor.
-        probe: images to compare on, (B, 3, H, W).
-        expected: logits of the adapted model on them, (B, K).
-
-    Returns:
-        The largest absolute difference of logits.
+def write_transformers(runs: Sequence[AdaptedModel], out: Path) -> Written:
+    """Write the folded classifier and its image processor, read them back, and compare.
 
     Raises:
-        UserError: the target is taken or has a file's name, or the logits differ.
+        UserError: the backbone isn't of transformers, the adapter can't be folded, or the logits
+            differ.
     """
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-    if out.suffix in (".safetensors", ".json", ".bin", ".pth"):
+    (run,) = runs
+    if not is_transformers_model(run.base):
         raise UserError(
-            f"--out {str(out)!r}: expected a folder, which is how transformers keeps a model."
+            f"{run.task.backbone.name!r} isn't a model of transformers: expected --format timm,"
+            " whose folder pipeline() loads as well."
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{str(out)!r} is there already: choose another --out or remove it.")
-    model: Any = folded
-    with quiet_transformers(), atomic_path(out) as partial:
+    model: Any = run.folded()
+    with quiet_transformers():
         _say_biases(model)
-        model.save_pretrained(partial)
-        _write_processor(partial, processor)
-        AutoImageProcessor.from_pretrained(partial)
-        reloaded = AutoModelForImageClassification.from_pretrained(partial, dtype=torch.float32)
-        with torch.inference_mode():
-            difference = check_same(reloaded.eval()(probe).logits, expected)
-    return difference
+        model.save_pretrained(out)
+        _write_processor(out, _processor_settings(run.preprocessing))
+        AutoImageProcessor.from_pretrained(out)
+        reloaded = AutoModelForImageClassification.from_pretrained(out, dtype=torch.float32)
+        logits = logits_on(reloaded, run.images)
+    return Written(
+        difference=run.compare(logits, "the folded model in transformers"),
+        loading=_LOADING,
+        notes=lost_in_plain_model(run.task, run.preprocessing),
+    )
 
 
 def _say_biases(model: Any) -> None:
@@ -69,3 +69,19 @@ def _write_processor(folder: Path, settings: dict[str, Any]) -> None:
     crops = "crop_size" in settings
     made = (DeiTImageProcessorPil if crops else ViTImageProcessorPil)(**settings)
     made.save_pretrained(folder)
+
+
+def _processor_settings(prep: Preprocessing) -> dict[str, object]:
+    """As image processors of transformers have it."""
+    height, width = prep.size
+    squashed = dict(zip(("height", "width"), prep.resized, strict=True))
+    settings: dict[str, object] = {
+        "size": {"shortest_edge": prep.resize_size} if prep.resize == "shortest" else squashed,
+        "resample": int(RESAMPLE[prep.interpolation]),
+        "image_mean": list(prep.mean),
+        "image_std": list(prep.std),
+        "do_convert_rgb": True,
+    }
+    if prep.resize != "squash":
+        settings |= {"do_center_crop": True, "crop_size": {"height": height, "width": width}}
+    return settings

@@ -3,6 +3,7 @@
 N images, K labels, d width of the features.
 """
 
+import copy
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -22,12 +23,14 @@ from arcvit.data.findings import examples
 from arcvit.data.pixels.augment import ToInput
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.engine.calibration import likeness
+from arcvit.export.folded import merged_model
+from arcvit.export.formats import check_export
 from arcvit.recipe.adapter import LoadedAdapter
+from arcvit.recipe.export import Exported, adapted_model, write_format
 from arcvit.recipe.given import Given, Single, file_of, one_by_one, read
 from arcvit.recipe.keys import check_keys
 from arcvit.recipe.load import load_trained
 from arcvit.recipe.measure import Measurement, measure
-from arcvit.recipe.merge import merged_model
 from arcvit.recipe.prediction import Prediction, Ranked
 from arcvit.recipe.run import Run
 
@@ -197,6 +200,24 @@ class Classifier:
         with self._turn:
             self.model = merged_model(self.model)
         return self.model
+
+    def export(self, out: str | Path, *, format: str, **flags: Any) -> Exported:
+        """Write it for other software; ``arcvit export --help`` lists the formats.
+
+        Args:
+            out: the file or folder to write, which isn't there yet.
+            format: timm, transformers, torch, ...
+            flags: settings of the format.
+
+        Raises:
+            UserError: what is asked can't be done, or what was written gives other logits; then
+                nothing is written.
+        """
+        form = check_export(Path(out), format=format, runs=1, flags=flags)
+        with self._turn:
+            model = copy.deepcopy(self.model).cpu()
+        adapted = adapted_model(self.loaded, name=Path(out).stem, model=model)
+        return write_format(form, [adapted], Path(out), **flags)
 
     def _batches(self, images: Given | Iterable[Given], batch_size: int) -> Iterator[list[Single]]:
         height, width = self.preprocessing.stored

@@ -24,10 +24,10 @@ from arcvit.core.errors import UserError
 from arcvit.core.settings import shown
 from arcvit.core.task import AdapterTask
 from arcvit.data.pixels.preset import Preprocessing
+from arcvit.export.folded import merged_model
 from arcvit.methods.linear import NO_LAYER
 from arcvit.methods.stored import WRAPPED, StoredAdapter, read_stored
 from arcvit.recipe.adapter import load_adapter
-from arcvit.recipe.merge import merged_model
 
 _FOLDED = "list the task under folded in adapters.yaml to serve it by a model of its own"
 

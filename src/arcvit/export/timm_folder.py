@@ -1,0 +1,79 @@
+"""Write a plain model of timm, and check that timm gives the same logits from it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import timm
+import timm.models
+
+from arcvit.backbones.crop_pct import crop_pct
+from arcvit.core.errors import UserError
+from arcvit.core.files import write_json
+from arcvit.data.pixels.preset import Preprocessing
+from arcvit.export.adapted import AdaptedModel, Written, logits_on
+from arcvit.export.lost import lost_in_plain_model
+from arcvit.export.transformers_folder import is_transformers_model
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_LOADING = """\
+import timm
+model = timm.create_model("local-dir:" + PATH, pretrained=True).eval()
+transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))"""
+
+
+def write_timm(runs: Sequence[AdaptedModel], out: Path) -> Written:
+    """Write the folded model as a folder in timm's format, read it back with timm, and compare.
+
+    transformers reads the folder as well, as a model of its timm wrapper.
+
+    Raises:
+        UserError: the backbone isn't timm's, the adapter can't be folded, or the logits differ.
+    """
+    (run,) = runs
+    if is_transformers_model(run.base):
+        raise UserError(
+            f"{run.task.backbone.name!r} is a model of transformers: expected --format transformers"
+            " for it."
+        )
+    # The name that transformers has for it.
+    several = {"problem_type": "multi_label_classification"}
+    timm.models.save_for_hf(
+        run.folded(),
+        str(out),
+        model_config={
+            "label_names": run.labels,
+            **(several if run.task.kind == "multilabel" else {}),
+        },
+        safe_serialization=True,
+        data_config=timm_data_config(run.preprocessing),
+    )
+    _keep_num_classes_once(out / CONFIG)
+    reloaded = timm.create_model(f"local-dir:{out}", pretrained=True)
+    return Written(
+        difference=run.compare(logits_on(reloaded, run.images), "the folded model in timm"),
+        loading=_LOADING,
+        notes=lost_in_plain_model(run.task, run.preprocessing),
+    )
+
+
+def timm_data_config(prep: Preprocessing) -> dict[str, object]:
+    """A preprocessing as timm records it."""
+    return {
+        "input_size": (3, *prep.size),
+        "interpolation": prep.interpolation,
+        "mean": prep.mean,
+        "std": prep.std,
+        "crop_pct": 1.0 if prep.resize == "squash" else crop_pct(min(prep.size), prep.resize_size),
+        "crop_mode": "center" if prep.resize == "shortest" else "squash",
+    }
+
+
+def _keep_num_classes_once(file: Path) -> None:
+    """Take it out of the constructor's arguments, where transformers' timm wrapper stumbles."""
+    record = json.loads(file.read_text(encoding="utf-8"))
+    arguments = record.get("model_args", {})
+    arguments.pop("num_classes", None)
+    if not arguments:
+        record.pop("model_args", None)
+    write_json(file, record)

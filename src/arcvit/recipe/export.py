@@ -1,0 +1,144 @@
+"""Write finished runs for other software, whole and compared, or not at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import atomic_path
+from arcvit.data.pixels.augment import ToInput
+from arcvit.export.adapted import PATH, AdaptedModel, Written, logits_on
+from arcvit.export.formats import Format, check_export
+from arcvit.recipe.adapter import LoadedAdapter
+from arcvit.recipe.given import read
+from arcvit.recipe.load import LoadedRun, load_trained
+from arcvit.recipe.measured import open_measured
+from arcvit.recipe.run import Run
+
+_IMAGES = 8
+"""Images that what was written is compared on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the file or folder.
+        bytes: its size.
+        difference: the largest absolute difference of logits from the adapted model.
+        compared_on: what the images were: photos of the run's, or random numbers.
+        loading: lines of Python that load it without arcvit.
+        notes: sentences on what it can't hold, or what else must be known.
+    """
+
+    path: Path
+    bytes: int
+    difference: float
+    compared_on: str
+    loading: str
+    notes: tuple[str, ...]
+
+
+def export_adapters(
+    sources: Sequence[str | Path | Run],
+    out: str | Path,
+    *,
+    format: str,
+    backbone: str | None = None,
+    force: bool = False,
+    **flags: Any,
+) -> Exported:
+    """Write trained models for other software.
+
+    Args:
+        sources: runs or their folders, adapter folders, or adapters on the hub as ``USER/NAME``;
+            one, but for formats that take several.
+        out: the file or folder to write, which isn't there yet.
+        format: a name of :data:`~arcvit.export.formats.FORMATS`.
+        backbone: where the backbone lies now, if it has moved.
+        force: load onto weights other than those they were trained on.
+        flags: settings of the format.
+
+    Raises:
+        UserError: what is asked can't be done, or what was written gives other logits; then
+            nothing is written.
+    """
+    target = Path(out)
+    form = check_export(target, format=format, runs=len(sources), flags=flags)
+    places = [source.folder if isinstance(source, Run) else source for source in sources]
+    runs = [
+        adapted_model(load_trained(place, backbone=backbone, force=force), name=Path(place).name)
+        for place in places
+    ]
+    return write_format(form, runs, target, **flags)
+
+
+def write_format(form: Format, runs: Sequence[AdaptedModel], out: Path, **flags: Any) -> Exported:
+    """Write runs in a format that was checked for them, with its flags."""
+    with atomic_path(out) as partial:
+        written: Written = form.write(runs, partial, **flags)
+    files = [file for file in out.rglob("*") if file.is_file()] if out.is_dir() else [out]
+    are_photos = all(run.photos for run in runs)
+    return Exported(
+        path=out,
+        bytes=sum(file.stat().st_size for file in files),
+        difference=written.difference,
+        compared_on=f"{len(runs[0].images)} {'photos' if are_photos else 'random images'}",
+        loading=written.loading.replace(PATH, repr(str(out))),
+        notes=written.notes,
+    )
+
+
+def adapted_model(
+    loaded: LoadedAdapter, *, name: str, model: nn.Module | None = None
+) -> AdaptedModel:
+    """A loaded run as formats take it, with photos of its own data where they are at hand.
+
+    Args:
+        loaded: the run.
+        name: what it is called.
+        model: its model on the CPU, where that isn't as it was loaded.
+    """
+    model = loaded.model if model is None else model
+    images, photos = _photos(loaded) or (_noise(loaded), ())
+    return AdaptedModel(
+        name=name,
+        model=model,
+        task=loaded.task,
+        preprocessing=loaded.preprocessing,
+        images=images,
+        photos=photos,
+        expected=logits_on(model, images),
+        means=loaded.means,
+    )
+
+
+def _photos(loaded: LoadedAdapter) -> tuple[Tensor, tuple[str, ...]] | None:
+    """Photos of the run's test images, prepared; None where there are none, or they have moved."""
+    if not isinstance(loaded, LoadedRun):
+        return None
+    try:
+        measured = open_measured(
+            loaded.recipe.data, loaded.labels, "test", kind=loaded.task.kind, ignore_unknown=True
+        )
+    except (UserError, OSError):
+        return None
+    paths = measured.split.paths
+    chosen = [paths[i] for i in torch.linspace(0, len(paths) - 1, _IMAGES).long().unique()]
+    pixels, errors, _ = read(chosen, loaded.preprocessing)
+    rows = [row for row in range(len(chosen)) if row not in errors]
+    if not rows:
+        return None
+    to_input = ToInput.of(loaded.preprocessing).eval()
+    return to_input(pixels[rows]), tuple(str(chosen[row]) for row in rows)
+
+
+def _noise(loaded: LoadedAdapter) -> Tensor:
+    height, width = loaded.preprocessing.size
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(_IMAGES, 3, height, width, generator=generator)
