@@ -10,6 +10,7 @@ def test_exported_names_are_these() -> None:
     names = ["ArcConfig", "ArcLayer", "ArcModel", "Classifier", "Prediction", "__version__"]
     names += [
         "compare",
+        "export_adapters",
         "find_suspects",
         "initialize_from_activations",
         "load",
