@@ -9,6 +9,7 @@ from arcvit.data.config import DataConfig
 from arcvit.engine.config import EngineConfig, OptimConfig
 from arcvit.methods.lora import LoraOptions
 from arcvit.methods.table import methods
+from arcvit.recipe.few_shots import count_images
 from arcvit.recipe.help import OFTEN, recipe_help
 from arcvit.recipe.keys import known_keys
 from arcvit.recipe.parser import parse_recipe, read_recipe, recipe_to_yaml, write_recipe
@@ -329,6 +330,28 @@ def test_few_shots_have_defaults_that_flags_override(
 ) -> None:
     recipe = parse_recipe(["--data.path=photos", *flags])
     assert (recipe.engine.epochs, recipe.data.augment) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ((), (100, "none")),
+        (("--folds=2",), (30, "preset")),  # 12 + 6 images of a class
+        (("--data.fit_on=trainval",), (30, "preset")),
+        (("--engine.epochs=7",), (7, "none")),
+        (("--data.augment=flip",), (100, "flip")),
+        (("--data.preset=vtab",), (30, "preset")),
+        (("--data.shots=17",), (30, "preset")),
+        (("--method=arc",), (30, "preset")),
+    ],
+)
+def test_few_images_have_those_of_few_shots(
+    photos: Path, flags: tuple[str, ...], expected: tuple[int, str]
+) -> None:
+    given = [f"--data.path={photos}", "--method=linear", *flags]
+    recipe = parse_recipe(given, count=count_images)
+    assert (recipe.engine.epochs, recipe.data.augment) == expected
+    assert parse_recipe(given).data.augment in ("preset", "flip")  # of a bench, and of a recipe
 
 
 def test_names_of_classes_may_be_numbers(tmp_path: Path) -> None:

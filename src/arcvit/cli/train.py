@@ -9,6 +9,7 @@ from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.launch import rank
 from arcvit.core.metric import group_text, metric_texts
+from arcvit.recipe.few_shots import count_images
 from arcvit.recipe.help import OFTEN
 from arcvit.recipe.parser import parse_recipe
 
@@ -57,7 +58,7 @@ def run(argv: list[str]) -> int:
         if any(flag.startswith("--data.path=") for flag in flags):
             raise UserError(f"{options.photos!r} and --data.path are both given: expected one.")
         flags = [*flags, f"--data.path={options.photos}"]
-    recipe = parse_recipe(flags)
+    recipe = parse_recipe(flags, count=count_images)
 
     from arcvit.recipe.execute import execute
     from arcvit.recipe.names import run_folder, run_name

@@ -12,7 +12,7 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import write_text
 from arcvit.methods.row import MethodRow, parse_row
 from arcvit.methods.table import methods, named_for
-from arcvit.recipe.few_shots import few_shot_defaults
+from arcvit.recipe.few_shots import Count, few_shot_defaults
 from arcvit.recipe.keys import check_keys, read_flags, sections
 from arcvit.recipe.library import merged, recipe_values
 from arcvit.recipe.recipe import Recipe
@@ -26,6 +26,7 @@ def parse_recipe(
     values: Mapping[str, Any] = MappingProxyType({}),
     *,
     row: MethodRow | None = None,
+    count: Count | None = None,
 ) -> Recipe:
     """The recipe of some keys, then of the files that ``--config`` names, then of flags.
 
@@ -35,6 +36,7 @@ def parse_recipe(
         flags: ``--optim.lr 0.1`` or ``--optim.lr=0.1``; any field of a recipe.
         values: keys of a recipe, as in YAML.
         row: the method and its settings, in place of ``--method``.
+        count: asked how many images a class has, where defaults depend on it; None: they don't.
 
     Raises:
         UserError: a key or value isn't known.
@@ -48,7 +50,7 @@ def parse_recipe(
                 raise UserError(f"{CONFIG} has no value after it: expected a recipe in YAML.")
             every = merged(every, check_keys(recipe_values(text)))
     given = [pair for pair in pairs if pair[0] not in (CONFIG, PRINT)]
-    recipe = _build(merged(every, read_flags(given)), row)
+    recipe = _build(merged(every, read_flags(given)), row, count)
     if any(flag == PRINT for flag, _ in pairs):
         print(recipe_to_yaml(recipe), end="")
         raise SystemExit(0)
@@ -108,14 +110,14 @@ def _pairs(flags: Sequence[str]) -> list[tuple[str, str | None]]:
     return pairs
 
 
-def _build(values: dict[str, Any], row: MethodRow | None) -> Recipe:
+def _build(values: dict[str, Any], row: MethodRow | None, count: Count | None) -> Recipe:
     """The recipe of checked values."""
     if row is None and "method" in values:
         row = parse_row(values["method"])
     if row is not None:
         fixed = check_keys(nested(row.settings))
         values = merged(values, fixed) | {"method": row.spec.name}
-    values = merged(few_shot_defaults(values), values)
+    values = merged(few_shot_defaults(values, count), values)
     if "path" not in values.get("data", {}):
         raise UserError(
             "data.path is missing: give the images, as arcvit train PHOTOS, or a YAML file that"

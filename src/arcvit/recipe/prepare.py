@@ -20,6 +20,7 @@ from arcvit.data.readers.shots import told_shots
 from arcvit.data.task import ImageTask
 from arcvit.engine.class_weights import class_weights
 from arcvit.engine.learner import Learner
+from arcvit.recipe.few_shots import FEW, has_few_shot_defaults, images_of_a_class
 from arcvit.recipe.images import RunImages, decode_run, decoded_as, fitted
 from arcvit.recipe.methods import adapt, check_effect
 from arcvit.recipe.recipe import Recipe
@@ -95,8 +96,7 @@ def prepare(recipe: Recipe, task: ImageTask, say: Say, *, read_test: bool = True
     """
     several = ", any number an image" if task.kind == "multilabel" else ""
     say(f"{task.name}: {len(task.classes)} classes{several}, " + _split_sizes(task))
-    if recipe.data.shots is not None:
-        _say_shots(recipe, task, say)
+    _say_few(recipe, task, say)
     if recipe.backbone == DEMO and not recipe.data.path.startswith(_BUNDLED):
         say(
             "demo, the backbone unless another is given, is a small one for 64 pixels:"
@@ -173,15 +173,23 @@ def _class_weights(recipe: Recipe, task: ImageTask) -> Tensor | None:
     return class_weights(asked, task.classes, labels)
 
 
-def _say_shots(recipe: Recipe, task: ImageTask, say: Say) -> None:
+def _say_few(recipe: Recipe, task: ImageTask, say: Say) -> None:
+    """How a run of few images learns, where that is asked for or differs from that of many."""
     data, optim = recipe.data, recipe.optim
-    assert data.shots is not None
+    if data.shots is not None:
+        found = f"--data.shots {data.shots}, drawn by seed {data.shots_seed}"
+    elif task.kind == "single" and has_few_shot_defaults(recipe.method):
+        images = images_of_a_class(fitted(task, data))
+        if images > FEW:
+            return
+        found = f"few images, {images} of a class (median)"
+    else:
+        return
     say(
-        f"--data.shots {data.shots}, drawn by seed {data.shots_seed}: {recipe.engine.epochs}"
-        f" epochs, lr {optim.lr:g}, weight decay {optim.weight_decay:g}, augmentation"
-        f" {data.augment}"
+        f"{found}: {recipe.engine.epochs} epochs, lr {optim.lr:g}, weight decay"
+        f" {optim.weight_decay:g}, augmentation {data.augment}"
     )
-    if (told := told_shots(task, data.shots)) is not None:
+    if data.shots is not None and (told := told_shots(task, data.shots)) is not None:
         say(told)
 
 

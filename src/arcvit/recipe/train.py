@@ -6,6 +6,7 @@ from typing import Any
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.recipe.execute import execute
+from arcvit.recipe.few_shots import count_images
 from arcvit.recipe.library import merged, recipe_values
 from arcvit.recipe.names import run_folder, run_name
 from arcvit.recipe.overwrite import overwrite as replacing
@@ -61,4 +62,4 @@ def _recipe(source: Recipe | str | Path, settings: dict[str, Any]) -> Recipe:
         return source
     path = Path(source)
     values = recipe_values(path) if path.suffix in _RECIPES else {"data": {"path": str(source)}}
-    return parse_recipe([], merged(values, nested(settings)))
+    return parse_recipe([], merged(values, nested(settings)), count=count_images)
