@@ -21,7 +21,7 @@ TOLERANCE = 1e-4
 """Largest difference of logits, relative to their largest magnitude where that is above one."""
 
 PATH = "PATH"
-"""Stands in ``Written.loading`` for the place, as text in quotes, where the format lies at last."""
+"""Stands in ``Written.loading``, within double quotes, for where the format lies at last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,8 @@ class AdaptedModel:
     Attributes:
         name: what the run is called; a file of several runs is named by it.
         model: a ``PeftModel`` on the CPU, or a plain one; it is not to be changed.
-        task: what its outputs mean.
+        task: what its outputs mean. The head's last layer was divided by the temperature, which
+            is 1 here then: softmax of the logits gives the probabilities that predict gives.
         preprocessing: how images are prepared.
         images: prepared images, (B, 3, H, W).
         photos: the file of each of them; empty where the images are random numbers.
@@ -56,9 +57,7 @@ class AdaptedModel:
     @property
     def base(self) -> nn.Module:
         """The backbone's own model, which the adapter is in."""
-        model = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        assert isinstance(model, nn.Module)
-        return model
+        return base_of(self.model)
 
     def folded(self) -> nn.Module:
         """A copy of the model with its adapter folded in: a plain model of timm or transformers.
@@ -119,3 +118,10 @@ class Written:
 def logits_on(model: nn.Module, images: Tensor) -> Tensor:
     """Logits of a model in evaluation mode, (B, K)."""
     return logits_of(model.eval()(images)).float()
+
+
+def base_of(model: nn.Module) -> nn.Module:
+    """The model of timm or transformers that an adapter is in, or that was trained whole."""
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    assert isinstance(base, nn.Module)
+    return base

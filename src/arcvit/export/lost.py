@@ -43,6 +43,11 @@ def lost_calibration(task: AdapterTask) -> str:
     if calibration is None:
         return ""
     squashing = "the sigmoid" if task.kind == "multilabel" else "softmax"
+    if calibration.temperature == 1:
+        return (
+            f"Its head holds the calibration: {squashing} of its logits gives the probabilities"
+            " that arcvit predict gives; what is unknown only the adapter tells."
+        )
     return (
         "Its probabilities are calibrated where its logits are divided by"
         f" {calibration.temperature:.4g} before {squashing}; what is unknown only the"

@@ -18,7 +18,7 @@ from arcvit.export.transformers_folder import is_transformers_model
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _LOADING = """\
 import timm
-model = timm.create_model("local-dir:" + PATH, pretrained=True).eval()
+model = timm.create_model("local-dir:PATH", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))"""
 
 

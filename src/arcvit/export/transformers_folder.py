@@ -16,7 +16,7 @@ from arcvit.export.lost import lost_in_plain_model
 
 _LOADING = """\
 from transformers import pipeline
-classify = pipeline("image-classification", model=PATH)
+classify = pipeline("image-classification", model="PATH")
 print(classify("photo.jpg"))"""
 
 

@@ -28,7 +28,7 @@ CONFIG_FILE = "adapter_config.json"
 WHOLE_FILE = "model.safetensors"
 ADAPTER_FILE: str = SAFETENSORS_WEIGHTS_NAME
 WRAPPED = "base_model.model."
-_LOGITS = ("", "fc.", "out_proj.")
+LOGITS = ("", "fc.", "out_proj.")
 """Where in a head the linear layer is that gives the logits, in timm and in transformers."""
 _SIZES = ("r", "prompts", "num_classes")
 _COUNTS = "num_batches_tracked"
@@ -102,7 +102,7 @@ def _check_head(
             f"{file} holds no head {shown(task.head)}, which the labels are of: the adapter is"
             " damaged, or was saved without its head."
         )
-    for path in _LOGITS:
+    for path in LOGITS:
         weight = state.get(f"{head}{path}weight", state.get(f"{head}{path}bias"))
         if weight is None:
             continue

@@ -1,5 +1,6 @@
 """Write finished runs for other software, whole and compared, or not at all."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
 from arcvit.data.pixels.augment import ToInput
 from arcvit.export.adapted import PATH, AdaptedModel, Written, logits_on
+from arcvit.export.calibrated import calibrate_head
 from arcvit.export.formats import Format, check_export
 from arcvit.recipe.adapter import LoadedAdapter
 from arcvit.recipe.given import read
@@ -89,13 +91,17 @@ def write_format(form: Format, runs: Sequence[AdaptedModel], out: Path, **flags:
         bytes=sum(file.stat().st_size for file in files),
         difference=written.difference,
         compared_on=f"{len(runs[0].images)} {'photos' if are_photos else 'random images'}",
-        loading=written.loading.replace(PATH, repr(str(out))),
+        loading=written.loading.replace(PATH, json.dumps(str(out))[1:-1]),
         notes=written.notes,
     )
 
 
 def adapted_model(
-    loaded: LoadedAdapter, *, name: str, model: nn.Module | None = None
+    loaded: LoadedAdapter,
+    *,
+    name: str,
+    model: nn.Module | None = None,
+    calibrated: bool = True,
 ) -> AdaptedModel:
     """A loaded run as formats take it, with photos of its own data where they are at hand.
 
@@ -103,13 +109,15 @@ def adapted_model(
         loaded: the run.
         name: what it is called.
         model: its model on the CPU, where that isn't as it was loaded.
+        calibrated: put the temperature into the head, in place.
     """
     model = loaded.model if model is None else model
     images, photos = _photos(loaded) or (_noise(loaded), ())
+    task = calibrate_head(model, loaded.task, images) if calibrated else loaded.task
     return AdaptedModel(
         name=name,
         model=model,
-        task=loaded.task,
+        task=task,
         preprocessing=loaded.preprocessing,
         images=images,
         photos=photos,

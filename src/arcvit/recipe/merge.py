@@ -24,7 +24,7 @@ def merge_run(loaded: LoadedAdapter, out: Path) -> Exported:
         UserError: the target is taken, or plain timm or transformers doesn't give the same logits.
     """
     check_target(out)
-    model = adapted_model(loaded, name=out.stem)
+    model = adapted_model(loaded, name=out.stem, calibrated=False)
     of_transformers = is_transformers_model(model.base)
     if of_transformers and out.suffix == ".safetensors":
         raise UserError(
