@@ -1,5 +1,6 @@
 """A tiny backbone and tiny tasks, made once a session: a whole ``arcvit train`` takes a second."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -61,6 +62,26 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def stand_in_hub() -> Any:
+    """The module beside this file: most tests don't need it, nor the client that it imports."""
+    spec = importlib.util.spec_from_file_location(
+        "stand_in_hub", Path(__file__).with_name("stand_in_hub.py")
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def hub(stand_in_hub: Any, tmp_path: Path) -> Iterator[Any]:
+    """The hub, empty, with an empty cache beside it."""
+    stand_in = stand_in_hub.StandInHub()
+    with stand_in_hub.serving(stand_in, tmp_path / "hub_cache"):
+        yield stand_in
 
 
 @pytest.fixture(scope="session")

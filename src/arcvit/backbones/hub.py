@@ -90,7 +90,7 @@ def build_from_hub(name: str, **arguments: Any) -> nn.Module:
             if _is_of_disk(error):
                 raise
             raise UserError(
-                f"no weights for {name!r}: tried the local cache and {_hub()}, which can't be"
+                f"no weights for {name!r}: tried the local cache and {hub_name()}, which can't be"
                 f" reached or doesn't have them; {_HELP}."
             ) from error
         except RuntimeError as error:
@@ -132,7 +132,7 @@ def _why_not(error: Exception, repo: str, name: str, revision: str | None) -> st
         )
     if isinstance(error, RepositoryNotFoundError):
         return (
-            f"{_hub()} shows no model {repo!r}: check the name; if it is private, log in with"
+            f"{hub_name()} shows no model {repo!r}: check the name; if it is private, log in with"
             " `hf auth login`."
         )
     if isinstance(error, RevisionNotFoundError):
@@ -141,13 +141,16 @@ def _why_not(error: Exception, repo: str, name: str, revision: str | None) -> st
             " commit after the @."
         )
     if status is not None:
-        return f"{_hub()} refuses {repo!r} ({status}): log in with `hf auth login`, or try later."
+        return (
+            f"{hub_name()} refuses {repo!r} ({status}): log in with `hf auth login`, or try later."
+        )
     of = f"{repo!r}" if revision is None else f"{repo!r} at {revision!r}"
     return (
-        f"{of} can't be had: its {name} isn't in the local cache, and {_hub()} can't be reached;"
+        f"{of} can't be had: its {name} isn't in the local cache, and {hub} can't be reached;"
         " give a local folder, or --backbone demo, which needs no network."
     )
 
 
-def _hub() -> str:
+def hub_name() -> str:
+    """The host that is asked: huggingface.co, or that of ``HF_ENDPOINT``."""
     return urlparse(huggingface_hub.constants.ENDPOINT).netloc

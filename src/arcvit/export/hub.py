@@ -4,32 +4,48 @@
 ``PushToHubMixin``); here it goes up with its snippet loading from the repository.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, HfApi, snapshot_download
+from huggingface_hub.errors import HFValidationError
 
-from arcvit.backbones.hub import offline_if_unreachable
+from arcvit.backbones.hub import hub_name, offline_if_unreachable
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
 from arcvit.core.task import TASK_FILE
 from arcvit.export.model_card import CARD_FILE, model_card
 from arcvit.methods.stored import CONFIG_FILE, read_stored
 
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+"""``USER/NAME``, as far as a look tells: the hub's client knows what else a name mustn't have."""
+
+
+def check_repo(repo: str) -> None:
+    """Raise UserError where a name isn't ``USER/NAME``."""
+    if not HUB_NAME.fullmatch(repo):
+        raise UserError(f"{repo!r} is no name of a repository on the hub: expected USER/NAME.")
+
 
 def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
     """Upload an adapter folder into a model repository, made if it isn't there.
 
+    All files are in one commit: it is there whole, or not at all.
+
     Args:
         folder: what to upload, whole.
         repo: ``USER/NAME``.
-        private: whether a new repository is private.
+        private: the repository must be private; a new one is made so.
 
     Returns:
         The address of the commit.
 
     Raises:
-        UserError: the folder isn't an adapter, or the hub can't be reached or refuses.
+        UserError: the folder isn't an adapter, the repository is public though it mustn't be, or
+            the hub can't be reached or refuses.
     """
+    check_repo(repo)
     stored = read_stored(folder)
     config = {} if stored.config is None else read_json(folder / CONFIG_FILE)
     card = model_card(stored.task, config, source=repo)
@@ -38,18 +54,22 @@ def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
     api = HfApi()
     try:
         with offline_if_unreachable():
-            created = api.create_repo(repo, private=private, exist_ok=True)
-            commit = api.create_commit(
-                repo_id=created.repo_id,
-                operations=[CommitOperationAdd(name, file) for name, file in files.items()],
-                commit_message="Upload an adapter",
-            )
+            created = api.create_repo(repo, private=private or None, exist_ok=True)
+            public = private and not api.repo_info(created.repo_id).private
+            if not public:
+                commit = api.create_commit(
+                    repo_id=created.repo_id,
+                    operations=[CommitOperationAdd(name, file) for name, file in files.items()],
+                    commit_message="Upload an adapter",
+                )
     # The hub's client raises its own errors, the network library's and the system's.
     except Exception as error:
+        raise UserError(f"can't push to {repo!r}: {_why_not(error)}.") from error
+    if public:
         raise UserError(
-            f"can't push to {repo!r}: {_reason(error)}; check the name, log in with `hf auth"
-            f" login`, or upload {folder} by hand."
-        ) from error
+            f"{repo!r} is there already and public: make it private on its page, choose another"
+            " name, or leave --private out."
+        )
     return str(commit)
 
 
@@ -76,5 +96,40 @@ def pull_folder(repo: str, *, revision: str | None = None) -> Path:
         ) from error
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _why_not(error: BaseException) -> str:
+    """What the hub said to an upload, and what can be done about it."""
+    if isinstance(error, HFValidationError):
+        return f"the hub knows no such names ({_reason(error)})"
+    causes = list(_causes(error))
+    answers = [getattr(cause, "response", None) for cause in causes]
+    status = next((answer.status_code for answer in answers if answer is not None), None)
+    hub = hub_name()
+    if status == 401:
+        return f"{hub} doesn't know who you are; log in with `hf auth login`, or set HF_TOKEN"
+    if status in (403, 404):
+        return (
+            f"{hub} doesn't let you write there ({status}); check the name, and log in with a token"
+            " that may write (`hf auth login`)"
+        )
+    if status in (409, 412):
+        return f"somebody else changed it meanwhile ({status}), and nothing of yours; push again"
+    if status is not None and status >= 500:
+        return f"{hub} is in trouble ({status}), and took nothing; push again later"
+    if status is not None:
+        words = next(filter(None, (getattr(c, "server_message", None) for c in causes)), error)
+        return f"{hub} refuses it ({status}): {_reason(words)}"
+    return (
+        f"{hub} can't be reached, or broke off ({_reason(causes[-1])}); what has arrived is"
+        " there whole or not at all; push again"
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it: the client wraps what the hub said."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reason(words: object) -> str:
+    return " ".join(str(words).split())[:200].rstrip(".")

@@ -1,19 +1,17 @@
 """Bring a finished run, or an adapter alone, back: its backbone with what was learned on it."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from arcvit.core.errors import UserError
 from arcvit.core.result import RunResult, read_result
 from arcvit.core.task import has_task
+from arcvit.export.hub import HUB_NAME
 from arcvit.methods.stored import CONFIG_FILE
 from arcvit.recipe.adapter import LoadedAdapter, load_adapter
 from arcvit.recipe.parser import read_recipe
 from arcvit.recipe.recipe import Recipe
 from arcvit.recipe.run import ADAPTER_FOLDER, RECIPE_FILE
-
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,7 @@ def load_trained(
         UserError: it is none of these, or the backbone can't be had or isn't the same.
     """
     path = Path(source).expanduser()
-    if not path.exists() and _HUB_NAME.fullmatch(str(source)):
+    if not path.exists() and HUB_NAME.fullmatch(str(source)):
         return load_adapter(str(source), backbone=backbone, device=device, force=force)
     if has_task(path) or (path / CONFIG_FILE).is_file():
         return load_adapter(path, backbone=backbone, device=device, force=force)
