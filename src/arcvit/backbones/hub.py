@@ -125,6 +125,7 @@ def _why_not(error: Exception, repo: str, name: str, revision: str | None) -> st
     # The client looks into its cache first, and tells what the hub said as the cause.
     asked = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
     status = getattr(getattr(asked, "response", None), "status_code", None)
+    hub = hub_name()
     if isinstance(error, GatedRepoError):
         return (
             f"{repo!r} is gated on the hub: accept its terms on its page, and log in with"
@@ -132,7 +133,7 @@ def _why_not(error: Exception, repo: str, name: str, revision: str | None) -> st
         )
     if isinstance(error, RepositoryNotFoundError):
         return (
-            f"{hub_name()} shows no model {repo!r}: check the name; if it is private, log in with"
+            f"{hub} shows no model {repo!r}: check the name; if it is private, log in with"
             " `hf auth login`."
         )
     if isinstance(error, RevisionNotFoundError):
@@ -141,9 +142,7 @@ def _why_not(error: Exception, repo: str, name: str, revision: str | None) -> st
             " commit after the @."
         )
     if status is not None:
-        return (
-            f"{hub_name()} refuses {repo!r} ({status}): log in with `hf auth login`, or try later."
-        )
+        return f"{hub} refuses {repo!r} ({status}): log in with `hf auth login`, or try later."
     of = f"{repo!r}" if revision is None else f"{repo!r} at {revision!r}"
     return (
         f"{of} can't be had: its {name} isn't in the local cache, and {hub} can't be reached;"
