@@ -46,7 +46,8 @@ $(QUANTIZED)/.ready: $(READY)
 	$(call beside,$(QUANTIZED),--no-deps --constraint constraints.txt torchao)
 
 $(EXTRAS)/.ready: $(READY)
-	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy ray submitit \
+	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy submitit \
+	  ray fastapi grpcio-reflection aiohttp mmh3 colorful watchfiles \
 	  starlette uvicorn python-multipart prometheus-client 'tritonclient[http]' httpx schemathesis)
 
 $(LOWEST)/.ready: $(READY) lowest.txt

@@ -16,6 +16,7 @@ from arcvit.core.settings import from_text
 def run(argv: list[str]) -> int:
     """Serve until told to end; 1 where requests were dropped then."""
     from arcvit.serve.http.limits import Limits
+    from arcvit.serve.ray.deployment import RaySettings
     from arcvit.serve.settings import ServeSettings
 
     parser = command_parser(
@@ -50,12 +51,26 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "--log_requests", action="store_true", help="Tell of each request on standard error."
     )
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="Answer by replicas on a Ray cluster: that of ADDRESS, as host:6379 or auto, else of"
+        " RAY_ADDRESS, else one that is started here. All nodes need DIR at the same path.",
+    )
+    _add_settings(parser, "replicas, with --ray", RaySettings)
     _add_settings(parser, "engine", ServeSettings)
     _add_settings(parser, "limits", Limits)
     options = parser.parse_args(argv)
     require("serve", "arcvit serve")
     settings = _settings(ServeSettings, options)
     limits = _settings(Limits, options)
+    replicas = _settings(RaySettings, options)
+    if options.ray is None and replicas != RaySettings():
+        raise UserError("--replicas, --replica_cpus and --replica_gpus need --ray.")
+    if options.ray is not None:
+        require("cluster", "arcvit serve --ray")
     if not 0 <= options.port < 2**16:
         raise UserError(f"--port {options.port} is none: expected 0 to 65535.")
 
@@ -63,6 +78,8 @@ def run(argv: list[str]) -> int:
     from arcvit.serve.http.metrics import Metrics
     from arcvit.serve.http.server import address_of, listen, serve
     from arcvit.serve.http.tokens import Tokens
+    from arcvit.serve.ray.deployment import Deployment, name_for
+    from arcvit.serve.ray.service import RayService
     from arcvit.serve.service import Service
 
     tokens = Tokens.read(options.tokens)
@@ -75,14 +92,16 @@ def run(argv: list[str]) -> int:
                 "whoever reaches %s may ask: --tokens FILE lets in only some", address_of(listener)
             )
         metrics = Metrics()
-        service = Service(
-            options.backbone,
-            options.adapters,
-            settings,
-            observer=metrics,
-            state_file=options.state,
-        )
-        service.begin()
+        given = (options.backbone, options.adapters, settings)
+        seen = {"observer": metrics, "state_file": options.state}
+        service: Service | RayService
+        if options.ray is None:
+            service = Service(*given, **seen)
+            service.begin()
+        else:
+            service = RayService(*given, **seen)
+            name = name_for(listener.getsockname()[1])
+            service.begin(Deployment(options.ray or None, replicas, name))
         context = Context(service, metrics, limits, tokens, options.log_requests)
         return serve(context, listener)
 

@@ -15,7 +15,7 @@ EXTRAS = {
     "webdataset": ("webdataset",),
     "matlab": ("scipy",),
     "heic": ("pillow_heif",),
-    "cluster": ("ray",),
+    "cluster": ("ray", "fastapi"),
     "slurm": ("submitit",),
     "serve": ("starlette", "uvicorn", "python_multipart", "prometheus_client"),
 }

@@ -1,11 +1,10 @@
 """Actors of a Ray cluster, on whatever nodes there are; those of a dead node start elsewhere."""
 
-import signal
 from typing import Any
 
 from arcvit.core.errors import UserError
-from arcvit.core.extras import require
 from arcvit.executors.job import Call, Outcome, answer
+from arcvit.executors.ray_cluster import connect, gpus_of_each, room
 from arcvit.executors.worker import MOST_FAILED_STARTS, become_worker, thread_settings
 
 
@@ -26,9 +25,6 @@ class _Actor:
 class RayExecutor:
     """Actors that are given calls once they have been placed, and replaced when they die.
 
-    Connects to the cluster named, to that of ``RAY_ADDRESS`` or of ``ray start``, else starts one
-    on this machine.
-
     Args:
         size: how many actors; None: as many as there is room for now.
         address: as ``ray.init`` takes it.
@@ -48,35 +44,18 @@ class RayExecutor:
         num_cpus: float = 1,
         num_gpus: float | None = None,
     ) -> None:
-        require("cluster", "--executor ray")
-        import ray
-
-        self._ray = ray
-        on_terminate = signal.getsignal(signal.SIGTERM)
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"--ray.address {address!r} can't be reached: expected the address of a running"
-                f" cluster, as host:6379 or auto ({' '.join(str(error).split())[:200]})."
-            ) from error
-        signal.signal(signal.SIGTERM, on_terminate)  # Ray's own would end us without tidying up
-        there = ray.cluster_resources()
-        if num_gpus is None:
-            num_gpus = min(1.0, there.get("GPU", 0.0))
-        room = min(
-            there.get(kind, 0.0) // wanted
-            for kind, wanted in (("CPU", num_cpus), ("GPU", num_gpus))
-            if wanted
-        )
-        self.size = size or int(room)
-        if not room:
+        ray = self._ray = connect(address, "--ray.address", "--executor ray")
+        num_gpus = gpus_of_each(ray, num_gpus)
+        most = sum(room(ray, num_cpus, num_gpus))
+        if not most:
+            there = ray.cluster_resources()
             ray.shutdown()
             raise UserError(
                 f"no node of the cluster has room for a worker with {num_cpus:g} cores and"
                 f" {num_gpus:g} GPUs: there are {there.get('CPU', 0):g} and"
                 f" {there.get('GPU', 0):g} in all. Give --ray.num_cpus and --ray.num_gpus."
             )
+        self.size = size or most
         environment = thread_settings(max(1, int(num_cpus)))
         self._actor = ray.remote(_Actor).options(
             num_cpus=num_cpus, num_gpus=num_gpus, runtime_env={"env_vars": environment}

@@ -3,10 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 
 from arcvit.serve.engine import Observer
+from arcvit.serve.refusals import QueueFull, Refused, WrongInput
 from arcvit.serve.request import TaskStats
 from arcvit.serve.work import Work
 
@@ -29,7 +30,40 @@ class Ledger:
         self.requests = 0
         """How many are being answered now."""
 
-    def enter(self, images: int, most: int) -> bool:
+    @contextmanager
+    def admitted(
+        self, task: str, images: int, most: int, tasks: Container[str], check: Callable[[], None]
+    ) -> Iterator[float]:
+        """Within the context a request is here; gives the time when it came.
+
+        Args:
+            task: the first one that it asks.
+            images: of it, all its tasks together.
+            most: as many may be here.
+            tasks: under whose names is counted what is refused.
+            check: refuses where no requests are taken.
+
+        Raises:
+            Refused: there are too many images, or ``check`` refuses.
+        """
+        try:
+            check()
+            if images > most:
+                raise WrongInput(
+                    f"a request has {images} images, all its tasks together: expected at most"
+                    f" {most}."
+                )
+            if not self._enter(images, most):
+                raise QueueFull(most, self._retry_after())
+            try:
+                yield time.monotonic()
+            finally:
+                self._leave(images)
+        except Refused as refusal:
+            self._failed(task if task in tasks else "", refusal.kind)
+            raise
+
+    def _enter(self, images: int, most: int) -> bool:
         """Count a request in; False: there are too many images already."""
         with self._lock:
             if self._images + images > most:
@@ -40,7 +74,7 @@ class Ledger:
         self._tell(lambda observer: observer.queued(count))
         return True
 
-    def leave(self, images: int) -> None:
+    def _leave(self, images: int) -> None:
         """Count a request out, whatever came of it."""
         with self._lock:
             self._images -= images
@@ -48,7 +82,7 @@ class Ledger:
             count = self._images
         self._tell(lambda observer: observer.queued(count))
 
-    def retry_after(self) -> float:
+    def _retry_after(self) -> float:
         """Seconds in which half of what waits is likely to be answered."""
         return max(0.1, self._images * self._pace / 2)
 
@@ -62,32 +96,31 @@ class Ledger:
 
         self._tell(tell)
 
-    def answered(self, task: str, work: Work, began: float, images: int) -> None:
-        """A request of a task was answered."""
+    def answered(self, task: str, work: Work | None, began: float, images: int) -> None:
+        """A request of a task was answered, by a work of this process or by another process."""
         seconds = time.monotonic() - began
-        waiting = 0.0 if work.started is None else work.started - work.entered
-        decoding = work.entered - began if work.entered else seconds
-        with self._lock:
-            stats = self._stats.get(task, TaskStats())
-            self._stats[task] = replace(
-                stats,
-                requests=stats.requests + 1,
-                images=stats.images + images,
-                batches=stats.batches + work.passes,
-                seconds=stats.seconds + seconds,
-                decode_seconds=stats.decode_seconds + decoding,
-                queue_seconds=stats.queue_seconds + waiting,
-                model_seconds=stats.model_seconds + work.model_seconds,
+        if work is not None:
+            waiting = 0.0 if work.started is None else work.started - work.entered
+            decoding = work.entered - began if work.entered else seconds
+            done = TaskStats(
+                requests=1,
+                images=images,
+                batches=work.passes,
+                seconds=seconds,
+                decode_seconds=decoding,
+                queue_seconds=waiting,
+                model_seconds=work.model_seconds,
                 last=time.time(),
             )
+            with self._lock:
+                self._stats[task] = self._stats.get(task, TaskStats()) + done
         self._tell(lambda observer: observer.answered(task, seconds, images))
 
-    def failed(self, task: str, kind: str) -> None:
+    def _failed(self, task: str, kind: str) -> None:
         """A request was refused; the task is empty where there is none of its name."""
         if task:
             with self._lock:
-                stats = self._stats.get(task, TaskStats())
-                self._stats[task] = replace(stats, failed=stats.failed + 1)
+                self._stats[task] = self._stats.get(task, TaskStats()) + TaskStats(failed=1)
         self._tell(lambda observer: observer.failed(task, kind))
 
     def stats(self, task: str) -> TaskStats:

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable
 from itertools import takewhile
+from typing import Any
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.settings import shown
@@ -19,6 +20,10 @@ class Refused(UserError):
     """
 
     kind = "refused"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the sentence, and not what it was made of."""
+        return _received, (type(self), str(self), vars(self))
 
 
 class UnknownTask(Refused):
@@ -120,3 +125,9 @@ class Failed(Refused):
 def _in_common(one: str, other: str) -> int:
     """Characters with which both begin."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _received(kind: type[Refused], sentence: str, attributes: dict[str, Any]) -> Refused:
+    refusal = kind.__new__(kind, sentence)
+    vars(refusal).update(attributes)
+    return refusal

@@ -26,6 +26,10 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 """Names, dates, sizes and places of the files of an adapter: other ones where it was replaced."""
 
 
+State = dict[str, dict[str, Any]]
+"""What was said of tasks by command, by their names: ``unloaded`` and ``version_policy``."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a version of a task lies.
@@ -88,7 +92,7 @@ class Registry:
         self._entries: dict[str, Entry] = {}
         self.scan()
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._entries
 
     def entries(self) -> list[Entry]:
@@ -163,6 +167,16 @@ class Registry:
             self._entries[name] = changed
             return changed
 
+    @property
+    def state(self) -> State:
+        """What was said of tasks."""
+        return self._state
+
+    def adopt(self, state: State) -> None:
+        """Have what was said of tasks elsewhere hold here from the next look on; not kept."""
+        with self._lock:
+            self._state = state
+
     def _found(self, name: str) -> Entry | None:
         plan = self._plan
         source = plan.sources.get(name)
@@ -181,7 +195,7 @@ class Registry:
         unloaded = said.get("unloaded") is True
         return Entry(name=name, places=places, policy=policy, unloaded=unloaded)
 
-    def _read_state(self) -> dict[str, dict[str, Any]]:
+    def _read_state(self) -> State:
         if not self._state_file.is_file():
             return {}
         tasks = read_json(self._state_file).get("tasks")

@@ -4,7 +4,7 @@ N images, K labels of a task, (h, w) the backbone's input in pixels.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -142,6 +142,10 @@ class TaskStats:
     queue_seconds: float = 0.0
     model_seconds: float = 0.0
     last: float | None = None
+
+    def __add__(self, other: "TaskStats") -> "TaskStats":
+        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)[:-1]}
+        return TaskStats(**sums, last=max(self.last or 0, other.last or 0) or None)
 
 
 def _check(name: str, array: np.ndarray, dtype: type, shape: str, right: bool) -> None:

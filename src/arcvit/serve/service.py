@@ -6,8 +6,8 @@ the model in batches that mix tasks; one thread owns the model.
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from arcvit.serve.asking import Asker, until
 from arcvit.serve.engine import Engine, Observer
 from arcvit.serve.ledger import Ledger
 from arcvit.serve.model import ServedModel
-from arcvit.serve.refusals import Draining, NotAnImage, NotReady, QueueFull, Refused, WrongInput
+from arcvit.serve.refusals import Draining, NotAnImage, NotReady, WrongInput
+from arcvit.serve.registry import State
 from arcvit.serve.request import Answer, Answers, Images, TaskStats, TaskStatus
 from arcvit.serve.serving import ServiceState
 from arcvit.serve.settings import ServeSettings
@@ -204,6 +205,10 @@ class Service:
         """Look at ``adapters.yaml`` and the folder now: what is new, replaced or gone."""
         self._tasks.refresh()
 
+    async def adopt(self, state: State) -> None:
+        """Take over what was loaded and unloaded elsewhere, and look at the folder again."""
+        await self._tasks.adopt(state)
+
     async def stats(self, tasks: Sequence[str]) -> list[TaskStats]:
         """What tasks have done.
 
@@ -256,26 +261,11 @@ class Service:
                 self._ledger.answered(adapter.task, work, began, len(images))
             return answers
 
-    @contextmanager
-    def _admitted(self, task: str, count: int) -> Iterator[float]:
+    def _admitted(self, task: str, count: int) -> AbstractContextManager[float]:
         """Within the context a request of so many images is here; gives the time when it came."""
-        most = self.settings.queue
-        try:
-            self._check_state()
-            if count > most:
-                raise WrongInput(
-                    f"a request has {count} images, all its tasks together: expected at most"
-                    f" {most}."
-                )
-            if not self._ledger.enter(count, most):
-                raise QueueFull(most, self._ledger.retry_after())
-            try:
-                yield time.monotonic()
-            finally:
-                self._ledger.leave(count)
-        except Refused as refusal:
-            self._ledger.failed(task if task in self._tasks.registry else "", refusal.kind)
-            raise
+        return self._ledger.admitted(
+            task, count, self.settings.queue, self._tasks.registry, self._check_state
+        )
 
     def _check_state(self) -> None:
         if self._draining:

@@ -16,6 +16,7 @@ from arcvit.serve.memory import Key, Memory
 from arcvit.serve.plan import PLAN_FILE, AdaptersPlan, stamp_of_plan
 from arcvit.serve.refusals import Broken, Draining, TaskRemoved, UnknownVersion
 from arcvit.serve.registry import Entry, Registry
+from arcvit.serve.registry import State as RegistryState
 from arcvit.serve.request import State, TaskStatus
 from arcvit.serve.settings import ServeSettings
 from arcvit.serve.versions import VersionPolicy
@@ -192,6 +193,13 @@ class Tasks:
         for number in entry.places:
             self._opened.remove((task, number), f"task {task!r} was unloaded.")
 
+    async def adopt(self, state: RegistryState) -> None:
+        """Take over what was loaded and unloaded elsewhere; see ``Service.adopt``."""
+        self.registry.adopt(state)
+        for reading in await asyncio.to_thread(self._follow_and_look):
+            with suppress(UserError):  # what was read before is served, and the status says so
+                await asyncio.wrap_future(reading)
+
     def refresh(self, settled: float = 0) -> None:
         """Look at ``adapters.yaml`` and the folder: what is new, replaced or gone.
 
@@ -202,15 +210,21 @@ class Tasks:
         if not self._follow_plan(settled):
             self._look()
 
-    def _look(self) -> None:
-        """Look at the folder."""
+    def _follow_and_look(self) -> list[Future[Adapter]]:
+        self._follow_plan()
+        return self._look()
+
+    def _look(self) -> list[Future[Adapter]]:
+        """Look at the folder; what is being read again."""
+        readings = []
         for name, number in self.registry.scan():
             self._opened.remove((name, number), f"task {name!r} was removed.")
         for entry in self.registry.entries():
             for number in entry.served:
                 key, place = (entry.name, number), entry.places[number]
                 if self._opened.is_outdated(key, place):
-                    self._opened.read(key, place)
+                    readings.append(self._opened.read(key, place))
+        return readings
 
     @property
     def _opened(self) -> Memory:
