@@ -252,6 +252,21 @@ def test_every_answer_has_the_name_of_its_request(client: Any) -> None:
         assert len(given) == 32
 
 
+@pytest.mark.parametrize("head", ["HTTP/1.1\r\nContent-Length: 5", "HTTP/1.0"])
+def test_a_body_with_two_ends_hides_no_request(
+    context: Context, listening: Opening, connected: Opening, head: str
+) -> None:
+    chunked = "Transfer-Encoding: chunked"
+    hidden = "GET /v1/tasks HTTP/1.1\r\nHost: a\r\n\r\n"
+    sent = f"POST /v1/embed {head}\r\nHost: a\r\n{chunked}\r\n\r\n0\r\n\r\n{hidden}"
+    with listening(build_app(context), context.limits) as port, connected(port) as client:
+        client.send(sent.encode())
+        said = client.answer()
+        assert said.status == 400
+        assert "Transfer-Encoding" in said.error
+        assert client.is_closed()
+
+
 def test_counters_name_no_task_that_a_client_made_up(client: Any, photo: bytes) -> None:
     client.post("/v1/tasks/fruit/predict", content=photo)
     client.post("/v1/tasks/made-up/predict", content=photo)

@@ -1,4 +1,4 @@
-"""Large bodies are unpacked and read beside the event loop, which serves the others meanwhile."""
+"""What is large is read and written beside the event loop, which serves the others meanwhile."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,6 +9,8 @@ T = TypeVar("T")
 
 LARGE = 2**18
 """Bytes from which on a thread of its own is worth its cost."""
+NUMBER = 20
+"""Bytes that a number in JSON takes at most, about."""
 
 
 async def apart(thread: Executor, size: int, work: Callable[[], T]) -> T:

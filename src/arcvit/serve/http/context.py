@@ -25,6 +25,7 @@ class Context:
         log_requests: whether each request is told of on standard error.
         memory: how many bytes of requests are held.
         reader: a thread that reads large bodies: one, as they would take turns anyway.
+        writer: one that writes large answers.
         in_flight: requests that are being answered.
     """
 
@@ -38,6 +39,7 @@ class Context:
     def __post_init__(self) -> None:
         self.memory = Memory(self.limits.max_held)
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="arcvit-reader")
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="arcvit-writer")
 
 
 def context_of(request: HTTPConnection) -> Context:

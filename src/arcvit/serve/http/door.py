@@ -73,6 +73,7 @@ class Door:
         context.in_flight += 1
         context.metrics.began()
         try:
+            _check_framing(Headers(scope=scope), scope["http_version"])
             if scope["path"] not in _OPEN:
                 context.tokens.check(Request(scope))
             await self._app(scope, receive, named)
@@ -94,8 +95,11 @@ class Door:
 
 
 def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """An answer in JSON."""
-    return Response(json.dumps(content), status, headers, "application/json")
+    """An answer in JSON; callables in it are called when it is their turn."""
+    # Between steps of Python other threads may go on, and json itself takes none: what is large
+    # should be made of callables for its parts.
+    text = json.dumps(content, default=lambda make: make())
+    return Response(text, status, headers, "application/json")
 
 
 def not_routed(_: Request, error: Exception) -> Response:
@@ -122,6 +126,17 @@ def _answer_to(error: Exception, request_id: str) -> Response:
     if status == 500:
         _LOG.error("request %s failed: %s", request_id, plain(error))
     return json_answer({"error": str(error)}, status, headers)
+
+
+def _check_framing(headers: Headers, http_version: str) -> None:
+    """Refuse a body whose end a proxy may have seen elsewhere (RFC 9112, section 6.1)."""
+    if "transfer-encoding" in headers and ("content-length" in headers or http_version == "1.0"):
+        raise HttpError(
+            400,
+            "the request has a Transfer-Encoding beside a Content-Length or in HTTP/1.0: expected"
+            " one of the two headers, and HTTP/1.1.",
+            {"Connection": "close"},
+        )
 
 
 def _request_id(scope: Scope) -> str:

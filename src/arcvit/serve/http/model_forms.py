@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from arcvit.serve.http.tensors import INPUT
+from arcvit.serve.http.infer_request import INPUT
 from arcvit.serve.request import TaskStats, TaskStatus
 
 _PLATFORM = "arcvit"

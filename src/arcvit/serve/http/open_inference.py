@@ -1,6 +1,5 @@
 """The Open Inference Protocol, version 2, as Triton's and KServe's clients speak it over HTTP."""
 
-import json
 from importlib.metadata import version as version_of
 
 import numpy as np
@@ -8,15 +7,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from arcvit.serve.asking import until
-from arcvit.serve.http.apart import apart
+from arcvit.serve.http.apart import NUMBER, apart
 from arcvit.serve.http.asked import deadline, for_admin, with_body
 from arcvit.serve.http.context import context_of
 from arcvit.serve.http.door import json_answer
 from arcvit.serve.http.http_error import HttpError
+from arcvit.serve.http.infer_answer import write_answer
+from arcvit.serve.http.infer_request import HEADER_LENGTH, read_request
 from arcvit.serve.http.json_body import field, json_object
 from arcvit.serve.http.model_forms import model_config, model_metadata, model_stats
-from arcvit.serve.http.tensors import HEADER_LENGTH, Tensor, read_request, write_answer
-from arcvit.serve.request import Answers, Images
+from arcvit.serve.request import Images
 
 _EXTENSIONS = (
     "binary_tensor_data",
@@ -97,10 +97,8 @@ async def infer(request: Request, body: bytes) -> Response:
     wanted = min(latest, deadline(context.limits, asked.timeout))
     # A tensor has no room for a sentence: one image that can't be read refuses them all.
     answers = await context.service.predict(name, images, version=version, deadline=wanted)
-    labels = answers.rows[0].labels
-    content, headers = write_answer(
-        answers.task, str(answers.version), asked, _tensors(answers), labels
-    )
+    size = NUMBER * len(answers.rows) * len(answers.rows[0].labels)
+    content, headers = await apart(context.writer, size, lambda: write_answer(answers, asked))
     return Response(content, headers=headers)
 
 
@@ -160,25 +158,3 @@ def _asked(request: Request) -> tuple[str, int | None]:
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise HttpError(404, f"a version is a number: there is no {text!r:.40}.")
     return name, int(text)
-
-
-def _tensors(answers: Answers) -> list[Tensor]:
-    """The outputs there are, of N images and K labels.
-
-    A task of several labels has no ``label``: whoever took it for all that is said would miss the
-    others, or be told of one where there is none. Its ``labels`` are an array of JSON an image, as
-    tensors have rows of one length.
-    """
-    probabilities = np.stack([row.probabilities for row in answers.rows]).astype("<f4")
-    if answers.kind == "multilabel":
-        name, texts = "labels", [json.dumps(row.given, ensure_ascii=False) for row in answers.rows]
-    else:
-        name, texts = "label", [row.given[0] for row in answers.rows]
-    tensors = [
-        Tensor("probabilities", "FP32", probabilities),
-        Tensor(name, "BYTES", np.array(texts, dtype=object)),
-    ]
-    known = [row.known for row in answers.rows]
-    if None not in known:
-        tensors.append(Tensor("known", "BOOL", np.array(known, dtype=bool)))
-    return tensors

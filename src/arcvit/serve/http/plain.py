@@ -1,7 +1,8 @@
 """The plain protocol: photos in, predictions out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from arcvit.recipe.prediction import Prediction, Ranked
+from arcvit.serve.http.apart import NUMBER, apart
 from arcvit.serve.http.asked import deadline, number_in, with_body
-from arcvit.serve.http.context import context_of
+from arcvit.serve.http.context import Context, context_of
 from arcvit.serve.http.door import json_answer
 from arcvit.serve.http.http_error import HttpError
 from arcvit.serve.http.uploads import Photo, photos_of
@@ -19,6 +21,8 @@ from arcvit.serve.refusals import NotAnImage
 from arcvit.serve.request import Answer, Answers, Images, TaskStatus
 
 _TOP = 5
+_RANKED = 3 * NUMBER
+"""Bytes that a label with its probability takes, about."""
 
 
 async def tasks(request: Request) -> Response:
@@ -44,7 +48,7 @@ async def predict(request: Request, body: bytes) -> Response:
             deadline=until,
             strict=len(photos) == 1,
         )
-    return json_answer(_predictions(answers, photos, top))
+    return await _written(context, _predictions(answers, photos, top), [answers], top)
 
 
 @with_body
@@ -62,7 +66,8 @@ async def predict_many(request: Request, body: bytes) -> Response:
         found = await context.service.predict_many(
             names, images, deadline=until, strict=len(photos) == 1
         )
-    return json_answer({"tasks": {name: _predictions(found[name], photos, top) for name in names}})
+    content = {"tasks": {name: _predictions(found[name], photos, top) for name in names}}
+    return await _written(context, content, found.values(), top)
 
 
 @with_body
@@ -74,7 +79,8 @@ async def embed(request: Request, body: bytes) -> Response:
     images = Images(files=[photo.data for photo in photos])
     with _named(photos):
         features = await context.service.embed(images, deadline=until)
-    return json_answer({"features": features.tolist()})
+    content = {"features": [row.tolist for row in features]}
+    return await apart(context.writer, NUMBER * features.size, lambda: json_answer(content))
 
 
 @contextmanager
@@ -92,17 +98,24 @@ def _predictions(answers: Answers, photos: list[Photo], top: int) -> dict[str, A
     return {
         "task": answers.task,
         "version": answers.version,
-        "predictions": [_prediction(row, photo, top).record for row, photo in rows],
+        "predictions": [partial(_prediction, row, photo, top) for row, photo in rows],
     }
 
 
-def _prediction(row: Answer, photo: Photo, top: int) -> Prediction:
+async def _written(
+    context: Context, content: dict[str, Any], answers: Iterable[Answers], top: int
+) -> Response:
+    ranked = sum(len(each.rows) * min(top, len(each.rows[0].labels)) for each in answers)
+    return await apart(context.writer, _RANKED * ranked, lambda: json_answer(content))
+
+
+def _prediction(row: Answer, photo: Photo, top: int) -> dict[str, Any]:
     path = Path(photo.name) if photo.name else None
     if row.error is not None:
-        return Prediction(path=path, error=row.error)
+        return Prediction(path=path, error=row.error).record
     best = np.argsort(-row.probabilities, kind="stable")[:top].tolist()
     ranked = tuple(Ranked(row.labels[index], float(row.probabilities[index])) for index in best)
-    return Prediction(
+    said = Prediction(
         path=path,
         label=ranked[0].label,
         labels=row.given,
@@ -110,6 +123,7 @@ def _prediction(row: Answer, photo: Photo, top: int) -> Prediction:
         known=row.known,
         top=ranked,
     )
+    return said.record
 
 
 def _shown(status: TaskStatus) -> dict[str, Any]:

@@ -1,15 +1,13 @@
-"""Requests and answers of the Open Inference Protocol, version 2, with its binary extension.
+"""Requests of the Open Inference Protocol, version 2, with its binary extension.
 
-Shapes: N images, H x W pixels as they were taken, h x w of the backbone's input, K labels.
+Shapes: N images, H x W pixels as they were taken, h x w of the backbone's input.
 Sources: the REST API of the Open Inference Protocol, and Triton's extensions for binary tensor data
 and for classification.
 """
 
 import base64
 import binascii
-import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +24,8 @@ _NEEDS = (
     "expected BYTES [N] of image files, UINT8 [N, height, width, 3] of pixels or FP32"
     " [N, 3, height, width] that is preprocessed already"
 )
-_LENGTH = 4
+LENGTH = 4
+"""Bytes before each element of BYTES, which say how many it has."""
 _PIECE = 2**16
 _MICROSECONDS = 1e6
 _LONG = 10**15
@@ -64,15 +63,6 @@ class Asked:
     binary: bool = False
     id: str | None = None
     timeout: float | None = None
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor of an answer; its values are ``str`` for BYTES."""
-
-    name: str
-    datatype: str
-    values: np.ndarray
 
 
 def read_request(body: bytes, header_length: str | None, *, max_images: int) -> Asked:
@@ -116,56 +106,6 @@ def read_request(body: bytes, header_length: str | None, *, max_images: int) -> 
         None if request_id is None else request_id.encode(errors="replace").decode(),
         min(timeout, _LONG) / _MICROSECONDS if timeout else None,
     )
-
-
-def write_answer(
-    task: str, version: str, asked: Asked, tensors: Sequence[Tensor], labels: Sequence[str]
-) -> tuple[bytes, dict[str, str]]:
-    """The body of an answer and its headers.
-
-    Args:
-        task: its name.
-        version: the version that answered.
-        asked: the request.
-        tensors: all outputs there are.
-        labels: K labels.
-
-    Raises:
-        HttpError: an output is asked for that there isn't.
-    """
-    there = {tensor.name: tensor for tensor in tensors}
-    wanted = asked.outputs
-    if wanted is None:
-        wanted = tuple(Output(name, asked.binary) for name in there)
-    described: list[dict[str, Any]] = []
-    blobs: list[bytes] = []
-    for output in wanted:
-        tensor = there.get(output.name)
-        if tensor is None:
-            raise HttpError(
-                400, f"{task!r} has no output {output.name!r}: it has {', '.join(there)}."
-            )
-        if output.best:
-            tensor = _classified(tensor, labels, output.best)
-        shown: dict[str, Any] = {
-            "name": tensor.name,
-            "datatype": tensor.datatype,
-            "shape": list(tensor.values.shape),
-        }
-        if output.binary:
-            blobs.append(_to_bytes(tensor))
-            shown["parameters"] = {"binary_data_size": len(blobs[-1])}
-        else:
-            shown["data"] = tensor.values.ravel().tolist()
-        described.append(shown)
-    answer: dict[str, Any] = {"model_name": task, "model_version": version, "outputs": described}
-    if asked.id is not None:
-        answer["id"] = asked.id
-    head = json.dumps(answer).encode()
-    if not blobs:
-        return head, {"content-type": "application/json"}
-    headers = {"content-type": "application/octet-stream", HEADER_LENGTH: str(len(head))}
-    return b"".join([head, *blobs]), headers
 
 
 def _header_length(header: str | None, most: int) -> int:
@@ -241,14 +181,14 @@ def _elements(binary: memoryview, count: int) -> list[bytes]:
     found: list[bytes] = []
     at = 0
     while at < len(binary):
-        end = at + _LENGTH + int.from_bytes(binary[at : at + _LENGTH], "little")
-        if at + _LENGTH > len(binary) or end > len(binary):
+        end = at + LENGTH + int.from_bytes(binary[at : at + LENGTH], "little")
+        if at + LENGTH > len(binary) or end > len(binary):
             raise HttpError(
                 400,
                 f"input {INPUT!r} ends within image {len(found)}: each needs its length as 4 bytes,"
                 " little-endian, before it.",
             )
-        found.append(bytes(binary[at + _LENGTH : end]))
+        found.append(bytes(binary[at + LENGTH : end]))
         at = end
         if len(found) > count:
             break
@@ -322,20 +262,3 @@ def _output(given: object, binary: bool) -> Output:
         )
     own = field(parameters, "binary_data", bool, f"output {name!r}", binary)
     return Output(name, own, best)
-
-
-def _classified(tensor: Tensor, labels: Sequence[str], best: int) -> Tensor:
-    """The best labels of each image as Triton writes them, BYTES (N, best)."""
-    order = np.argsort(-tensor.values, axis=1, kind="stable")[:, :best]
-    rows = [
-        [f"{row[index]:f}:{index}:{labels[index]}" for index in indices]
-        for row, indices in zip(tensor.values, order, strict=True)
-    ]
-    return Tensor(tensor.name, "BYTES", np.array(rows, dtype=object))
-
-
-def _to_bytes(tensor: Tensor) -> bytes:
-    if tensor.datatype != "BYTES":
-        return np.ascontiguousarray(tensor.values).tobytes()
-    texts = [str(text).encode(errors="surrogateescape") for text in tensor.values.ravel()]
-    return b"".join(len(text).to_bytes(_LENGTH, "little") + text for text in texts)

@@ -2,9 +2,6 @@
 
 import base64
 import json
-import sys
-import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -14,8 +11,10 @@ pytest.importorskip("starlette")
 
 from arcvit.serve.http.apart import LARGE
 from arcvit.serve.http.http_error import HttpError
+from arcvit.serve.http.infer_request import Asked, Output, read_request
 from arcvit.serve.http.json_body import json_object
-from arcvit.serve.http.tensors import Asked, Output, Tensor, read_request, write_answer
+
+from .conftest import steps_beside
 
 PIXELS = np.arange(2 * 2 * 3 * 3, dtype=np.uint8).reshape(2, 2, 3, 3)
 FLOATS = np.linspace(-1, 1, 1 * 3 * 2 * 2, dtype=np.float32).reshape(1, 3, 2, 2)
@@ -70,16 +69,7 @@ def test_large_json_is_read_as_small_json_is() -> None:
 
 def test_reading_large_json_lets_other_threads_go_on() -> None:
     body = b'{"a": [' + b",".join([b"0.5, 7"] * 100_000) + b"]}"
-    reading = threading.Thread(target=json_object, args=[body, "the request"])
-    before, steps = sys.getswitchinterval(), 0
-    sys.setswitchinterval(1e-5)
-    try:
-        reading.start()
-        while reading.is_alive():
-            steps += 1
-            time.sleep(0.0005)
-    finally:
-        sys.setswitchinterval(before)
+    steps = steps_beside(lambda: json_object(body, "the request"))
     assert steps > 10  # json.loads alone holds the interpreter from its first byte to its last
 
 
@@ -225,48 +215,3 @@ def test_bytes_behind_the_json_belong_to_an_input() -> None:
     short = request([1], "BYTES", elements(b"photo"))[:-1]
     with pytest.raises(HttpError, match="has 9 bytes, but 8 follow"):
         read(short, b"12345678")
-
-
-TENSORS = [
-    Tensor("probabilities", "FP32", np.array([[0.25, 0.75], [1, 0]], "<f4")),
-    Tensor("label", "BYTES", np.array(["apfel", "süß"], dtype=object)),
-]
-LABELS = ("süß", "apfel")
-
-
-def test_answers_in_json() -> None:
-    body, headers = write_answer("fruit", "3", Asked([], id="mine"), TENSORS, LABELS)
-    answer = json.loads(body)
-    assert headers == {"content-type": "application/json"}
-    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("fruit", "3", "mine")
-    assert answer["outputs"] == [
-        {
-            "name": "probabilities",
-            "datatype": "FP32",
-            "shape": [2, 2],
-            "data": [0.25, 0.75, 1, 0],
-        },
-        {"name": "label", "datatype": "BYTES", "shape": [2], "data": ["apfel", "süß"]},
-    ]
-
-
-def test_answers_as_bytes_follow_the_json_in_the_order_asked_for() -> None:
-    outputs = (
-        Output("label", True),
-        Output("probabilities", True),
-        Output("probabilities", best=9),
-    )
-    body, headers = write_answer("fruit", "1", Asked([], outputs), TENSORS, LABELS)
-    length = int(headers["Inference-Header-Content-Length"])
-    first, second, third = json.loads(body[:length])["outputs"]
-    assert first["parameters"] == {"binary_data_size": 4 + 5 + 4 + 5}
-    assert "data" not in first
-    assert body[length:] == elements(b"apfel", "süß".encode()) + TENSORS[0].values.tobytes()
-    assert second["parameters"] == {"binary_data_size": 16}
-    assert third["shape"] == [2, 2]
-    assert third["data"][:2] == ["0.750000:1:apfel", "0.250000:0:süß"]
-
-
-def test_an_output_that_a_task_has_not() -> None:
-    with pytest.raises(HttpError, match="'fruit' has no output 'known'"):
-        write_answer("fruit", "1", Asked([], (Output("known"),)), TENSORS, LABELS)
