@@ -28,10 +28,10 @@ def features(task: str, data: Path, kept: Path) -> dict[str, np.ndarray]:
         kept.mkdir(parents=True, exist_ok=True)
         config = DataConfig(path=str(data / TASKS[task]))
         opened = open_task(config.path)
-        eye = eye_of_backbone("demo", opened.every(), config)
+        eye = eye_of_backbone("demo", opened.every().paths, config)
         found: dict[str, np.ndarray] = {}
         for name in ("train", "val", "test"):
-            found[name] = eye.look(opened.split(name), config).features
+            found[name] = eye.look(opened.split(name).paths, config).features
             found[f"{name} labels"] = np.array(opened.split(name).labels)
         np.savez(file, **found)  # type: ignore[arg-type]
     with np.load(file) as held:

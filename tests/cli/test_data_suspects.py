@@ -50,7 +50,7 @@ def test_suspects_are_printed_tabled_and_drawn(
     assert all(0.5 < float(row["score"]) <= 1 for row in rows)
     html = page.read_text(encoding="utf-8")
     assert html.count("data:image/webp") == len(rows) + 2 * html.count("<section>")
-    assert "the same file" in html and "two labels" in html
+    assert "the same file" in html and "different labels" in html
 
 
 @pytest.mark.parametrize(

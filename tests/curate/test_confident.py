@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from arcvit.curate.confident import confident_joint, suspicion, thresholds, wrong_labels
+from arcvit.curate.confident import (
+    confident_joint,
+    suspicion,
+    suspicion_of_sets,
+    thresholds,
+    wrong_label_sets,
+    wrong_labels,
+)
 
 P = np.array(
     [
@@ -33,3 +40,13 @@ def test_suspicion_compares_the_given_label_with_the_best_other() -> None:
     certain = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
     score, _ = suspicion(certain, np.array([0, 1]))
     assert score == pytest.approx([1, 0])
+
+
+def test_of_several_labels_each_is_judged_by_itself() -> None:
+    p = np.array([[0.9, 0.2], [0.8, 0.1], [0.1, 0.9], [0.2, 0.3], [0.1, 0.1]])
+    truth = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 0]], bool)
+    score, which = suspicion_of_sets(p, truth)
+    assert score == pytest.approx([0.2, 0.2, 0.1, 0.7, 0.9])
+    assert which.tolist() == [1, 0, 0, 1, 0]
+    # The last one has the first label and reaches 0.85, the mean of 1 - p of those without it.
+    assert wrong_label_sets(p, truth) == 1

@@ -34,6 +34,19 @@ def test_the_probe_minimises_what_scikit_learn_does() -> None:
     torch.testing.assert_close(probe._weight.double(), expected, atol=0.02, rtol=0.02)
 
 
+def test_several_labels_are_as_many_regressions() -> None:
+    inputs, labels = blobs()
+    truth = np.eye(CLASSES, dtype=bool)[labels]
+    probe = Probe(inputs, truth, CLASSES)
+    p = torch.from_numpy(probe.probabilities(inputs))
+    expected = (
+        INVERSE_PENALTY
+        * torch.from_numpy(inputs).double().T
+        @ (torch.from_numpy(truth).double() - p)
+    )
+    torch.testing.assert_close(probe._weight.double(), expected, atol=0.02, rtol=0.02)
+
+
 def test_no_image_is_judged_by_its_own_label() -> None:
     features, labels = blobs()
     fold_of = np.arange(len(labels)) % 5
@@ -63,3 +76,5 @@ def test_a_class_of_one_image_or_one_group_cannot_be_judged() -> None:
     labels = np.array([0, 0, 0, 1, 2, 2])
     fold_of = np.array([0, 1, 2, 0, 1, 1])
     assert learnable(labels, fold_of).tolist() == [True] * 3 + [False] * 3
+    several = np.array([[1, 0], [1, 0], [0, 0], [1, 1], [0, 0], [0, 0]], bool)
+    assert learnable(several, fold_of).tolist() == [True] * 3 + [False] + [True] * 2

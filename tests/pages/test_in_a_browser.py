@@ -67,6 +67,7 @@ def test_the_page_of_suspects(photos: Path, tmp_path: Path, in_browser: Look, wi
     twins = [Twins(one=shown[0], other=shown[1], similarity=0.987, is_copy=False)]
     found = Suspects(
         task="colours",
+        kind="single",
         images=80,
         wrong=9,
         suspects=tuple(suspects),

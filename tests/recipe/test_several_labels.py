@@ -22,6 +22,8 @@ from arcvit.engine.config import OptimConfig
 from arcvit.recipe.compare import compare
 from arcvit.recipe.compare_labels import chance
 from arcvit.recipe.recipe import Recipe
+from arcvit.serve.model import ServedModel
+from arcvit.serve.settings import ServeSettings
 
 Arcvit = Callable[..., Any]
 
@@ -102,16 +104,30 @@ def test_it_goes_into_plain_timm_and_onto_a_page(
     assert "- mAP on the test split: " in card
 
 
-REFUSALS = [
-    ("data", "next", "{photos}", "--run={run}"),
-    ("data", "suspects", "{table}", "--run={run}"),
-    ("train", "{photos}", "--backbone={tiny}", "--method=linear", "--init_from={run}"),
+COMMANDS = [
+    ("inspect {run}", 0, "thresholds"),
+    ("inspect {run} --json", 0, '"kind": "multilabel"'),
+    ("evaluate {run} --split=val", 0, "val mAP"),
+    ("predict {run} {images} --threshold=0.3", 0, "val_0.png"),
+    ("embed {run} {images} --out=features.npz", 0, "features of 32 values"),
+    ("export {run} --format=timm --out=exported", 0, "take the sigmoid of each, not softmax"),
+    ("push {run} me/lights", 2, "me/lights"),
+    ("data check {table} --task=multilabel", 0, "in 4 combinations"),
+    ("data suspects {table} --run={run}", 0, "the labels of 96 images judged by a linear probe"),
+    ("data suspects {table} --task=single --run={run}", 2, "is of task multilabel"),
+    ("data suspects {table}", 2, "--task multilabel splits them at '|'"),
+    ("data next {photos} --run={run}", 2, "gives an image several labels"),
+    ("train {photos} {short} --init_from={run}", 2, "is of a task that is multilabel"),
+    ("train {table} --task=multilabel {short} --init_from={run} --out=again", 0, "test mAP"),
 ]
+"""What is done with a run or its images, the exit code, and what is said.
+
+Compare, merge, report and the rest of evaluate and predict: above and below."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", REFUSALS, ids=lambda command: " ".join(command[:2]))
-def test_what_can_not_be_done_with_it_is_said(
+@pytest.mark.parametrize(("command", "code", "sentence"), COMMANDS)
+def test_every_command_does_it_or_says_why_not(
     trained_on_several: Path,
     table: Path,
     tiny: Path,
@@ -119,14 +135,29 @@ def test_what_can_not_be_done_with_it_is_said(
     monkeypatch: pytest.MonkeyPatch,
     arcvit: Arcvit,
     photos: Path,
-    command: tuple[str, ...],
+    command: str,
+    code: int,
+    sentence: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    named = {"photos": photos, "run": trained_on_several, "table": table, "tiny": tiny}
-    answer = arcvit(*(part.format(**named) for part in command))
-    assert answer.code == 2
-    assert "label" in answer.err
-    assert not list(tmp_path.iterdir())
+    named = {"photos": photos, "run": trained_on_several, "table": table}
+    named["images"] = table.parent / "val_0.png"
+    short = f"--backbone={tiny} --method=linear --engine.epochs=1 --quiet"
+    parts = [part.format(**named) for part in command.replace("{short}", short).split()]
+    answer = arcvit(*parts)
+    assert (answer.code, sentence in answer.out + answer.err) == (code, True), answer
+    if code:
+        assert answer.err.count("\n") == 1
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_server_reads_its_thresholds(trained_on_several: Path, tiny: Path) -> None:
+    model = ServedModel(str(tiny), ServeSettings(device="cpu"))
+    read = model.reader.read("lights", 1, trained_on_several / "adapter")
+    expected = read_task(trained_on_several / "adapter").thresholds
+    assert expected is not None
+    assert (read.about.kind, read.about.thresholds) == ("multilabel", expected)
 
 
 @pytest.mark.slow

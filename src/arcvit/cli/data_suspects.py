@@ -1,7 +1,7 @@
 """``arcvit data suspects``: labels to look at again, and images that are there twice."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from rich.table import Column, Table
 
@@ -10,12 +10,15 @@ from arcvit.cli.parser import apart_from_data, command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.extras import require
+from arcvit.core.task import Kind
 from arcvit.core.writable import check_writable
 from arcvit.data.findings import examples
+from arcvit.data.task import JOINT
 
 if TYPE_CHECKING:
     from arcvit.curate.suspects import Suspects
 
+NO_LABEL = "no label"
 _PAGE = Path("suspects.html")
 
 
@@ -25,11 +28,17 @@ def run(argv: list[str]) -> int:
         "data suspects",
         "Labels that may be wrong, the most suspicious first: a linear probe judges each image, as"
         " it learned from others, on features of a frozen backbone or of a run. Then images that"
-        " are there twice, with different labels or in different splits. An image must have one"
-        " label. Takes the flags --data.* of arcvit train.",
+        " are there twice, with different labels or in different splits. Takes the flags --data.*"
+        " of arcvit train.",
     )
     parser.add_argument(
         "path", metavar="PATH", help="A task: a folder of class folders, a table, another layout."
+    )
+    parser.add_argument(
+        "--task",
+        choices=get_args(Kind),
+        help="Whether an image has one label or any number of them, as with arcvit train (default:"
+        " as in the run, one without a run).",
     )
     parser.add_argument(
         "--run",
@@ -69,7 +78,9 @@ def run(argv: list[str]) -> int:
     if "path" in data:
         raise UserError("--data.path isn't expected here: PATH alone says what is looked at.")
     require_path(Path(options.path).expanduser())
-    found = find_suspects(options.path, run=options.run, backbone=options.backbone, **data)
+    found = find_suspects(
+        options.path, task=options.task, run=options.run, backbone=options.backbone, **data
+    )
     # Before anything is printed: whoever reads may go away, as head does.
     if options.csv is not None:
         found.write(options.csv)
@@ -97,13 +108,19 @@ def _draw_page(found: "Suspects", file: Path | None) -> str:
 def _show(found: "Suspects", top: int, console: PlainConsole) -> None:
     for name, why in found.skipped:
         console.print(f"left out: {name} ({why})")
+    several = found.kind == "multilabel"
+    judged = f"the labels of {found.images:,} images" if several else f"{found.images:,} labels"
+    wrong = "have a wrong one or lack one" if several else "be wrong"
     console.print(
-        f"{found.task}: {found.images:,} labels judged by {found.judge}; about {found.wrong:,} may"
-        f" be wrong, and {len(found.suspects):,} are worth a look"
+        f"{found.task}: {judged} judged by {found.judge}; about {found.wrong:,} may {wrong}, and"
+        f" {len(found.suspects):,} are worth a look"
     )
     if found.joint:
         named = examples([repr(name) for name in found.joint])
-        console.print(f"classes that look like several labels, {named}: each is judged as one name")
+        splits = "" if several else f", --task multilabel splits them at {JOINT!r}"
+        console.print(
+            f"classes that look like several labels, {named}: each is judged as one name{splits}"
+        )
     if found.unjudged:
         named = examples([f"{photo.path} ({photo.label})" for photo in found.unjudged])
         console.print(f"not judged: {len(found.unjudged):,}, as {found.why_not}: {named}")
@@ -111,7 +128,8 @@ def _show(found: "Suspects", top: int, console: PlainConsole) -> None:
     path = Column("path", overflow="fold")
     table = Table("label", "suggested", "score", path, box=None, header_style="bold")
     for one in found.suspects[:top]:
-        table.add_row(one.label, one.suggested, f"{one.score:.3f}", one.path)
+        labels = (one.label or NO_LABEL, one.suggested or NO_LABEL)
+        table.add_row(*labels, f"{one.score:.3f}", one.path)
     if table.row_count:
         console.print(table)
     if found.twins:
@@ -119,7 +137,7 @@ def _show(found: "Suspects", top: int, console: PlainConsole) -> None:
     twins = Table("alike", "label", path.copy(), box=None, header_style="bold")
     for pair in found.twins[:top]:
         alike = "copy" if pair.is_copy else f"{pair.similarity:.3f}"
-        twins.add_row(alike, pair.one.label, pair.one.path)
-        twins.add_row("", pair.other.label, pair.other.path)
+        twins.add_row(alike, pair.one.label or NO_LABEL, pair.one.path)
+        twins.add_row("", pair.other.label or NO_LABEL, pair.other.path)
     if twins.row_count:
         console.print(twins)

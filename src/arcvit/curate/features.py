@@ -3,6 +3,7 @@
 N images, K labels, d width of the features.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Seen:
     """Images that could be read, and what a model sees on them.
 
     Attributes:
-        rows: their places in the split, (N,).
+        rows: their places among those looked at, (N,).
         features: what the head reads, ``float32`` (N, d).
         skipped: files that can't be read, each with the reason.
     """
@@ -56,24 +57,25 @@ class Eye:
     head: nn.Module
     prep: Preprocessing
 
-    def look(self, split: Split, data: DataConfig) -> Seen:
-        """One pass over a split. Images that can't be read are left out.
+    def look(self, paths: Sequence[Path], data: DataConfig) -> Seen:
+        """One pass over images. Those that can't be read are left out.
 
         Args:
-            split: the images.
+            paths: the images.
             data: how much memory they may take once decoded, and where the rest is kept.
 
         Raises:
             UnreadableImages: none of them can be read.
         """
-        bank = decode_split(split, self.prep, replace(data, on_bad="skip"))
+        unlabelled = Split.of((path, 0) for path in paths)
+        bank = decode_split(unlabelled, self.prep, replace(data, on_bad="skip"))
         accelerator = make_accelerator(EngineConfig(), 0, backbone=self.name)
         model, prepare = self.model.to(accelerator.device), ToInput.of(self.prep).eval()
         with class_token_alone(model):
             found = head_features(
                 model, self.head, bank, prepare.to(accelerator.device), accelerator
             )
-        place = {path: row for row, path in enumerate(split.paths)}
+        place = {path: row for row, path in enumerate(paths)}
         return Seen(
             rows=np.array([place[path] for path in bank.paths]),
             features=found.features.flatten(1).numpy(),
@@ -88,12 +90,12 @@ class Eye:
         return logits.float().cpu()
 
 
-def eye_of_backbone(name: str, split: Split, data: DataConfig) -> Eye:
+def eye_of_backbone(name: str, paths: Sequence[Path], data: DataConfig) -> Eye:
     """A backbone as it was pretrained.
 
     Args:
         name: what ``--backbone`` takes.
-        split: the images to look at, whose range of grey values is asked.
+        paths: the images to look at, whose range of grey values is asked.
         data: their preset and how they are decoded.
 
     Raises:
@@ -104,7 +106,7 @@ def eye_of_backbone(name: str, split: Split, data: DataConfig) -> Eye:
         data.preset, input_size=backbone.input_size, data_config=backbone.data_config
     )
     how = data.decoding()
-    how = replace(how, grey_max=grey_range(grey_peaks(split.paths, how)))
+    how = replace(how, grey_max=grey_range(grey_peaks(paths, how)))
     prep = replace(prep, **vars(how))
     head = backbone.model.get_submodule(backbone.head)
     return Eye(name=name, model=backbone.model, head=head, prep=prep)

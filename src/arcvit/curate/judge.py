@@ -17,6 +17,12 @@ from arcvit.core.predictions import (
     read_predictions,
 )
 from arcvit.core.shown import csv_cell
+from arcvit.curate.confident import (
+    suspicion,
+    suspicion_of_sets,
+    wrong_label_sets,
+    wrong_labels,
+)
 from arcvit.curate.probe import folds_of, learnable, out_of_fold
 from arcvit.data.task import ImageTask, Split
 
@@ -41,6 +47,41 @@ class Judgement:
     judge: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Doubts:
+    """What a judgement comes to.
+
+    Attributes:
+        score: how suspicious the labels of an image are, from 0 to 1, (N,).
+        suggested: for each image the labels that it rather has.
+        wrong: about how many of the images that are judged have wrong labels.
+    """
+
+    score: np.ndarray
+    suggested: tuple[tuple[int, ...], ...]
+    wrong: int
+
+
+def doubts_of(found: Judgement, images: Split) -> Doubts:
+    """How suspicious the labels of each image are, by what is said of it.
+
+    Args:
+        found: what is said.
+        images: with their labels.
+    """
+    labels, judged = labels_of(images, found.p.shape[1]), found.judged
+    if images.kind == "single":
+        score, other = suspicion(found.p, labels)
+        suggested: list[tuple[int, ...]] = [(label,) for label in other.tolist()]
+        wrong = wrong_labels(found.p[judged], labels[judged])
+    else:
+        score, changed = suspicion_of_sets(found.p, labels)
+        pairs = zip(images.label_sets, changed.tolist(), strict=True)
+        suggested = [tuple(sorted(set(own) ^ {label})) for own, label in pairs]
+        wrong = wrong_label_sets(found.p[judged], labels[judged])
+    return Doubts(score=score, suggested=tuple(suggested), wrong=wrong)
+
+
 def by_probe(
     features: np.ndarray,
     task: ImageTask,
@@ -60,14 +101,27 @@ def by_probe(
         seed: decides which images come into which fold.
         of: whose features they are.
     """
-    labels = np.array(images.labels)
+    labels = labels_of(images, len(task.classes))
+    several = images.kind == "multilabel"
     fold_of = folds_of(task, images, dict(zip(images.paths, contents, strict=True)), seed)
     return Judgement(
         p=out_of_fold(features, labels, fold_of, len(task.classes)),
         judged=learnable(labels, fold_of),
-        why_not="there is no other image of their class to learn from",
+        why_not="a label of theirs is on no other image to learn from"
+        if several
+        else "there is no other image of their class to learn from",
         judge=f"a linear probe on the features of {of}",
     )
+
+
+def labels_of(images: Split, k: int) -> np.ndarray:
+    """The index of each image's class, (N,), or with several whether it has each label, (N, K)."""
+    if images.kind == "single":
+        return np.array(images.labels)
+    has = np.zeros((len(images), k), bool)
+    for row, own in enumerate(images.label_sets):
+        has[row, list(own)] = True
+    return has
 
 
 def by_folds(

@@ -12,7 +12,6 @@ from arcvit.curate.features import eye_of
 from arcvit.curate.probe import standardised
 from arcvit.data.config import DataConfig
 from arcvit.data.contents import content_hashes
-from arcvit.data.task import Split
 from arcvit.recipe.adapter import LoadedAdapter
 from arcvit.recipe.given import one_by_one
 from arcvit.recipe.load import LoadedRun, load_trained
@@ -104,7 +103,7 @@ def next_photos(
     pool, known, copies = _unlabelled(given, loaded, place)
     data = loaded.recipe.data if isinstance(loaded, LoadedRun) else DataConfig(path="")
     eye = eye_of(loaded)
-    seen = eye.look(Split.of((path, 0) for path in pool), data)
+    seen = eye.look(pool, data)
     calibration = loaded.task.calibration
     warmth = 1.0 if calibration is None else calibration.temperature
     p = (eye.logits(seen.features) / warmth).double().softmax(-1).numpy()

@@ -27,7 +27,7 @@ def out_of_fold(
 
     Args:
         features: (N, d).
-        labels: index of each image's class, (N,).
+        labels: index of each image's class, (N,), or whether it has each label, (N, K).
         fold_of: number of each image's fold, (N,).
         k: number of classes.
     """
@@ -58,12 +58,13 @@ class Probe:
 
     Args:
         inputs: standardised features, (N, d).
-        labels: (N,).
+        labels: (N,), or with several labels an image (N, K), each of which is a regression.
         k: number of classes; those without an image get no probability to speak of.
     """
 
     def __init__(self, inputs: np.ndarray, labels: np.ndarray, k: int) -> None:
         x, y = torch.from_numpy(inputs), torch.from_numpy(labels)
+        self._several = y.ndim > 1
         weight = torch.zeros(x.shape[1], k, requires_grad=True)
         bias = torch.zeros(k, requires_grad=True)
         optimizer = torch.optim.LBFGS(
@@ -77,7 +78,11 @@ class Probe:
         def loss() -> torch.Tensor:
             optimizer.zero_grad()
             penalty = weight.square().sum() / (2 * INVERSE_PENALTY * len(y))
-            value = F.cross_entropy(x @ weight + bias, y) + penalty
+            logits = x @ weight + bias
+            if self._several:
+                value = k * F.binary_cross_entropy_with_logits(logits, y.float()) + penalty
+            else:
+                value = F.cross_entropy(logits, y) + penalty
             value.backward()
             return value
 
@@ -86,8 +91,8 @@ class Probe:
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
         """Of each class, (N, K)."""
-        logits = torch.from_numpy(inputs) @ self._weight + self._bias
-        return logits.double().softmax(-1).numpy()
+        logits = (torch.from_numpy(inputs) @ self._weight + self._bias).double()
+        return (logits.sigmoid() if self._several else logits.softmax(-1)).numpy()
 
 
 def folds_of(task: ImageTask, images: Split, contents: Mapping[Path, str], seed: int) -> np.ndarray:
@@ -113,9 +118,14 @@ def folds_of(task: ImageTask, images: Split, contents: Mapping[Path, str], seed:
 
 
 def learnable(labels: np.ndarray, fold_of: np.ndarray) -> np.ndarray:
-    """Whether there is an image of its class in another fold, for each image, (N,).
+    """Whether there are images of all its classes in another fold, for each image, (N,).
 
     Of the others the probe can't say whether they are of their class: it has never seen it.
+
+    Args:
+        labels: (N,) or (N, K).
+        fold_of: number of each image's fold, (N,).
     """
-    folds_with = [set(fold_of[labels == label]) for label in range(labels.max() + 1)]
-    return np.array([len(folds_with[label]) > 1 for label in labels])
+    has = labels if labels.ndim > 1 else labels[:, None] == np.arange(labels.max() + 1)
+    lone = np.array([len(set(fold_of[has[:, label]])) < 2 for label in range(has.shape[1])])
+    return np.asarray(~has[:, lone].any(1))

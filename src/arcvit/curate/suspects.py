@@ -11,10 +11,10 @@ from arcvit.backbones.source import DEMO
 from arcvit.core.csv_table import write_csv
 from arcvit.core.errors import UserError
 from arcvit.core.predictions import OUT_OF_FOLD_FILE
+from arcvit.core.task import Kind
 from arcvit.curate.alike import alike
-from arcvit.curate.confident import suspicion, wrong_labels
 from arcvit.curate.features import eye_of, eye_of_backbone
-from arcvit.curate.judge import by_folds, by_probe
+from arcvit.curate.judge import by_folds, by_probe, doubts_of
 from arcvit.data.config import DataConfig
 from arcvit.data.contents import content_hashes
 from arcvit.data.pixels.preset import Decoding
@@ -36,7 +36,7 @@ class Photo:
     Attributes:
         file: where it is.
         path: inside the task's folder.
-        label: name of its class.
+        label: name of its class; of several labels their names with | between, empty for none.
         split: the split it is in.
     """
 
@@ -51,7 +51,8 @@ class Suspect(Photo):
     """An image whose label may be wrong.
 
     Attributes:
-        suggested: the label that is more probable.
+        suggested: the label that is more probable; of several labels those it has, but for the one
+            that is least probable, or with the one that it most probably lacks.
         score: how suspicious the given label is, from 1/2 to 1.
     """
 
@@ -82,8 +83,10 @@ class Suspects:
 
     Attributes:
         task: name of the task.
+        kind: whether an image has one label or any number of them.
         images: number of images whose labels were judged.
-        wrong: about how many of them are wrong, as confident learning estimates.
+        wrong: about how many of them have a wrong label, as confident learning estimates; or lack
+            one, where they have any number.
         suspects: images for which another label is more probable, the most suspicious first.
         twins: images that show the same, those of different labels first.
         unjudged: images of which nothing can be said.
@@ -95,6 +98,7 @@ class Suspects:
     """
 
     task: str
+    kind: Kind
     images: int
     wrong: int
     suspects: tuple[Suspect, ...]
@@ -115,6 +119,7 @@ class Suspects:
 def find_suspects(
     path: str | Path,
     *,
+    task: Kind | None = None,
     run: str | Path | Run | None = None,
     backbone: str | None = None,
     seed: int = 0,
@@ -128,6 +133,8 @@ def find_suspects(
 
     Args:
         path: a class folder, a table or another layout.
+        task: whether an image has one label (single) or any number of them (multilabel); None: as
+            in the run, single without one.
         run: a run, its folder, or an adapter.
         backbone: whose features are used where there is no run, demo unless given; with a run,
             where its backbone lies now, if it has moved.
@@ -136,66 +143,85 @@ def find_suspects(
 
     Raises:
         UserError: the images can't be opened, none can be read, there are fewer than two classes,
-            no label can be judged, or the run gives an image several labels.
+            no label can be judged, or the run is of the other kind.
     """
     given = check_keys({"data": {"path": str(path), **data}})["data"]
     config = DataConfig(**given)
-    opening = replace(config.opening(), to_measure=True, val_fraction=0, test_fraction=0)
-    task = open_task(config.path, opening, tolerant=config.check == "warn")
-    every = task.every()
-    if len(set(every.labels)) < 2:
-        raise UserError(
-            f"{config.path} has images of one class: expected two, as no other could be right."
-        )
     place = run.folder if isinstance(run, Run) else run
-    if place is None:
-        eye = eye_of_backbone(backbone or DEMO, every, config)
+    loaded = None if place is None else load_trained(place, backbone=backbone, device="auto")
+    kind = task or (loaded.task.kind if loaded is not None else "single")
+    if loaded is not None and loaded.task.kind != kind:
+        raise UserError(
+            f"{place} is of task {loaded.task.kind}, and task {kind} was given: leave --task out,"
+            " as the run says how many labels an image has."
+        )
+    opened = _open(config, kind, kind_is_known=loaded is not None)
+    every = opened.every()
+    if loaded is None:
+        eye = eye_of_backbone(backbone or DEMO, every.paths, config)
     else:
-        loaded = load_trained(place, backbone=backbone, device="auto")
-        if loaded.task.kind != "single":
-            raise UserError(
-                f"{place} gives an image several labels: expected a run of one label an image, as"
-                " its label is judged against one other."
-            )
         eye = eye_of(loaded)
-    seen = eye.look(every, config)
+    seen = eye.look(every.paths, config)
     images = every.rows(seen.rows.tolist())
-    labels, contents = np.array(images.labels), content_hashes(images.paths)
-    found = None if place is None else by_folds(Path(place), task, images, contents)
+    contents = content_hashes(images.paths)
+    found = None if place is None else by_folds(Path(place), opened, images, contents)
     if found is None:
         of = eye.name
         if place is not None:
-            of = f"{place}, which has no {OUT_OF_FOLD_FILE} (arcvit train --folds leaves it)"
-        found = by_probe(seen.features, task, images, contents, seed=seed, of=of)
+            of = str(place)
+            if kind == "single":
+                of += f", which has no {OUT_OF_FOLD_FILE} (arcvit train --folds leaves it)"
+        found = by_probe(seen.features, opened, images, contents, seed=seed, of=of)
     judged = found.judged
     if not judged.any():
         raise UserError(f"no label of {config.path} can be judged: {found.why_not}.")
-    photos = _photos(task, images)
-    score, suggested = suspicion(found.p, labels)
-    order = np.argsort(-score, kind="stable")
-    doubtful = order[(score[order] > _DOUBTFUL) & judged[order]]
+    photos, doubts = _photos(opened, images), doubts_of(found, images)
+    order = np.argsort(-doubts.score, kind="stable")
+    doubtful = order[(doubts.score[order] > _DOUBTFUL) & judged[order]].tolist()
     splits = [photo.split for photo in photos]
+    number_of = {own: number for number, own in enumerate(dict.fromkeys(images.label_sets))}
+    sets = np.array([number_of[own] for own in images.label_sets])
     return Suspects(
-        task=task.name,
+        task=opened.name,
         images=int(judged.sum()),
-        wrong=wrong_labels(found.p[judged], labels[judged]),
+        kind=kind,
+        wrong=doubts.wrong,
         suspects=tuple(
             Suspect(
-                **vars(photos[row]), suggested=task.classes[suggested[row]], score=float(score[row])
+                **vars(photos[row]),
+                suggested=opened.label_text(doubts.suggested[row]),
+                score=float(doubts.score[row]),
             )
             for row in doubtful
         ),
         twins=tuple(
             Twins(one=photos[one], other=photos[other], similarity=similarity, is_copy=is_copy)
-            for one, other, similarity, is_copy in alike(seen.features, contents, labels, splits)
+            for one, other, similarity, is_copy in alike(seen.features, contents, sets, splits)
         ),
         unjudged=tuple(photos[row] for row in np.flatnonzero(~judged).tolist()),
         why_not=found.why_not,
         skipped=seen.skipped,
         judge=found.judge,
-        joint=tuple(name for name in task.classes if JOINT in name),
+        joint=tuple(name for name in opened.classes if JOINT in name),
         decoding=eye.prep.decoding,
     )
+
+
+def _open(config: DataConfig, kind: Kind, *, kind_is_known: bool) -> ImageTask:
+    """The images to judge, of all splits, if there is something to judge them by."""
+    opening = replace(
+        config.opening(kind),
+        to_measure=True,
+        kind_is_known=kind_is_known,
+        val_fraction=0,
+        test_fraction=0,
+    )
+    task = open_task(config.path, opening, tolerant=config.check == "warn")
+    if kind == "single" and len(task.every().seen) < 2:
+        raise UserError(
+            f"{config.path} has images of one class: expected two, as no other could be right."
+        )
+    return task
 
 
 def _photos(task: ImageTask, images: Split) -> Sequence[Photo]:
@@ -205,6 +231,6 @@ def _photos(task: ImageTask, images: Split) -> Sequence[Photo]:
         for path in split.paths:
             split_of.setdefault(path, name)
     return [
-        Photo(file=path, path=task.inside(path), label=task.classes[label], split=split_of[path])
-        for path, label in images
+        Photo(file=path, path=task.inside(path), label=task.label_text(own), split=split_of[path])
+        for path, own in images.with_sets()
     ]

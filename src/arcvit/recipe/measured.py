@@ -45,7 +45,7 @@ def open_measured(
     Raises:
         UserError: they can't be opened, or there are classes that the model doesn't know.
     """
-    opening = replace(data.opening(kind), to_measure=True)
+    opening = replace(data.opening(kind), to_measure=True, kind_is_known=True)
     if split == ALL:
         opening = replace(opening, val_fraction=0, test_fraction=0)
     several = kind == "multilabel"

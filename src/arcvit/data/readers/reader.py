@@ -50,6 +50,8 @@ class Opening:
     bracket, or all of it."""
     to_measure: bool = False
     """Whether nothing is to be learned: train may be absent, and one class will do."""
+    kind_is_known: bool = False
+    """Whether a model says the kind, so that there is no ``--task`` to be given."""
     folds: int | None = None
     """Parts that training and validation images are divided into; None: the splits stay."""
     fold: int = 0
@@ -81,8 +83,8 @@ class Opening:
                 ) from error
 
     def or_task(self, advice: str, otherwise: str = "") -> str:
-        """Advice about ``--task``, which isn't there to be given where a model is measured."""
-        return otherwise if self.to_measure else advice
+        """Advice about ``--task``, or what to say where it isn't there to be given."""
+        return otherwise if self.kind_is_known else advice
 
     def leaves_out(self, path: Path, root: Path) -> bool:
         """Whether a path, or a folder around it, is one of those to ignore."""
