@@ -48,6 +48,7 @@ $(QUANTIZED)/.ready: $(READY)
 $(EXTRAS)/.ready: $(READY)
 	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy submitit \
 	  ray fastapi grpcio-reflection aiohttp mmh3 colorful watchfiles \
+	  onnx onnxscript onnxruntime \
 	  starlette uvicorn python-multipart prometheus-client 'tritonclient[http]' httpx schemathesis)
 
 $(LOWEST)/.ready: $(READY) lowest.txt
@@ -70,10 +71,11 @@ test-slow: $(READY) ## Run the slow tests
 test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
 
-test-extras: $(EXTRAS)/.ready ## Run the tests that need the libraries of readers, clusters and the server
+test-extras: $(EXTRAS)/.ready ## Run the tests that need the libraries of readers, clusters, ONNX and the server
 	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/readers/test_containers.py \
 	  tests/data/readers/test_dogs.py tests/data/make/test_fgvc_originals.py \
-	  tests/executors/test_clusters.py tests/serve tests/cli/test_serve.py tests/test_private_names.py
+	  tests/executors/test_clusters.py tests/export/test_onnx.py tests/serve \
+	  tests/cli/test_serve.py tests/test_private_names.py
 
 # What touches the libraries in lowest.txt; torch is the environment's. The two files that are left
 # out hold equations of torch alone.

@@ -102,7 +102,7 @@ def adapt_rows(x: Tensor, rows: Factors, *, in_place: bool = False) -> Tensor:
     Returns:
         The adapted tensor, in the shape and dtype of x.
     """
-    batch = len(rows.core)
+    batch = rows.core.shape[0]  # not len(), by which an exported graph would take this batch alone
     tokens = x.reshape(batch, -1, x.shape[-1]).to(rows.core.dtype)
     bottleneck = tokens @ rows.down
     # A core of one row is a diagonal; with r = 1 both are the same.

@@ -15,6 +15,7 @@ EXTRAS = {
     "webdataset": ("webdataset",),
     "matlab": ("scipy",),
     "heic": ("pillow_heif",),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "cluster": ("ray", "fastapi"),
     "slurm": ("submitit",),
     "serve": ("starlette", "uvicorn", "python_multipart", "prometheus_client"),

@@ -79,6 +79,23 @@ FORMATS = {
             writer="transformers_folder:write_transformers",
             extra="transformers",
         ),
+        Format(
+            name="onnx",
+            help="a file for ONNX Runtime; of several runs one graph, and a small file each",
+            writer="onnx_model:write_onnx",
+            suffix=".onnx",
+            extra="onnx",
+            several=True,
+            flags=(
+                Flag(
+                    name="shared",
+                    help="a graph that takes adapters as inputs, and a file for each run; always"
+                    " so of several runs",
+                    is_switch=True,
+                    makes_folder=True,
+                ),
+            ),
+        ),
     )
 }
 

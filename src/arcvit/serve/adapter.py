@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, PeftConfig
+from peft import PeftConfig
 from torch import Tensor, nn
 
 from arcvit.arc.config import ArcConfig
@@ -25,7 +25,7 @@ from arcvit.core.settings import shown
 from arcvit.core.task import AdapterTask
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.export.folded import merged_model
-from arcvit.methods.linear import NO_LAYER
+from arcvit.methods.shareable import why_not_shared
 from arcvit.methods.stored import WRAPPED, StoredAdapter, read_stored
 from arcvit.recipe.adapter import load_adapter
 
@@ -183,20 +183,11 @@ class AdapterReader:
 
     def _shareable(self, stored: StoredAdapter) -> PeftConfig:
         """The config of an adapter that can share a batch with others."""
-        config = stored.config
-        if config is None:
-            raise UserError(f"it is a model trained whole, which shares no batch: {_FOLDED}.")
-        if set(config.modules_to_save or ()) != {self._head}:
-            saved = ", ".join(sorted(config.modules_to_save or ()))
-            raise UserError(f"it trains {saved}, and not its head alone: {_FOLDED}.")
-        if getattr(config, "bias", "none") != "none":
-            raise UserError(f"it trains biases of the backbone too: {_FOLDED}.")
-        if isinstance(config, LoraConfig) and config.target_modules in (NO_LAYER, {NO_LAYER}):
-            return config
-        if not isinstance(config, ArcConfig):
-            name = str.__str__(config.peft_type)
-            raise UserError(f"adapters of {name} share no batch with others: {_FOLDED}.")
-        return config
+        why = why_not_shared(stored.config, self._head)
+        if why is not None:
+            raise UserError(f"{why}: {_FOLDED}.")
+        assert stored.config is not None
+        return stored.config
 
     def _split(self, stored: StoredAdapter) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Weight and bias of the head, and all else, by the names in the plain model."""

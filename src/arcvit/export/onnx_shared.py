@@ -1,0 +1,148 @@
+"""One ONNX graph for many tasks, and a small file for each.
+
+A folder holds ``backbone.onnx``, which takes adapters as inputs (:mod:`arcvit.export.onnx_inputs`),
+and of each task ``TASK.onnx_adapter``, ONNX Runtime's own format for such inputs, and ``TASK.json``
+with its labels, preprocessing and calibration (:func:`~arcvit.export.onnx_graph.onnx_metadata`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from arcvit.core.errors import UserError
+from arcvit.core.files import write_json
+from arcvit.export.adapted import AdaptedModel, Written
+from arcvit.export.onnx_graph import (
+    onnx_metadata,
+    open_session,
+    run_split,
+    save_onnx,
+    to_onnx,
+)
+from arcvit.export.onnx_inputs import AdaptersAsInputs, InputForm, adapter_inputs, input_form
+
+GRAPH = "backbone.onnx"
+_BATCH = 2
+_LOADING = """\
+import onnxruntime as ort
+ort.set_default_logger_severity(3)  # it warns of every input that has a default
+session = ort.InferenceSession("PATH/backbone.onnx")
+adapter, options = ort.LoraAdapter(), ort.RunOptions()
+adapter.Load("PATH/{task}.onnx_adapter")
+options.add_active_adapter(adapter)  # keep the adapter: options don't
+logits, likeness = session.run(None, {{"pixel_values": images}}, options)"""
+
+
+def write_shared(runs: Sequence[AdaptedModel], out: Path) -> Written:
+    """Write the graph and the tasks into a folder, and compare each task in ONNX Runtime.
+
+    Raises:
+        UserError: the runs can't share a graph, it can't be exported, or logits differ.
+    """
+    names = [run.name for run in runs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"two runs are named {twice!r}, and a file is named by each: rename one.")
+    out.mkdir()
+    form = input_form(runs)
+    save_onnx(shared_graph(runs[0], form), out / GRAPH, metadata={"inputs": describe(form)})
+    session = open_session(out / GRAPH)
+    differences = []
+    for run in runs:
+        write_adapter_file(adapter_inputs(run, form), out / f"{run.name}.onnx_adapter")
+        write_json(out / f"{run.name}.json", onnx_metadata(run))
+        with active(out / f"{run.name}.onnx_adapter") as options:
+            found = run_split(session, run.images, run_options=options)
+        differences.append(run.compare(found["logits"], f"{run.name} in ONNX Runtime"))
+    return Written(difference=max(differences), loading=_LOADING.format(task=names[0]))
+
+
+def shared_graph(run: AdaptedModel, form: InputForm) -> Any:
+    """The graph for all runs of a form, a ``torch.onnx.ONNXProgram``; any of them has the backbone.
+
+    Without adapters it is the plain backbone with a head of one label, all zeros: ONNX Runtime
+    takes inputs from an adapter file only where they have a default.
+    """
+    import onnx_ir as ir
+
+    shapes = form.shapes
+    # Sizes of the example that may vary and aren't the same must differ.
+    varying = list(
+        dict.fromkeys(s for shape in shapes.values() for s in shape if isinstance(s, str))
+    )
+    sizes = {axis: 2 * _BATCH + place for place, axis in enumerate(varying)} | {"rows": _BATCH}
+    # Traced with a row for each image: to export one for all would leave no room for more.
+    takes = {"pixel_values": {0: "batch"}} | {
+        name: {
+            at: "batch" if s == "rows" else s for at, s in enumerate(shape) if isinstance(s, str)
+        }
+        for name, shape in shapes.items()
+    }
+    program = to_onnx(
+        AdaptersAsInputs(run, form),
+        {"pixel_values": run.images[:1].expand(_BATCH, -1, -1, -1)}
+        | {name: torch.zeros([_size(s, sizes) for s in shape]) for name, shape in shapes.items()},
+        takes=takes,
+        gives={name: {0: "batch", 1: "labels"} for name in ("logits", "likeness")},
+        what=f"the backbone {run.task.backbone.name!r}",
+    )
+    graph = program.model.graph
+    _take_batch_of_images(graph)
+    for value in graph.inputs[1:]:
+        shape = shapes[value.name]
+        value.shape = ir.Shape(shape)
+        zeros = np.zeros([_size(s, {}) for s in shape], np.float32)
+        value.const_value = ir.tensor(zeros, name=value.name)
+        graph.register_initializer(value)
+    return program
+
+
+def describe(form: InputForm) -> dict[str, Any]:
+    """The inputs but the images, by name: their shapes, and of a group the names of its sites."""
+    sites = {group.name: list(group.sites) for group in form.groups}
+    return {"shapes": form.shapes, "sites": sites}
+
+
+def write_adapter_file(inputs: Mapping[str, np.ndarray], file: Path) -> None:
+    """Write inputs in ONNX Runtime's format for adapters."""
+    import onnxruntime
+
+    values = {k: onnxruntime.OrtValue.ortvalue_from_numpy(v) for k, v in inputs.items()}
+    adapter = onnxruntime.AdapterFormat()
+    adapter.set_parameters(values)
+    adapter.export_adapter(str(file))
+
+
+@contextmanager
+def active(file: Path) -> Iterator[Any]:
+    """``onnxruntime.RunOptions`` by which a session takes an adapter from a file, within it.
+
+    The options don't keep the adapter: without it a session silently goes by the defaults.
+    """
+    import onnxruntime
+
+    adapter, options = onnxruntime.LoraAdapter(), onnxruntime.RunOptions()
+    adapter.Load(str(file))
+    options.add_active_adapter(adapter)
+    yield options
+    del adapter
+
+
+def _size(size: int | str, named: Mapping[str, int]) -> int:
+    return named.get(size, 1) if isinstance(size, str) else size
+
+
+def _take_batch_of_images(graph: Any) -> None:
+    """Let the images alone say how many they are: the exporter asks any input that was as long."""
+    images, *others = graph.inputs
+    others = set(others)
+    for node in graph:
+        if node.op_type == "Shape" and node.inputs[0] in others:
+            start, end = (node.attributes[key].as_int() for key in ("start", "end"))
+            if (start, end) != (0, 1):
+                continue
+            node.replace_input_with(0, images)

@@ -1,0 +1,196 @@
+"""Models in ONNX Runtime: one by itself, and many tasks on one graph."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from peft import get_peft_model
+from torch import Tensor, nn
+
+from arcvit import ArcConfig
+from arcvit.core.errors import UserError
+from arcvit.core.task import Calibration
+from arcvit.engine.calibration import likeness
+from arcvit.export import onnx_graph
+from arcvit.export.adapted import AdaptedModel, logits_on
+from arcvit.export.onnx_graph import open_session, run_split, save_onnx, to_onnx
+from arcvit.export.onnx_inputs import adapter_inputs, input_form
+from arcvit.export.onnx_model import write_onnx
+from arcvit.export.onnx_shared import active
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+Adapted = Callable[..., AdaptedModel]
+VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2}
+SWIN = VIT | {"patch_size": 2, "depths": (1, 1), "num_heads": (2, 2), "window_size": 4}
+SWIN.pop("depth")
+CALIBRATION = Calibration(temperature=1.0, images=9, score="cosine", threshold=0.25, coverage=0.95)
+
+
+def make(adapted: Adapted, name: str, labels: int, head: str = "head", **arc: Any) -> AdaptedModel:
+    """A run with so many labels on the tiny ViT or Swin, and mean features of each."""
+    is_swin = head == "head.fc"
+    torch.manual_seed(0)
+    kind = "swin_tiny_patch4_window7_224" if is_swin else "vit_tiny_patch16_224"
+    backbone = timm.create_model(kind, num_classes=3, **(SWIN if is_swin else VIT))
+    torch.manual_seed(labels)
+    config = ArcConfig(modules_to_save=[head], init_weights=False, num_classes=labels, **arc)
+    model = get_peft_model(backbone, config).eval()
+    with torch.no_grad():
+        for parameter in model.get_base_model().get_submodule(head).parameters():
+            parameter.normal_()
+    run = adapted(model, head=head)
+    task = dataclasses.replace(
+        run.task, labels=[f"{name}-{i}" for i in range(labels)], calibration=CALIBRATION
+    )
+    means = torch.randn(labels, backbone.num_features)
+    images = torch.randn(4, 3, 32, 32)
+    return dataclasses.replace(
+        run, name=name, task=task, means=means, images=images, expected=logits_on(model, images)
+    )
+
+
+@pytest.fixture(scope="module", params=["vit", "swin"])
+def shared(
+    request: pytest.FixtureRequest, adapted: Adapted, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[AdaptedModel], Path]:
+    """Three tasks on one graph, and the folder."""
+    head = {"vit": "head", "swin": "head.fc"}[request.param]
+    runs = [
+        make(adapted, "pets", 5, head, r=4),
+        make(adapted, "signs", 2, head, r=7),
+        make(adapted, "plants", 9, head, r=3, adapter_bias=False),
+    ]
+    out = tmp_path_factory.mktemp("onnx") / "shared"
+    written = write_onnx(runs, out)
+    assert written.difference < 1e-4
+    return runs, out
+
+
+def features(run: AdaptedModel) -> Tensor:
+    seen: list[Tensor] = []
+    head = run.base.get_submodule(run.task.head)
+    with head.register_forward_pre_hook(lambda _, given: seen.append(given[0])):
+        logits_on(run.model, run.images)
+    return seen[0]
+
+
+def test_each_task_gives_what_its_model_gives(shared: tuple[list[AdaptedModel], Path]) -> None:
+    runs, out = shared
+    session = open_session(out / "backbone.onnx")
+    for run in runs:
+        with active(out / f"{run.name}.onnx_adapter") as options:
+            found = run_split(session, run.images, run_options=options)
+        torch.testing.assert_close(found["logits"], run.expected, rtol=0, atol=1e-4)
+        expected = likeness(features(run), run.means)
+        torch.testing.assert_close(found["likeness"].amax(-1), expected, rtol=0, atol=1e-5)
+        said = json.loads((out / f"{run.name}.json").read_text())
+        assert (said["labels"], said["known_from"]) == (run.labels, 0.25)
+    # Without a task it is the plain backbone, whose head has one label and says nothing.
+    assert not session.run(["logits"], {"pixel_values": runs[0].images.numpy()})[0].any()
+
+
+def test_tasks_pass_in_one_batch(shared: tuple[list[AdaptedModel], Path]) -> None:
+    runs, out = shared
+    form = input_form(runs)
+    given = [adapter_inputs(run, form) for run in runs]
+    task_of_row = [2, 0, 0, 1]
+    images = torch.stack([runs[task].images[row] for row, task in enumerate(task_of_row)])
+    feed = {"pixel_values": images.numpy()} | side_by_side(given, task_of_row)
+    logits = open_session(out / "backbone.onnx").run(["logits"], feed)[0]
+    ends = np.cumsum([len(run.labels) for run in runs])
+    for row, task in enumerate(task_of_row):
+        own = logits[row, ends[task] - len(runs[task].labels) : ends[task]]
+        np.testing.assert_allclose(own, runs[task].expected[row], rtol=0, atol=1e-4)
+
+
+def side_by_side(given: list[dict[str, np.ndarray]], task_of_row: list[int]) -> dict[str, Any]:
+    """Several tasks as one, by the recipe of the documentation."""
+    feed: dict[str, Any] = {}
+    for name in given[0]:
+        kind = name.rpartition(".")[2]
+        if name.startswith("head."):
+            feed[name] = np.concatenate([own[name] for own in given])
+        elif kind == "projection":
+            feed[name] = np.concatenate([own[name] for own in given], axis=1)
+        elif kind == "coefficients":
+            zeros = [np.zeros_like(own[name][0]) for own in given]
+            feed[name] = np.stack(
+                [
+                    np.concatenate(
+                        [*zeros[:task], given[task][name][0], *zeros[task + 1 :]], axis=-1
+                    )
+                    for task in task_of_row
+                ]
+            )
+        else:
+            none = [np.zeros_like(given[0][name][0])]
+            feed[name] = np.stack([given[task].get(name, none)[0] for task in task_of_row])
+    return feed
+
+
+def test_a_model_by_itself(adapted: Adapted, tmp_path: Path) -> None:
+    # An adapter before the norm can't be folded, and needn't be.
+    run = make(adapted, "pets", 5, r=4, placement="before_norm")
+    written = write_onnx([run], tmp_path / "pets.onnx")
+    assert written.difference < 1e-4
+    assert "stays beside" in written.notes[0]
+    session = open_session(tmp_path / "pets.onnx")
+    said = session.get_modelmeta().custom_metadata_map
+    assert json.loads(said["labels"]) == run.labels
+    assert said["known_from"] == "0.25"
+    expected = likeness(features(run), run.means)
+    found = run_split(session, run.images)
+    torch.testing.assert_close(found["likeness"].amax(-1), expected, rtol=0, atol=1e-5)
+
+
+class Spectrum(nn.Module):
+    """What ONNX can't do."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return torch.linalg.eigvals(pixel_values[:, 0]).real
+
+
+def test_an_operation_that_onnx_lacks_is_named() -> None:
+    with pytest.raises(UserError, match=r"it can't be exported to ONNX: .*linalg_eig.*--format"):
+        export(Spectrum())
+
+
+def test_a_model_too_large_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = export(nn.Conv2d(3, 8, 8))
+    monkeypatch.setattr(onnx_graph, "MOST_BYTES", 1000)
+    with pytest.raises(UserError, match="an ONNX file holds 2: expected a smaller"):
+        save_onnx(program, tmp_path / "m.onnx", metadata={})
+    assert not list(tmp_path.iterdir())
+
+
+def export(model: nn.Module) -> Any:
+    images = torch.zeros(2, 3, 8, 8)
+    batch = {0: "batch"}
+    return to_onnx(
+        model.eval(),
+        {"pixel_values": images},
+        takes={"pixel_values": batch},
+        gives={"logits": batch},
+        what="it",
+    )
+
+
+def test_the_command_says_what_it_wrote(trained, arcvit, tmp_path: Path) -> None:
+    answer = arcvit(
+        "export", trained("arc"), "--format=onnx", "--shared", f"--out={tmp_path / 'out'}"
+    )
+    assert answer.code == 0, answer.err
+    assert "photos" in answer.out
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "arc.json",
+        "arc.onnx_adapter",
+        "backbone.onnx",
+    ]
