@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import timm
 import torch
+import transformers
 from PIL import Image
 
+from arcvit import load as arcvit_load
+from arcvit.backbones.quiet import quiet_transformers
 from arcvit.core.errors import UserError
 from arcvit.core.predictions import read_predictions
 from arcvit.core.probabilities import read_probabilities
@@ -149,6 +152,34 @@ def test_every_command_does_it_or_says_why_not(
     if code:
         assert answer.err.count("\n") == 1
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_pipeline_of_transformers_takes_the_sigmoid(
+    table: Path, tmp_path: Path, arcvit: Arcvit
+) -> None:
+    vit, run, merged = tmp_path / "vit", tmp_path / "run", tmp_path / "merged"
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.ViTConfig(**sizes, intermediate_size=64, image_size=32, patch_size=8)
+    with quiet_transformers():
+        transformers.ViTForImageClassification(config).save_pretrained(vit)
+    transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(vit)
+    flags = ["--task=multilabel", "--engine.epochs=2", "--data.augment=none", "--quiet"]
+    answer = arcvit("train", table, f"--backbone={vit}", "--arc.r=4", *flags, f"--out={run}")
+    assert answer.code == 0, answer.err
+    arcvit("merge", run, f"--out={merged}")
+    image = str(table.parent / "val_0.png")
+    with quiet_transformers():
+        said = transformers.pipeline("image-classification", model=str(merged))(image)
+    task, found = read_task(run / "adapter"), {row["label"]: row["score"] for row in said}
+    assert task.calibration is not None
+    (ours,) = arcvit_load(run).predict(image, top=2)
+    expected = {row.label: row.probability for row in ours.top}
+    assert sorted(found) == sorted(expected) == ["green", "red"]
+    for label, score in found.items():
+        logit = np.log(score / (1 - score)) / task.calibration.temperature
+        # The pipeline resizes with torchvision, which differs from Pillow by a grey level.
+        assert 1 / (1 + np.exp(-logit)) == pytest.approx(expected[label], abs=0.02)
 
 
 @pytest.mark.slow
