@@ -26,7 +26,9 @@ Adapted = Callable[..., AdaptedModel]
 def adapted() -> Adapted:
     """``adapted(model, shift=0.0)``: a model of three classes, its logits off by that."""
 
-    def make(model: nn.Module, *, shift: float = 0.0, head: str = "head") -> AdaptedModel:
+    def make(
+        model: nn.Module, *, shift: float = 0.0, head: str = "head", backbone: str = "tiny"
+    ) -> AdaptedModel:
         prep = resolve_preset("model", input_size=(32, 32), data_config=DATA_CONFIG)
         images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
         return AdaptedModel(
@@ -36,7 +38,7 @@ def adapted() -> Adapted:
                 labels=CLASSES,
                 head=head,
                 preprocessing=prep.to_dict(),
-                backbone=TaskBackbone(name="tiny"),
+                backbone=TaskBackbone(name=backbone),
             ),
             preprocessing=prep,
             images=images,

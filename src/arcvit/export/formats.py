@@ -80,6 +80,17 @@ FORMATS = {
             extra="transformers",
         ),
         Format(
+            name="torch",
+            help="a .pt2 that torch.export.load runs without timm, transformers or arcvit",
+            writer="torch_program:write_torch",
+            suffix=".pt2",
+        ),
+        Format(
+            name="lora",
+            help="a folder that PEFT loads on the plain backbone: ARC as LoRA, exactly",
+            writer="lora_folder:write_lora",
+        ),
+        Format(
             name="onnx",
             help="a file for ONNX Runtime; of several runs one graph, and a small file each",
             writer="onnx_model:write_onnx",

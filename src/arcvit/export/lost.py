@@ -1,5 +1,7 @@
 """What of a run's meaning a plain model can't hold, in sentences."""
 
+from dataclasses import replace
+
 from arcvit.core.task import AdapterTask
 from arcvit.data.findings import examples
 from arcvit.data.pixels.preset import Decoding, Preprocessing
@@ -8,6 +10,12 @@ from arcvit.data.pixels.preset import Decoding, Preprocessing
 def lost_in_plain_model(task: AdapterTask, prep: Preprocessing) -> tuple[str, ...]:
     """Everything that a plain model and its config go without."""
     sentences = (lost_in_config(prep), lost_calibration(task), lost_thresholds(task))
+    return tuple(filter(None, sentences))
+
+
+def lost_beside_metadata(task: AdapterTask) -> tuple[str, ...]:
+    """What is to be known of a model whose metadata hold preprocessing and thresholds."""
+    sentences = (lost_calibration(task), lost_thresholds(replace(task, thresholds=None)))
     return tuple(filter(None, sentences))
 
 

@@ -15,9 +15,13 @@ from arcvit.export.adapted import AdaptedModel, Written, logits_on
 from arcvit.export.lost import lost_in_plain_model
 
 _LOADING = """\
-from transformers import pipeline
-classify = pipeline("image-classification", model="PATH")
-print(classify("photo.jpg"))"""
+from transformers import AutoImageProcessor, pipeline
+processor = AutoImageProcessor.from_pretrained("PATH", backend="pil")
+classify = pipeline("image-classification", model="PATH", image_processor=processor)"""
+_TORCHVISION = (
+    "Left to itself, pipeline() resizes with torchvision where that is installed: its pixels are a"
+    " grey level off those of Pillow, which arcvit resizes with."
+)
 
 
 def is_transformers_model(model: nn.Module) -> bool:
@@ -51,7 +55,7 @@ def write_transformers(runs: Sequence[AdaptedModel], out: Path) -> Written:
     return Written(
         difference=run.compare(logits, "the folded model in transformers"),
         loading=_LOADING,
-        notes=lost_in_plain_model(run.task, run.preprocessing),
+        notes=(*lost_in_plain_model(run.task, run.preprocessing), _TORCHVISION),
     )
 
 

@@ -1,0 +1,38 @@
+"""The Python that builds a backbone without arcvit, as users of its library write it."""
+
+from typing import Any
+
+from arcvit.backbones.source import resolve_source
+from arcvit.backbones.transformers_model import TransformersSource
+from arcvit.core.task import AdapterTask
+
+
+def code_of_backbone(task: AdapterTask) -> tuple[str, str]:
+    """The library to import, and the expression that builds it with an output for each label."""
+    asked = task.backbone
+    source = resolve_source(asked.name, commit=asked.commit)
+    given: dict[str, Any] = dict(asked.args)
+    if isinstance(source, TransformersSource):
+        if source.commit is not None:
+            given["revision"] = source.commit
+        given |= {"num_labels": len(task.labels), "ignore_mismatched_sizes": True}
+        function = "AutoModelForImageClassification.from_pretrained"
+        return "transformers", f"transformers.{function}({_call(source.place, given)})"
+    if asked.image_size is not None:
+        given["img_size"] = asked.image_size
+    name, file = source.architecture, source.file
+    if asked.weights == "pretrained" and file is not None and file.name == "model.safetensors":
+        name = f"local-dir:{file.parent}"  # its config has the source's arguments
+    else:
+        given = {**source.arguments, **given}
+    weights = str(file) if asked.weights == "pretrained" and file is not None else asked.weights
+    if weights == "pretrained" or name.startswith("local-dir:"):
+        given["pretrained"] = True
+    elif weights != "random":
+        given["checkpoint_path"] = weights
+    given["num_classes"] = len(task.labels)
+    return "timm", f"timm.create_model({_call(name, given)})"
+
+
+def _call(name: str, arguments: dict[str, Any]) -> str:
+    return ", ".join([f'"{name}"', *(f"{key}={value!r}" for key, value in arguments.items())])
