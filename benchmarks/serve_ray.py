@@ -11,6 +11,8 @@ extras serve and cluster.
 import argparse
 import tempfile
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ import numpy as np
 from interleaved import write
 from many_runs import ray_cluster
 from serve_http import Adapters, ask, counter, labels, once, plain, server
+
+ASKED = 8
+"""Times that a task is asked after each change: both replicas get some of them."""
 
 
 def main() -> None:
@@ -36,8 +41,30 @@ def main() -> None:
             make(name)
         flags = ("--ray", address, "--replicas", "2")
         with server("demo", make.folder, *flags) as at:
-            found = under_load(options, folder, at, plain(names), kill)
+            found = unloaded_and_loaded(at, plain(names)[0])
+            found |= under_load(options, folder, at, plain(names), kill)
     write(options.out, {"options": {k: str(v) for k, v in vars(options).items()}, **found})
+
+
+def unloaded_and_loaded(at: str, request: dict[str, Any]) -> dict[str, Any]:
+    """What requests get, on whatever replica, after a task was unloaded and after it was loaded."""
+    task = request["path"].split("/")[3]
+    found = {}
+    for change in ("unload", "load"):
+        post = urllib.request.Request(f"{at}/v2/repository/models/{task}/{change}", method="POST")
+        urllib.request.urlopen(post).close()
+        found[change] = [status_of(at, request) for _ in range(ASKED)]
+        print(f"after {change}: {found[change]}")
+    return found
+
+
+def status_of(at: str, request: dict[str, Any]) -> int:
+    """The status of an answer."""
+    try:
+        once(at, request)
+    except urllib.error.HTTPError as error:
+        return error.code
+    return 200
 
 
 def under_load(

@@ -38,6 +38,7 @@ def test_the_extra_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
         (["--tokens", "nowhere"], "--tokens 'nowhere' can't be read: No such file"),
         (["--host", "300.0.0.1"], "can't listen at 300.0.0.1:8000"),
         (["--max_bach", "3"], "max_batch"),
+        (["--replicas", "2"], "--replicas, --replica_cpus and --replica_gpus need --ray."),
     ],
 )
 def test_a_wrong_configuration(
@@ -45,6 +46,23 @@ def test_a_wrong_configuration(
 ) -> None:
     assert main([*GIVEN, *flags]) == 2
     assert said in capsys.readouterr().err
+
+
+@needs_extra
+@pytest.mark.slow  # it imports Ray
+@pytest.mark.skipif(importlib.util.find_spec("fastapi") is None, reason="needs the extra cluster")
+def test_no_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--ray", "127.0.0.1:1", "--port", "0"]
+    assert main(["serve", "--backbone", "demo", "--adapters", str(tmp_path), *flags]) == 2
+    said = capsys.readouterr().err
+    assert "--ray '127.0.0.1:1' can't be reached: expected the address of a running" in said
+
+
+@needs_extra
+@pytest.mark.skipif(importlib.util.find_spec("fastapi") is not None, reason="it is installed")
+def test_the_cluster_extra_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*GIVEN, "--ray"]) == 2
+    assert "run pip install 'arcvit[cluster]'" in capsys.readouterr().err
 
 
 @needs_extra

@@ -46,7 +46,7 @@ class RayExecutor:
     ) -> None:
         ray = self._ray = connect(address, "--ray.address", "--executor ray")
         num_gpus = gpus_of_each(ray, num_gpus)
-        most = sum(room(ray, num_cpus, num_gpus))
+        most = sum(room(ray.nodes(), num_cpus, num_gpus))
         if not most:
             there = ray.cluster_resources()
             ray.shutdown()

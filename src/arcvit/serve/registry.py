@@ -21,6 +21,8 @@ from arcvit.serve.refusals import UnknownTask
 from arcvit.serve.versions import VersionPolicy
 
 STATE_FILE = ".serve.json"
+NOWHERE = Path(os.devnull)
+"""In place of a file: somebody else keeps what was loaded and unloaded."""
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 """Names, dates, sizes and places of the files of an adapter: other ones where it was replaced."""
@@ -157,7 +159,8 @@ class Registry:
             if unloaded or changed.policy != VersionPolicy():
                 state[name] = {"unloaded": unloaded, "version_policy": changed.policy.record}
             try:
-                write_json(self._state_file, {"tasks": state})
+                if self._state_file != NOWHERE:
+                    write_json(self._state_file, {"tasks": state})
             except OSError as error:
                 raise UserError(
                     f"{self._state_file} can't be written, so {name!r} stays as it is:"

@@ -60,7 +60,7 @@ class Deployment:
         self._name = name
         self._cpus = settings.replica_cpus
         self._gpus = gpus_of_each(ray, settings.replica_gpus)
-        fitting = room(ray, self._cpus, self._gpus)
+        fitting = room(ray.nodes(), self._cpus, self._gpus)
         self.replicas = settings.replicas or max(1, sum(n > 0 for n in fitting))
         if self.replicas > sum(fitting):
             ray.shutdown()
@@ -86,9 +86,9 @@ class Deployment:
             status, said = await asyncio.to_thread(self._status)
             if status == "RUNNING":
                 return handle
-            wrong = re.search(r"UserError: (.*)", said)
-            if wrong is not None or status == "DEPLOY_FAILED":
-                raise UserError(wrong[1] if wrong else f"the replicas don't start: {said[-500:]}")
+            wrong = re.findall(r"UserError: (.*)", said)
+            if wrong or status == "DEPLOY_FAILED":
+                raise UserError(wrong[-1] if wrong else f"the replicas don't start: {said[-500:]}")
             await asyncio.sleep(_POLL)
 
     def end(self) -> None:

@@ -1,7 +1,6 @@
 """What runs on the cluster: a service that is told by each call what was loaded and unloaded."""
 
 import asyncio
-import tempfile
 import threading
 import time
 import uuid
@@ -12,7 +11,7 @@ from typing import Any
 
 from arcvit.core.errors import UserError
 from arcvit.executors.worker import become_worker
-from arcvit.serve.registry import STATE_FILE, State
+from arcvit.serve.registry import NOWHERE, State
 from arcvit.serve.service import Service
 from arcvit.serve.settings import ServeSettings
 
@@ -62,21 +61,15 @@ class Replica:
         self._name = uuid.uuid4().hex
         self._number = 0
         self._adopting = asyncio.Lock()
-        self._own = tempfile.TemporaryDirectory(prefix="arcvit-replica-")
         try:
             self._service = Service(
-                backbone,
-                folder,
-                settings,
-                observer=self._seen,
-                state_file=Path(self._own.name) / STATE_FILE,
+                backbone, folder, settings, observer=self._seen, state_file=NOWHERE
             )
             self._service.begin()
             self._service.wait_until_ready()
         except UserError as error:
             raise UserError(f"on node {_node()}: {error}") from error
         self._heard = time.monotonic()
-        threading.Thread(target=self._end_with_owner, name="arcvit-owner", daemon=True).start()
 
     async def call(
         self,
@@ -109,6 +102,15 @@ class Replica:
         except UserError as error:
             return self._reply(error)
 
+    def check_health(self) -> None:
+        """Asked by Ray Serve now and then: where nobody can ask the replicas any more, they go."""
+        if time.monotonic() - self._heard > SILENCE:
+            from ray import serve
+
+            name = serve.get_replica_context().app_name
+            # It waits for the end of this replica, too.
+            threading.Thread(target=serve.delete, args=(name,), daemon=True).start()
+
     async def _adopt(self, number: int, state: State) -> None:
         async with self._adopting:
             if number > self._number:
@@ -122,14 +124,6 @@ class Replica:
             batches=self._seen.taken(),
             resident=self._seen.on_device,
         )
-
-    def _end_with_owner(self) -> None:
-        """Take the application off the cluster when nobody can ask it any more."""
-        from ray import serve
-
-        while time.monotonic() - self._heard < SILENCE:
-            time.sleep(1)
-        serve.delete(serve.get_replica_context().app_name)
 
 
 class _Seen:
