@@ -68,6 +68,19 @@ def report(title: str, lines: Mapping[str, Sequence[float]], unit: str = "") -> 
         print(f"  {name:<44}{spread(values, unit)}", flush=True)
 
 
+def judge(
+    what: str, value: float, *, at_least: float | None = None, at_most: float | None = None
+) -> None:
+    """Print a target beside what was found, and whether it is met."""
+    missed = (at_least is not None and value < at_least) or (
+        at_most is not None and value > at_most
+    )
+    bound = f"at most {at_most:g}" if at_least is None else f"at least {at_least:g}"
+    print(
+        f"target: {what} {bound}; found {value:.3f}: {'NOT met' if missed else 'met'}", flush=True
+    )
+
+
 def write(out: Path | None, record: Mapping[str, Any]) -> None:
     """Write a record as JSON, with the machine; None: nowhere."""
     if out is not None:

@@ -13,6 +13,7 @@ of them came by. Prints medians with their spread and ratios; writes JSON with -
 
 import argparse
 import asyncio
+import math
 import os
 import platform
 import shutil
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from interleaved import add_options, measure, ratios, report, write
+from interleaved import add_options, judge, measure, ratios, report, write
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64, help="of a burst (64)")
     parser.add_argument("--registered", type=int, default=2000, help="tasks (2000)")
     parser.add_argument("--resident", type=int, default=64, help="slots (64)")
+    parser.add_argument("--seconds", type=float, default=60, help="of misses at most (60)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add_options(parser, repeats=5)
     options = parser.parse_args()
@@ -127,10 +129,13 @@ def _registry(options: argparse.Namespace, backbone: str, folder: Path) -> dict[
     looked = time.perf_counter() - start
     image = Images(inputs=np.zeros((1, 3, *service.input_size), np.float32))
 
-    async def ask(asked: list[str]) -> list[float]:
+    async def ask(asked: list[str], within: float = math.inf) -> list[float]:
         seconds = []
+        until = time.perf_counter() + within
         for name in asked:
             begun = time.perf_counter()
+            if begun > until:
+                break
             await service.predict(name, image)
             seconds.append(1000 * (time.perf_counter() - begun))
         return seconds
@@ -143,7 +148,7 @@ def _registry(options: argparse.Namespace, backbone: str, folder: Path) -> dict[
         memory = [_resident_mb()]
         found["miss"] = []
         for part in range(4):
-            found["miss"] += await ask(rest[part::4])
+            found["miss"] += await ask(rest[part::4], options.seconds / 4)
             memory.append(_resident_mb())
         await service.drain(10)
         return found, memory
@@ -153,7 +158,11 @@ def _registry(options: argparse.Namespace, backbone: str, folder: Path) -> dict[
     report("milliseconds until the answer of one image", latency)
     for name, values in latency.items():
         print(f"  {f'99th percentile, {name}':<44}{np.percentile(values, 99):8.3f}")
-    print("MB of the process, after each quarter of the misses:", *[f"{mb:.0f}" for mb in memory])
+    asked = len(latency["miss"])
+    print(
+        f"MB of the process, after each quarter of {asked} misses:", *[f"{mb:.0f}" for mb in memory]
+    )
+    judge("MB grown from the first quarter to the last", memory[-1] - memory[1], at_most=10)
     middle = {name: statistics.median(values) for name, values in latency.items()}
     return {"milliseconds": middle, "memory_mb": memory, "ready": ready, "looked": looked}
 

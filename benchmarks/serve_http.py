@@ -33,7 +33,7 @@ import timm
 import timm.models
 import torch
 from http_load import post
-from interleaved import ratios, spread, write
+from interleaved import judge, ratios, spread, write
 from peft import get_peft_model
 from torch import nn
 
@@ -51,7 +51,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("load", "cpu", "soak", "connections"))
-    parser.add_argument("--backbone", default="demo", help="demo, or a name of timm (demo)")
+    parser.add_argument(
+        "--backbone", help="demo, or a name of timm (demo; test_vit of connections, which is tiny)"
+    )
     parser.add_argument("--tasks", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=8, help="of each measurement (8)")
     parser.add_argument("--rounds", type=int, default=3)
@@ -61,6 +63,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10, help="of the soak (10)")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    # Of connections the door is asked, not the model.
+    options.backbone = options.backbone or {"connections": "test_vit"}.get(options.what, "demo")
     torch.set_num_threads(1)
     pin(0, client=True)
     with tempfile.TemporaryDirectory() as name:
@@ -110,6 +114,13 @@ def load(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapte
     print(f"Poisson, {rate:.0f} requests/s, {options.tasks} tasks: {latency(arrivals)}")
     tails = [quantile(r, 99) / quantile(r, 50) for r in arrivals]
     print(f"p99 / median: {spread(tails)}")
+    every = [throughput(r) for r in found[str(options.tasks)]]
+    judge(
+        f"throughput, {options.tasks} tasks / 1 task,",
+        statistics.median(ratios(every, one)),
+        at_least=0.97,
+    )
+    judge("p99 / median at 70 % load", statistics.median(tails), at_most=3)
     return {"closed": brief(found), "open": [shortened(r) for r in arrivals], "tails": tails}
 
 
@@ -146,6 +157,7 @@ def cpu(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapter
         print(f"{name:>10}: {spread([1000 * value for value in values])} ms of CPU an image")
     over = ratios(seconds["server"], seconds["in process"])
     print(f"server / in process: {spread(over)}")
+    judge("CPU seconds an image, server / in process,", statistics.median(over), at_most=1.15)
     return {"seconds": seconds, "ratios": over}
 
 
@@ -194,6 +206,9 @@ def soak(options: argparse.Namespace, folder: Path, backbone: str, make: "Adapte
     print(f"{changes} adapters came, were replaced or went; statuses {statuses}, {wrong} wrong")
     print(f"memory: {sizes[0]:.0f} MB at first, {sizes[-1]:.0f} at the end")
     print(f"grown since half time: {grown:+.1f} MB")
+    judge("wrong answers", wrong, at_most=0)
+    judge("requests without an answer", sum(statuses.values()) - statuses["200"], at_most=0)
+    judge("MB grown since half time", grown, at_most=5)
     return {"changes": changes, "statuses": statuses, "wrong": wrong, "grown": grown, "mb": sizes}
 
 
@@ -216,6 +231,9 @@ def connections(options: argparse.Namespace, folder: Path, backbone: str, make: 
         closed = sum(is_closed(client) for client in clients[1000:1050])
     print(f"statuses {told['statuses']}, {latency([told])}, {told['taken']:.0f} s")
     print(f"{closed} of 50 half-sent heads were closed")
+    right = told["statuses"].get("200", 0)
+    judge("requests without an answer", options.requests - right, at_most=0)
+    judge("half-sent heads closed", closed, at_least=50)
     return shortened(told) | {"closed": closed}
 
 
