@@ -1,6 +1,7 @@
 """``arcvit import``: an official checkpoint becomes an adapter and a timm checkpoint."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 from peft import PeftModel
 
 import arcvit  # noqa: F401  makes ARC known to PEFT
+from arcvit.backbones.checkpoint import read_checkpoint
+from arcvit.backbones.official import convert_official
 from arcvit.cli.main import main
 from arcvit.core.task import read_task
 
@@ -62,6 +65,25 @@ def test_a_file_that_does_not_fit_is_refused(official, tmp_path, capsys, change,
     assert main(["import", str(file), "--out", str(tmp_path / "adapter")]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "adapter").exists()
+
+
+def test_the_names_of_their_vtab_script_mean_the_same(official, tmp_path) -> None:
+    model, file = official
+    names = {
+        r"(att|mlp)_down_projection": r"left_u_\1",
+        r"(att|mlp)_adapter\.adapter_rescale": r"\1_scale",
+        r"(att|mlp)_adapter\.adapter_bias": r"\1_scale_bias",
+    }
+    state = model.state_dict()
+    for theirs, newer in names.items():
+        state = {re.sub(theirs, newer, key): value for key, value in state.items()}
+    assert "transformer.layer.1.mlp_scale_bias" in state
+    torch.save(state, tmp_path / "new.bin")
+    imported = [convert_official(read_checkpoint(f)) for f in (file, tmp_path / "new.bin")]
+    for part in ("backbone", "head", "adapter"):
+        old, new = (getattr(checkpoint, part) for checkpoint in imported)
+        assert list(old) == list(new)
+        assert all(torch.equal(value, new[key]) for key, value in old.items())
 
 
 def test_class_names_must_be_as_many_as_classes(official, tmp_path, capsys) -> None:

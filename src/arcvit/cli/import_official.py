@@ -10,10 +10,13 @@ from arcvit.core.writable import check_writable_folders
 def run(argv: list[str]) -> int:
     """Convert, and say what was found."""
     parser = command_parser(
-        "import", "Turn a fine-tuned checkpoint of the authors' ViT into an adapter folder."
+        "import", "Turn a fine-tuned checkpoint of the authors' ViT or Swin into an adapter folder."
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="Their .bin or .pth file.")
     parser.add_argument("--out", type=Path, required=True, help="The adapter folder to write.")
+    parser.add_argument(
+        "--backbone", help="The backbone it was trained on, if you have it: a timm name or a file."
+    )
     parser.add_argument(
         "--backbone_out", type=Path, help="Write the backbone too, as a timm checkpoint folder."
     )
@@ -37,13 +40,16 @@ def run(argv: list[str]) -> int:
         heads=options.heads,
         classes=classes,
         preset=options.preset,
-        backbone=options.backbone_out,
+        backbone=options.backbone,
+        backbone_out=options.backbone_out,
     )
     found = imported.checkpoint
     print(
-        f"{found.variant}, r={found.r}, {imported.classes} classes, on {imported.architecture};"
+        f"{found.variant}, r={found.r}, {imported.classes} classes, on {found.architecture};"
         f" the adapter is in {options.out}"
     )
     if options.backbone_out is not None:
         print(f"the backbone is in {options.backbone_out}")
+    if found.ffn_placement == "residual":
+        print("its FFN adapters sit before the norm, as in the authors' Swin: they can't be merged")
     return 0

@@ -3,31 +3,28 @@
 The folder holds what PEFT loads; the backbone it needs is written beside it on request.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import timm
 import timm.models
 from peft import get_peft_model
-from peft.utils import set_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import nn
 
-from arcvit.arc.fingerprint import fingerprint
+from arcvit.arc.fingerprint import fingerprint, is_same
 from arcvit.arc.register import ArcConfig
 from arcvit.arc.state import check_state
+from arcvit.backbones.build import Backbone, build_backbone, head_name
 from arcvit.backbones.checkpoint import read_checkpoint
-from arcvit.backbones.official import OfficialCheckpoint, convert_official
+from arcvit.backbones.official import convert_official
+from arcvit.backbones.official_checkpoint import WRAPPED, OfficialCheckpoint
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
 from arcvit.core.task import AdapterTask, TaskBackbone
 from arcvit.data.pixels.preset import resolve_preset
 from arcvit.recipe.adapter import write_adapter
-
-_ARCHITECTURES = {
-    (768, 12, 16): "vit_base_patch16_224",
-    (1024, 24, 16): "vit_large_patch16_224",
-    (1280, 32, 14): "vit_huge_patch14_224",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +33,10 @@ class Imported:
 
     Attributes:
         checkpoint: what the file held.
-        architecture: the timm architecture it was put on.
         classes: number of classes of its head.
     """
 
     checkpoint: OfficialCheckpoint
-    architecture: str
     classes: int
 
 
@@ -52,82 +47,87 @@ def import_official(
     heads: int | None = None,
     classes: list[str] | None = None,
     preset: str = "vtab",
-    backbone: Path | None = None,
+    backbone: str | None = None,
+    backbone_out: Path | None = None,
 ) -> Imported:
     """Convert an official file.
 
     Args:
         file: the authors' ``.bin`` or ``.pth``, read with ``weights_only=True``.
         adapter: the adapter folder to write.
-        heads: attention heads of the ViT; None: one for every 64 features (80 for ViT-H), as in
-            the original ViT. They leave no trace in the weights.
+        heads: attention heads of a ViT; None: one for every 64 features (80 for ViT-H), as in the
+            original ViT. They leave no trace in its weights.
         classes: class names; None: numbers.
         preset: how images were prepared; the authors' VTAB-1k runs used ``vtab``.
-        backbone: folder to write the backbone to, as a timm checkpoint; None: don't.
+        backbone: the backbone that it was trained on, as ``--backbone`` takes it elsewhere, which
+            must have the same weights; None: only the architecture is known.
+        backbone_out: folder to write the backbone to, as a timm checkpoint; None: don't.
 
     Raises:
-        UserError: the file doesn't fit, names are missing, or a target is taken.
+        UserError: the file doesn't fit, it was trained on another backbone, names are missing, or
+            a target is taken.
     """
-    for target in (adapter, backbone):
+    if backbone is not None and backbone_out is not None:
+        raise UserError("a backbone to take and one to write: give --backbone or --backbone_out.")
+    for target in (adapter, backbone_out):
         if target is not None and target.exists() and any(target.iterdir()):
             raise UserError(f"{str(target)!r} is there already: choose another name or remove it.")
-    checkpoint = convert_official(read_checkpoint(file))
-    number = len(checkpoint.head["head.weight"])
+    checkpoint = convert_official(read_checkpoint(file), heads=heads)
+    number = len(checkpoint.head["weight"])
     if classes is not None and len(classes) != number:
         raise UserError(f"{len(classes)} class names for a head of {number} classes.")
-    architecture, model = _build(checkpoint, number, heads)
-    state = {**checkpoint.backbone, **checkpoint.head}
+    model: nn.Module = timm.create_model(
+        checkpoint.architecture, **checkpoint.arguments, num_classes=number
+    )
+    head = head_name(model)
+    own_head = {f"{head}.{kind}": value for kind, value in checkpoint.head.items()}
+    state = {**checkpoint.backbone, **own_head}
     check_state(model.state_dict(), state)
     model.load_state_dict(state)
-    mark = fingerprint(model, exclude=["head"])
-    if backbone is not None:
-        with atomic_path(backbone) as partial:
-            timm.models.save_for_hf(model, str(partial), safe_serialization=True)
-    config = ArcConfig(r=checkpoint.r, variant=checkpoint.variant, modules_to_save=["head"])  # type: ignore[arg-type]
-    adapted = get_peft_model(model, config)
-    set_peft_model_state_dict(
-        adapted,
-        {
-            **checkpoint.adapter,
-            **{f"base_model.model.{key}": value for key, value in checkpoint.head.items()},
-        },
-    )
+    mark = fingerprint(model, exclude=[head])
     data_config = timm.data.resolve_model_data_config(model)
-    _, height, width = data_config["input_size"]
-    prep = resolve_preset(preset, input_size=(height, width), data_config=data_config)
+    edge = checkpoint.arguments["img_size"]
+    at = TaskBackbone(name=checkpoint.architecture, fingerprint=mark)
+    if backbone is not None:
+        known = _known(backbone, checkpoint, classes=number, mark=mark)
+        data_config = known.data_config
+        at = replace(at, name=backbone, commit=known.commit)
+    if data_config["input_size"] != (3, edge, edge):
+        at = replace(at, image_size=edge)
+    if backbone_out is not None:
+        at = TaskBackbone(name=str(backbone_out), fingerprint=mark)
+        with atomic_path(backbone_out) as partial:
+            timm.models.save_for_hf(
+                model, str(partial), model_args=checkpoint.arguments, safe_serialization=True
+            )
+    arc: dict[str, Any] = {
+        "variant": checkpoint.variant,
+        "ffn_placement": checkpoint.ffn_placement,
+    }
+    adapted = get_peft_model(model, ArcConfig(r=checkpoint.r, **arc, modules_to_save=[head]))
+    learned = checkpoint.adapter | {f"{WRAPPED}{key}": v for key, v in own_head.items()}
+    check_state(get_peft_model_state_dict(adapted), learned)
+    set_peft_model_state_dict(adapted, learned)
+    prep = resolve_preset(preset, input_size=(edge, edge), data_config=data_config)
     task = AdapterTask(
         labels=classes or [str(index) for index in range(number)],
-        head="head",
+        head=head,
         preprocessing=prep.to_dict(),
-        backbone=TaskBackbone(
-            name=architecture if backbone is None else str(backbone), fingerprint=mark
-        ),
+        backbone=at,
     )
     write_adapter(adapter, adapted, task)
-    return Imported(checkpoint=checkpoint, architecture=architecture, classes=number)
+    return Imported(checkpoint=checkpoint, classes=number)
 
 
-def _build(
-    checkpoint: OfficialCheckpoint, classes: int, heads: int | None
-) -> tuple[str, nn.Module]:
-    size = (checkpoint.width, checkpoint.depth, checkpoint.patch)
-    name = _ARCHITECTURES.get(size, "vit_base_patch16_224")
-    if heads is None:
-        heads = checkpoint.width // (80 if checkpoint.width == 1280 else 64)
-    if heads < 1 or checkpoint.width % heads:
+def _known(name: str, checkpoint: OfficialCheckpoint, *, classes: int, mark: str) -> Backbone:
+    """The backbone of a name, which must be the one in a checkpoint."""
+    known = build_backbone(name, num_classes=classes)
+    found = fingerprint(known.model, exclude=[known.head])
+    if not is_same(found, mark):
+        has_other_layers = found.partition("-")[0] != mark.partition("-")[0]
+        kind = f"a {type(known.model).__name__} of other layers" if has_other_layers else "one"
         raise UserError(
-            f"{heads} heads don't divide a width of {checkpoint.width}: give --heads of the ViT."
+            f"the checkpoint holds a {checkpoint.architecture}, and {name!r} is {kind} with other"
+            " weights: expected the backbone that it was trained on, or --backbone_out to write it."
         )
-    grid = round((checkpoint.tokens - 1) ** 0.5)
-    hidden = len(checkpoint.backbone["blocks.0.mlp.fc1.weight"])
-    model: nn.Module = timm.create_model(
-        name,
-        img_size=grid * checkpoint.patch,
-        patch_size=checkpoint.patch,
-        embed_dim=checkpoint.width,
-        depth=checkpoint.depth,
-        num_heads=heads,
-        mlp_ratio=hidden / checkpoint.width,
-        num_classes=classes,
-    )
-    return name, model
+    return known
