@@ -2,10 +2,12 @@
 
 import math
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 
 from arcvit.bench.against import Against, compare
 from arcvit.bench.against_views import picture, table
@@ -80,6 +82,25 @@ def test_a_row_that_isnt_there(collected: Collected) -> None:
         compare(collected, "lora:r=3")
 
 
+def test_a_row_that_lacks_tasks_stands_by_its_difference(
+    collected: Collected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {key: found for key, found in collected.runs.items() if key != ("two", "arc")}
+    rows = compare(replace(collected, runs=runs), "lora:r=2")
+    assert "| 63.0 (1 of 2 tasks) | +3.00 |" in table(rows, "lora:r=2", [])
+    drawn: list[tuple[float, str]] = []
+    errorbar = Axes.errorbar
+
+    def watched(self: Axes, x: float, y: float, **look: Any) -> Any:
+        drawn.append((y, look["label"]))
+        return errorbar(self, x, y, **look)
+
+    monkeypatch.setattr(Axes, "errorbar", watched)
+    picture(rows, "lora:r=2")
+    assert drawn[0] == (pytest.approx(51 + 3), "arc (1 of 2 tasks)")
+    assert drawn[1] == (pytest.approx(51), "lora:r=2")
+
+
 def test_the_table_and_the_picture() -> None:
     row = Against(
         label="$a|b$",
@@ -99,4 +120,5 @@ def test_the_table_and_the_picture() -> None:
     text = table([row], "lora", ["a note"])
     assert r"| \$a\|b\$ | 0 | 10 | 50.0 | - | - | - | 0 of 0 | 0 of 0 | 1 of 3 |" in text
     assert text.endswith("- a note\n")
-    assert picture([row], "lora").startswith(b"\x89PNG")
+    beside = replace(row, label="lora", difference=0)
+    assert picture([row, beside], "lora").startswith(b"\x89PNG")

@@ -15,6 +15,7 @@ _HEADER = (
 def table(rows: Sequence[Against], reference: str, notes: Sequence[str]) -> str:
     """A Markdown table, with what its columns are and the notes below it."""
     lines = [list(_HEADER), ["---", *["---:"] * (len(_HEADER) - 1)]]
+    whole = max((row.tasks for row in rows), default=0)
     for row in rows:
         beside = row.label == row.reference
         lines.append(
@@ -22,7 +23,7 @@ def table(rows: Sequence[Against], reference: str, notes: Sequence[str]) -> str:
                 shown.markdown(row.label),
                 f"{row.trained:,.0f}",
                 f"{row.stored:,.0f}",
-                f"{row.mean:.1f}",
+                f"{row.mean:.1f}" + (f" ({row.tasks} of {whole} tasks)" if row.tasks < whole else ""),
                 "reference" if beside else _points(row.difference, "+"),
                 "" if beside else _points(row.error),
                 "" if beside else _points(row.seed_error),
@@ -48,23 +49,30 @@ def picture(rows: Sequence[Against], reference: str) -> bytes:
     """Mean accuracy over the numbers trained; bars: standard errors of the paired differences.
 
     A bar that doesn't reach the line of the reference is a difference of more than one of them.
+    A row that lacks tasks stands as far from that line as it does on the tasks that both have: a
+    mean over other tasks would have no place on the same axis.
     What is stored beside what is trained is a hollow mark on the same height.
     """
+    references = {row.label: row for row in rows if row.label == row.reference}
     styles = line_styles([row.label for row in rows])
     # A log axis has no zero: methods that train the head alone stand at its left end.
     least = min((row.trained for row in rows if row.trained), default=1.0) / 3
     with styled():
         drawn, axes = figure(9.0, 4.6)
         for row in rows:
+            beside = references.get(row.reference)
+            if beside is None or row.difference is None:
+                continue
             x, look = max(row.trained, least), styles[row.label] | {"linestyle": "none"}
-            axes.errorbar(
-                x, row.mean, yerr=row.error or 0.0, capsize=3, label=named(row.label), **look
-            )
+            y, label = beside.mean + row.difference, named(row.label)
+            if row.tasks < beside.tasks:
+                label += f" ({row.tasks} of {beside.tasks} tasks)"
+            axes.errorbar(x, y, yerr=row.error or 0.0, capsize=3, label=label, **look)
             if row.stored > row.trained:
-                axes.plot([x, row.stored], [row.mean] * 2, ":", color=look["color"], linewidth=1)
-                axes.plot(row.stored, row.mean, **look | {"markerfacecolor": "white"})
-            if row.label == row.reference:
-                axes.axhline(row.mean, color=FITTED, linestyle="--", linewidth=1, zorder=0)
+                axes.plot([x, row.stored], [y] * 2, ":", color=look["color"], linewidth=1)
+                axes.plot(row.stored, y, **look | {"markerfacecolor": "white"})
+            if row is beside:
+                axes.axhline(y, color=FITTED, linestyle="--", linewidth=1, zorder=0)
         axes.set_xscale("log")
         axes.margins(x=0.12, y=0.15)
         if any(not row.trained for row in rows):
