@@ -31,8 +31,9 @@ run() {
   shift
   for task in sprites counts directions textures; do
     [ -d "$folder/made/$task" ] || [ -d "$folder/made/${task}_ori" ] ||
-      arcvit data make "$task" --out "$folder/made" --test_size 1000
+      arcvit data make "$task" --out "$folder/made" --test_size 1000 &
   done
+  wait
   suite=$(dirname "$0")/../examples/fair.yaml
   arcvit bench "$suite" --data.root "$folder" --out "$folder/runs" "$@"
   case " $* " in *" --dry_run "*) return ;; esac
