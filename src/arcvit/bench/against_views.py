@@ -23,7 +23,8 @@ def table(rows: Sequence[Against], reference: str, notes: Sequence[str]) -> str:
                 shown.markdown(row.label),
                 f"{row.trained:,.0f}",
                 f"{row.stored:,.0f}",
-                f"{row.mean:.1f}" + (f" ({row.tasks} of {whole} tasks)" if row.tasks < whole else ""),
+                f"{row.mean:.1f}"
+                + (f" ({row.tasks} of {whole} tasks)" if row.tasks < whole else ""),
                 "reference" if beside else _points(row.difference, "+"),
                 "" if beside else _points(row.error),
                 "" if beside else _points(row.seed_error),
