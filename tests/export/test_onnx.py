@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from arcvit.export import onnx_graph
 from arcvit.export.adapted import AdaptedModel, logits_on
 from arcvit.export.onnx_graph import open_session, run_split, save_onnx, to_onnx
 from arcvit.export.onnx_inputs import adapter_inputs, input_form
+from arcvit.export.onnx_mixed import side_by_side
 from arcvit.export.onnx_model import write_onnx
 from arcvit.export.onnx_shared import active
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
@@ -103,37 +106,14 @@ def test_tasks_pass_in_one_batch(shared: tuple[list[AdaptedModel], Path]) -> Non
     given = [adapter_inputs(run, form) for run in runs]
     task_of_row = [2, 0, 0, 1]
     images = torch.stack([runs[task].images[row] for row, task in enumerate(task_of_row)])
-    feed = {"pixel_values": images.numpy()} | side_by_side(given, task_of_row)
-    logits = open_session(out / "backbone.onnx").run(["logits"], feed)[0]
+    session = open_session(out / "backbone.onnx")
+    shapes = json.loads(session.get_modelmeta().custom_metadata_map["inputs"])["shapes"]
+    feed = {"pixel_values": images.numpy()} | side_by_side(given, task_of_row, shapes)
+    logits = session.run(["logits"], feed)[0]
     ends = np.cumsum([len(run.labels) for run in runs])
     for row, task in enumerate(task_of_row):
         own = logits[row, ends[task] - len(runs[task].labels) : ends[task]]
         np.testing.assert_allclose(own, runs[task].expected[row], rtol=0, atol=1e-4)
-
-
-def side_by_side(given: list[dict[str, np.ndarray]], task_of_row: list[int]) -> dict[str, Any]:
-    """Several tasks as one, by the recipe of the documentation."""
-    feed: dict[str, Any] = {}
-    for name in given[0]:
-        kind = name.rpartition(".")[2]
-        if name.startswith("head."):
-            feed[name] = np.concatenate([own[name] for own in given])
-        elif kind == "projection":
-            feed[name] = np.concatenate([own[name] for own in given], axis=1)
-        elif kind == "coefficients":
-            zeros = [np.zeros_like(own[name][0]) for own in given]
-            feed[name] = np.stack(
-                [
-                    np.concatenate(
-                        [*zeros[:task], given[task][name][0], *zeros[task + 1 :]], axis=-1
-                    )
-                    for task in task_of_row
-                ]
-            )
-        else:
-            none = [np.zeros_like(given[0][name][0])]
-            feed[name] = np.stack([given[task].get(name, none)[0] for task in task_of_row])
-    return feed
 
 
 def test_a_model_by_itself(adapted: Adapted, tmp_path: Path) -> None:
@@ -149,6 +129,16 @@ def test_a_model_by_itself(adapted: Adapted, tmp_path: Path) -> None:
     expected = likeness(features(run), run.means)
     found = run_split(session, run.images)
     torch.testing.assert_close(found["likeness"].amax(-1), expected, rtol=0, atol=1e-5)
+
+
+def test_weights_in_8_bits(adapted: Adapted, tmp_path: Path) -> None:
+    runs = [make(adapted, "pets", 5, r=4), make(adapted, "signs", 2, r=7)]
+    written = write_onnx(runs, tmp_path / "small", int8=True)
+    assert 1e-4 < written.difference < 0.25 * max(run.expected.abs().max() for run in runs)
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "small/backbone.onnx").graph.node)
+    # qkv, proj, fc1 and fc2; not the head, the adapters' four products, the attention's two.
+    assert kinds["MatMulInteger"] == 4
+    assert kinds["MatMul"] + kinds["Gemm"] == 1 + 1 + 4 + 2
 
 
 class Spectrum(nn.Module):

@@ -105,6 +105,11 @@ FORMATS = {
                     is_switch=True,
                     makes_folder=True,
                 ),
+                Flag(
+                    name="int8",
+                    help="round the weights of linear layers to 8 bits",
+                    is_switch=True,
+                ),
             ),
         ),
     )

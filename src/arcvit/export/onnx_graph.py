@@ -113,12 +113,18 @@ def onnx_metadata(run: AdaptedModel) -> dict[str, Any]:
     }
 
 
-def open_session(file: Path) -> Session:
-    """A model in ONNX Runtime, on the CPU, which says nothing of its own."""
+def open_session(file: Path, *, threads: int | None = None) -> Session:
+    """A model in ONNX Runtime, on the CPU, which says nothing of its own.
+
+    Args:
+        file: the model.
+        threads: how many compute; None: one a core.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = threads or 0
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 

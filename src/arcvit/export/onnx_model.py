@@ -16,6 +16,7 @@ from arcvit.export.onnx_graph import (
     save_onnx,
     to_onnx,
 )
+from arcvit.export.onnx_int8 import compared, round_weights
 from arcvit.export.onnx_shared import write_shared
 
 _LOADING = """\
@@ -24,19 +25,22 @@ session = ort.InferenceSession("PATH")  # its metadata: labels, preprocessing, .
 logits = session.run(["logits"], {"pixel_values": images})[0]"""
 
 
-def write_onnx(runs: Sequence[AdaptedModel], out: Path, *, shared: bool = False) -> Written:
+def write_onnx(
+    runs: Sequence[AdaptedModel], out: Path, *, shared: bool = False, int8: bool = False
+) -> Written:
     """Write a run as one file, or runs as a graph and adapters that are its inputs.
 
     Args:
         runs: one, or several.
         out: the file; the folder where adapters are inputs.
         shared: whether adapters are inputs of one graph; always so of several runs.
+        int8: whether the weights of linear layers are rounded to 8 bits.
 
     Raises:
         UserError: the model can't be exported, or its logits differ in ONNX Runtime.
     """
     if shared or len(runs) > 1:
-        return write_shared(runs, out)
+        return write_shared(runs, out, int8=int8)
     (run,) = runs
     model, note = _plain(run)
     outputs = {"logits": {0: "batch"}} | ({} if run.means is None else {"likeness": {0: "batch"}})
@@ -48,9 +52,11 @@ def write_onnx(runs: Sequence[AdaptedModel], out: Path, *, shared: bool = False)
         what=f"the model {run.name!r}",
     )
     save_onnx(program, out, metadata=onnx_metadata(run))
+    if int8:
+        round_weights(out)
     found = run_split(open_session(out), run.images)
     return Written(
-        difference=run.compare(found["logits"], "the model in ONNX Runtime"),
+        difference=compared(run, found["logits"], "the model in ONNX Runtime", int8=int8),
         loading=_LOADING,
         notes=(note,) if note else (),
     )

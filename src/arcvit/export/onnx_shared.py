@@ -24,6 +24,7 @@ from arcvit.export.onnx_graph import (
     to_onnx,
 )
 from arcvit.export.onnx_inputs import AdaptersAsInputs, InputForm, adapter_inputs, input_form
+from arcvit.export.onnx_int8 import compared, round_weights
 
 GRAPH = "backbone.onnx"
 _BATCH = 2
@@ -37,8 +38,13 @@ options.add_active_adapter(adapter)  # keep the adapter: options don't
 logits, likeness = session.run(None, {{"pixel_values": images}}, options)"""
 
 
-def write_shared(runs: Sequence[AdaptedModel], out: Path) -> Written:
+def write_shared(runs: Sequence[AdaptedModel], out: Path, *, int8: bool = False) -> Written:
     """Write the graph and the tasks into a folder, and compare each task in ONNX Runtime.
+
+    Args:
+        runs: on one backbone, of one variant.
+        out: the folder, which isn't there yet.
+        int8: whether the backbone's weights are rounded to 8 bits.
 
     Raises:
         UserError: the runs can't share a graph, it can't be exported, or logits differ.
@@ -50,6 +56,9 @@ def write_shared(runs: Sequence[AdaptedModel], out: Path) -> Written:
     out.mkdir()
     form = input_form(runs)
     save_onnx(shared_graph(runs[0], form), out / GRAPH, metadata={"inputs": describe(form)})
+    if int8:
+        round_weights(out / GRAPH)
+    _add_defaults(out / GRAPH, form)
     session = open_session(out / GRAPH)
     differences = []
     for run in runs:
@@ -57,15 +66,14 @@ def write_shared(runs: Sequence[AdaptedModel], out: Path) -> Written:
         write_json(out / f"{run.name}.json", onnx_metadata(run))
         with active(out / f"{run.name}.onnx_adapter") as options:
             found = run_split(session, run.images, run_options=options)
-        differences.append(run.compare(found["logits"], f"{run.name} in ONNX Runtime"))
+        differences.append(compared(run, found["logits"], f"{run.name} in ONNX Runtime", int8=int8))
     return Written(difference=max(differences), loading=_LOADING.format(task=names[0]))
 
 
 def shared_graph(run: AdaptedModel, form: InputForm) -> Any:
     """The graph for all runs of a form, a ``torch.onnx.ONNXProgram``; any of them has the backbone.
 
-    Without adapters it is the plain backbone with a head of one label, all zeros: ONNX Runtime
-    takes inputs from an adapter file only where they have a default.
+    Its inputs have no defaults yet.
     """
     import onnx_ir as ir
 
@@ -93,11 +101,7 @@ def shared_graph(run: AdaptedModel, form: InputForm) -> Any:
     graph = program.model.graph
     _take_batch_of_images(graph)
     for value in graph.inputs[1:]:
-        shape = shapes[value.name]
-        value.shape = ir.Shape(shape)
-        zeros = np.zeros([_size(s, {}) for s in shape], np.float32)
-        value.const_value = ir.tensor(zeros, name=value.name)
-        graph.register_initializer(value)
+        value.shape = ir.Shape(shapes[value.name])
     return program
 
 
@@ -130,6 +134,21 @@ def active(file: Path) -> Iterator[Any]:
     options.add_active_adapter(adapter)
     yield options
     del adapter
+
+
+def _add_defaults(file: Path, form: InputForm) -> None:
+    """Give all inputs but the images a default: ONNX Runtime takes none without from a file.
+
+    Without adapters it is the plain backbone then, with a head of one label that is always zero.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(file)
+    for name, shape in form.shapes.items():
+        zeros = np.zeros([_size(axis, {}) for axis in shape], np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(zeros, name))
+    onnx.save(model, file)
 
 
 def _size(size: int | str, named: Mapping[str, int]) -> int:
