@@ -67,13 +67,21 @@ class AdaptedModel:
         """
         return merged_model(copy.deepcopy(self.model))
 
-    def compare(self, logits: Tensor, what: str, *, tolerance: float = TOLERANCE) -> float:
+    def compare(
+        self,
+        logits: Tensor,
+        what: str,
+        *,
+        tolerance: float = TOLERANCE,
+        advice: str = "please report this",
+    ) -> float:
         """The largest absolute difference from the adapted model's logits.
 
         Args:
             logits: what came out on ``images``, (B, K).
             what: what they came out of, as "ONNX Runtime".
             tolerance: largest difference, relative to the largest logit where that is above one.
+            advice: what to do where it is larger.
 
         Raises:
             UserError: it is larger; the sentence tells where.
@@ -93,7 +101,7 @@ class AdaptedModel:
         raise UserError(
             f"{what} differs from the adapted model by {difference:.2g} in the logit of"
             f" {self.labels[label]!r} on {image}, more than rounding explains: nothing was"
-            " written; please report this."
+            f" written; {advice}."
         )
 
 

@@ -50,4 +50,5 @@ def compared(run: AdaptedModel, logits: Tensor, what: str, *, int8: bool) -> flo
     """The largest difference from the run's logits, where it is no larger than it may be."""
     if not int8:
         return run.compare(logits, what)
-    return run.compare(logits, f"{what}, rounded to 8 bits,", tolerance=TOLERANCE)
+    what = f"{what}, with weights in 8 bits,"
+    return run.compare(logits, what, tolerance=TOLERANCE, advice="leave out int8")
