@@ -45,9 +45,10 @@ endef
 $(QUANTIZED)/.ready: $(READY)
 	$(call beside,$(QUANTIZED),--no-deps --constraint constraints.txt torchao)
 
+# What of ray[serve] Ray Serve itself needs: with the rest of it every node of a cluster starts a
+# dashboard's agent, which takes longer than the tests.
 $(EXTRAS)/.ready: $(READY)
-	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy submitit \
-	  ray fastapi grpcio-reflection aiohttp mmh3 colorful watchfiles \
+	$(call beside,$(EXTRAS),--constraint constraints.txt datasets webdataset scipy submitit ray fastapi grpcio-reflection \
 	  onnx onnxscript onnxruntime \
 	  starlette uvicorn python-multipart prometheus-client 'tritonclient[http]' httpx schemathesis)
 

@@ -36,6 +36,9 @@ class Observer(Protocol):
     def resident(self, count: int) -> None:
         """So many adapters are on the device now."""
 
+    def replicas(self, count: int) -> None:
+        """So many replicas answer now, where there are any."""
+
 
 class Engine:
     """Works through a queue in a thread of its own.

@@ -96,6 +96,10 @@ class Ledger:
 
         self._tell(tell)
 
+    def replicas(self, count: int) -> None:
+        """So many replicas answer now."""
+        self._tell(lambda observer: observer.replicas(count))
+
     def answered(self, task: str, work: Work | None, began: float, images: int) -> None:
         """A request of a task was answered, by a work of this process or by another process."""
         seconds = time.monotonic() - began

@@ -53,6 +53,8 @@ class Metrics:
             Histogram, "batch_seconds", "Seconds of a pass of the model", buckets=_SECONDS
         )
         self._resident = of(Gauge, "resident_adapters", "Adapters on the device")
+        self._replicas = of(Gauge, "replicas", "Models that answer; one without --ray")
+        self._replicas.set(1)
         self._tasks = of(Gauge, "registered_tasks", "Tasks that may be asked")
 
     def queued(self, count: int) -> None:
@@ -76,6 +78,10 @@ class Metrics:
     def resident(self, count: int) -> None:
         """So many adapters are on the device now."""
         self._resident.set(count)
+
+    def replicas(self, count: int) -> None:
+        """So many replicas answer now."""
+        self._replicas.set(count)
 
     def began(self) -> None:
         """A request has come, of whatever kind."""

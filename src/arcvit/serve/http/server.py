@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
         serving = asyncio.ensure_future(self.serve(sockets=[listener]))
         starting = asyncio.ensure_future(self._context.service.ready())
         await asyncio.wait({serving, starting}, return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
+        if starting.done() and not starting.cancelled():  # told to end before it was ready
             failed = starting.exception()
             if failed is not None:
                 self.should_exit = True

@@ -154,6 +154,9 @@ class _Seen:
         """So many adapters are on the device now."""
         self.on_device = count
 
+    def replicas(self, count: int) -> None:
+        """This is one of them."""
+
 
 def _node() -> str:
     import ray

@@ -63,6 +63,7 @@ class RayService:
         self._backbone = backbone
         self._settings = settings
         self._ledger = Ledger(observer)
+        self._ledger.replicas(0)
         self._number = 1
         self._changing = asyncio.Lock()
         self._deployment: Deployment | None = None
@@ -235,7 +236,7 @@ class RayService:
                     )
                 return value
             except lost as error:
-                _log.warning("a replica died: %s", " ".join(str(error).split())[:200])
+                _log.warning("a replica died with a request (%s)", type(error).__name__)
         raise NotReady("two replicas died that were asked: try again in a few seconds.")
 
     async def _call(
@@ -299,6 +300,7 @@ class RayService:
         if replies is None:
             return
         self._resident = {reply.replica: 0 for reply in replies}
+        self._ledger.replicas(len(replies))
         for reply in replies:
             self._value(reply)
 
