@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
 
 import huggingface_hub.utils._http
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from arcvit.core.errors import UserError
 from arcvit.export.hub import push_folder
@@ -51,6 +54,44 @@ def test_the_adapter_of_a_run_goes_up_with_a_card_for_the_repository(trained, ar
     asked = len(hub.asked)
     assert arcvit("push", trained("arc"), "me/colours").code == 0
     assert not any("/commit/" in request for request in hub.asked[asked:])
+
+
+def test_a_folder_for_timm_goes_up_with_a_card_that_loads_it(tiny, tmp_path, arcvit, hub) -> None:
+    folder = tmp_path / "timm"
+    shutil.copytree(tiny, folder)
+    record = json.loads((folder / "config.json").read_text()) | {"label_names": ["cat", "dog"]}
+    (folder / "config.json").write_text(json.dumps(record))
+    (folder / "notes.txt").write_text("mine")
+    answer = arcvit("push", folder, "me/plain")
+    assert answer.code == 0, answer.err
+    files = hub.files("me/plain")
+    assert sorted(files) == [".gitattributes", "README.md", "config.json", "model.safetensors"]
+    card = files["README.md"].decode()
+    assert "library_name: timm" in card and "- Labels (2): cat, dog" in card
+    found: dict[str, Any] = {}
+    exec(card.partition("```python\n")[2].partition("```")[0], found)
+    weights = load_file(folder / "model.safetensors")
+    assert all(torch.equal(v, weights[k]) for k, v in found["model"].state_dict().items())
+    assert found["labels"] == ["cat", "dog"]
+    (folder / "README.md").write_text("---\npipeline_tag: image-classification\n---\nmine\n")
+    assert arcvit("push", folder, "me/plain").code == 0
+    assert hub.files("me/plain")["README.md"].endswith(b"mine\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"config.json": "{}", "model.safetensors": ""}, "is no config of timm or transformers"),
+        ({"config.json": "{}"}, "has no weights: expected model.safetensors in it."),
+        ({}, "is not a finished run"),
+    ],
+)
+def test_what_is_no_model_is_refused(tmp_path, arcvit, hub, files, said: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    answer = arcvit("push", tmp_path, "me/none")
+    assert (answer.code, hub.asked) == (2, [])
+    assert said in answer.err
 
 
 NO = "can't push to 'me/colours': "
@@ -118,12 +159,6 @@ def test_what_is_no_name_of_a_repository(trained, arcvit, hub, repo: str) -> Non
     assert answer.code == 2
     assert NAMES[repo] in answer.err
     assert not hub.asked
-
-
-def test_only_a_finished_run_is_pushed(tmp_path, arcvit) -> None:
-    answer = arcvit("push", tmp_path, "me/none")
-    assert answer.code == 2
-    assert "is not a finished run" in answer.err
 
 
 @pytest.mark.slow

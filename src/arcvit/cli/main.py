@@ -31,7 +31,7 @@ COMMANDS = {
     "bench": "run a suite of tasks with several methods, searched and seeded alike",
     "report": "the page of a run; tables, pictures and a page of a bench",
     "serve": "answer over HTTP for all tasks in a folder of adapters, on one backbone",
-    "push": "upload a run's adapter to the hub, with its model card",
+    "push": "upload an adapter or an exported folder to the hub, with its model card",
 }
 _MODULES = {"import": "import_official"}  # a module can't be called import
 _USAGE_ERROR = 2

@@ -1,4 +1,4 @@
-"""``arcvit push``: upload a run's adapter to the hub, with its model card."""
+"""``arcvit push``: upload what was learned to the hub, with its model card."""
 
 from pathlib import Path
 
@@ -6,18 +6,29 @@ from arcvit.cli.parser import command_parser
 
 
 def run(argv: list[str]) -> int:
-    """Upload the adapter folder of a finished run."""
-    parser = command_parser("push", "Upload the adapter of a run to the hub, with its model card.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="A run folder.")
+    """Upload the adapter of a finished run, an adapter, or an exported folder."""
+    parser = command_parser("push", "Upload an adapter or a plain model, with its model card.")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        metavar="RUN|ADAPTER|FOLDER",
+        help="A run or adapter folder, or one that arcvit export wrote for timm or transformers.",
+    )
     parser.add_argument("repo", metavar="USER/NAME", help="The repository.")
-    parser.add_argument("--private", action="store_true", help="Make a new repository private.")
+    parser.add_argument(
+        "--private", action="store_true", help="Make a new repository private; refuse a public one."
+    )
     options = parser.parse_args(argv)
 
     from arcvit.core.result import read_result
-    from arcvit.export.hub import check_repo, push_folder
+    from arcvit.core.task import has_task
+    from arcvit.export.hub import check_repo, is_plain, push_folder
     from arcvit.recipe.run import ADAPTER_FOLDER
 
     check_repo(options.repo)
-    read_result(options.run)
-    print(push_folder(options.run / ADAPTER_FOLDER, options.repo, private=options.private))
+    folder: Path = options.folder
+    if not has_task(folder) and not is_plain(folder):
+        read_result(folder)
+        folder = folder / ADAPTER_FOLDER
+    print(push_folder(folder, options.repo, private=options.private))
     return 0

@@ -1,4 +1,4 @@
-"""Adapter folders on the hub: push one, pull one.
+"""The hub: push an adapter or a plain model, pull an adapter.
 
 ``PeftModel.push_to_hub`` replaces the model card by a fresh template (transformers'
 ``PushToHubMixin``); here it goes up with its snippet loading from the repository.
@@ -14,8 +14,9 @@ from huggingface_hub.errors import HFValidationError
 from arcvit.backbones.hub import hub_name, offline_if_unreachable
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
-from arcvit.core.task import TASK_FILE
+from arcvit.core.task import TASK_FILE, has_task
 from arcvit.export.model_card import CARD_FILE, model_card
+from arcvit.export.plain_card import PLAIN_CONFIG, plain_card
 from arcvit.methods.stored import CONFIG_FILE, read_stored
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -29,12 +30,12 @@ def check_repo(repo: str) -> None:
 
 
 def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
-    """Upload an adapter folder into a model repository, made if it isn't there.
+    """Upload a folder into a model repository, made if it isn't there.
 
     All files are in one commit: it is there whole, or not at all.
 
     Args:
-        folder: what to upload, whole.
+        folder: an adapter, or a plain model that timm or transformers loads.
         repo: ``USER/NAME``.
         private: the repository must be private; a new one is made so.
 
@@ -42,15 +43,11 @@ def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
         The address of the commit.
 
     Raises:
-        UserError: the folder isn't an adapter, the repository is public though it mustn't be, or
+        UserError: the folder is neither, the repository is public though it mustn't be, or
             the hub can't be reached or refuses.
     """
     check_repo(repo)
-    stored = read_stored(folder)
-    config = {} if stored.config is None else read_json(folder / CONFIG_FILE)
-    card = model_card(stored.task, config, source=repo)
-    files: dict[str, Path | bytes] = {file.name: file for file in sorted(folder.iterdir())}
-    files[CARD_FILE] = card.encode()
+    files = _files_of_plain(folder, repo) if is_plain(folder) else _files_of_adapter(folder, repo)
     api = HfApi()
     try:
         with offline_if_unreachable():
@@ -60,7 +57,7 @@ def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
                 commit = api.create_commit(
                     repo_id=created.repo_id,
                     operations=[CommitOperationAdd(name, file) for name, file in files.items()],
-                    commit_message="Upload an adapter",
+                    commit_message="Upload a model" if is_plain(folder) else "Upload an adapter",
                 )
     # The hub's client raises its own errors, the network library's and the system's.
     except Exception as error:
@@ -71,6 +68,32 @@ def push_folder(folder: Path, repo: str, *, private: bool = False) -> str:
             " name, or leave --private out."
         )
     return str(commit)
+
+
+def is_plain(folder: Path) -> bool:
+    """Whether a folder is a plain model rather than an adapter with its task."""
+    return (folder / PLAIN_CONFIG).is_file() and not has_task(folder)
+
+
+def _files_of_adapter(folder: Path, repo: str) -> dict[str, Path | bytes]:
+    stored = read_stored(folder)
+    config = {} if stored.config is None else read_json(folder / CONFIG_FILE)
+    card = model_card(stored.task, config, source=repo)
+    return {**_files(folder), CARD_FILE: card.encode()}
+
+
+def _files_of_plain(folder: Path, repo: str) -> dict[str, Path | bytes]:
+    """Config, weights and what else there is in JSON; with a card, unless it has one."""
+    files = {name: f for name, f in _files(folder).items() if f.suffix in (".json", ".safetensors")}
+    if not any(name.endswith(".safetensors") for name in files):
+        raise UserError(f"{str(folder)!r} has no weights: expected model.safetensors in it.")
+    own = folder / CARD_FILE
+    card = own if own.is_file() else plain_card(folder, repo=repo).encode()
+    return {**files, CARD_FILE: card}
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {file.name: file for file in sorted(folder.iterdir()) if file.is_file()}
 
 
 def pull_folder(repo: str, *, revision: str | None = None) -> Path:
