@@ -158,7 +158,10 @@ def test_a_time_limit_is_for_all_of_it(train: Callable[..., int], tmp_path: Path
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--folds=30",), "class 'blue' has 18 images, too few for --folds 30 (4 classes have"),
+        (
+            ("--folds=30",),
+            "class 'blue' has 18 images besides those of the test split, too few for --folds 30 (4",
+        ),
         (("--folds=1",), "folds is 1: expected a whole number at least 2"),
         (("--data.folds=3",), "folds and data.folds are both given"),
     ],

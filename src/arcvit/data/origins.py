@@ -2,9 +2,10 @@
 
 Pages are those that VTAB (google-research/task_adaptation) and VPT (KMnP/vpt) name, or what took
 their place. Downloads are the archives that a task needs, as tensorflow_datasets records their
-sizes (``url_checksums``); those of RESISC45 and Diabetic Retinopathy are the sizes of copies. Terms
-are what the authors' pages or archives say; where they say nothing, or it couldn't be looked up,
-this says so. It is no legal advice: the page decides.
+sizes (``url_checksums``); that of RESISC45 is the size of a copy, that of Diabetic Retinopathy what
+Kaggle tells. Terms are what the authors' pages or archives say, of Oxford-IIIT Pet as copies that
+cite its page do; where they say nothing, or it couldn't be looked up, this says so. It is no legal
+advice: the page decides.
 """
 
 from collections.abc import Mapping

@@ -30,10 +30,11 @@ def check_folds(task: ImageTask, folds: int) -> None:
     what = "group" if task.groups else "image"
     plural = "" if fewest == 1 else "s"
     name = task.classes[min(label for label, n in few.items() if n == fewest)]
+    besides = " besides those of the test split" if task.has("test") else ""
     others = f" ({len(few)} classes have fewer than {folds})" if len(few) > 1 else ""
     remedy = f"give --folds {fewest}, or more of it" if fewest > 1 else "give more of it"
     raise UserError(
-        f"class {name!r} has {fewest} {what}{plural}, too few for --folds {folds}{others}:"
+        f"class {name!r} has {fewest} {what}{plural}{besides}, too few for --folds {folds}{others}:"
         f" {remedy}."
     )
 
