@@ -1,5 +1,6 @@
 """``arcvit export``: write a run for other software."""
 
+import argparse
 from pathlib import Path
 
 from arcvit.cli.parser import command_parser
@@ -9,19 +10,22 @@ from arcvit.export.formats import FORMATS, check_export, flags_of_all
 
 def run(argv: list[str]) -> int:
     """Check, load, write, read back in the format's own runtime, compare."""
-    listed = "; ".join(f"{form.name}: {form.help}" for form in FORMATS.values())
     parser = command_parser(
         "export",
-        "Write a run for other software, which needs no arcvit. What was written is loaded again"
-        f" and compared with the adapted model before it gets its name. Formats: {listed}.",
+        "Write a run for other software, which needs no arcvit. What was written is loaded again\n"
+        "in its own runtime and compared with the adapted model before it gets its name.",
     )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    width = max(map(len, FORMATS))
+    listed = [f"  {form.name:<{width}}  {form.help}" for form in FORMATS.values()]
+    parser.epilog = "\n".join(["formats:", *listed])
     parser.add_argument(
         "runs",
         nargs="+",
         metavar="RUN|ADAPTER",
         help="A run or adapter folder, or USER/NAME on the hub; several for some formats.",
     )
-    parser.add_argument("--format", required=True, metavar="FORMAT", help=", ".join(FORMATS) + ".")
+    parser.add_argument("--format", required=True, metavar="FORMAT", help="One of those below.")
     parser.add_argument("--out", type=Path, required=True, help="The file or folder to write.")
     parser.add_argument("--backbone", help="Where the backbone lies now, if it has moved.")
     parser.add_argument("--force", action="store_true", help="Allow another backbone's weights.")

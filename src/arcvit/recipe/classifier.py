@@ -29,7 +29,7 @@ from arcvit.recipe.adapter import LoadedAdapter
 from arcvit.recipe.export import Exported, adapted_model, write_format
 from arcvit.recipe.given import Given, Single, file_of, one_by_one, read
 from arcvit.recipe.keys import check_keys
-from arcvit.recipe.load import load_trained
+from arcvit.recipe.load import LoadedRun, load_trained
 from arcvit.recipe.measure import Measurement, measure
 from arcvit.recipe.prediction import Prediction, Ranked
 from arcvit.recipe.run import Run
@@ -216,7 +216,7 @@ class Classifier:
         form = check_export(Path(out), format=format, runs=1, flags=flags)
         with self._turn:
             model = copy.deepcopy(self.model).cpu()
-        adapted = adapted_model(self.loaded, name=Path(out).stem, model=model)
+        adapted = adapted_model(self.loaded, name=self._name, model=model)
         return write_format(form, [adapted], Path(out), **flags)
 
     def _batches(self, images: Given | Iterable[Given], batch_size: int) -> Iterator[list[Single]]:
@@ -293,6 +293,10 @@ class Classifier:
             finally:
                 hook.remove()
         return logits_of(output).float().cpu(), seen[0].flatten(1).float().cpu()
+
+    @property
+    def _name(self) -> str:
+        return self.loaded.folder.name if isinstance(self.loaded, LoadedRun) else "adapter"
 
     @property
     def _head(self) -> nn.Module:

@@ -18,7 +18,7 @@ from arcvit.export.formats import Format, check_export
 from arcvit.recipe.adapter import LoadedAdapter
 from arcvit.recipe.given import read
 from arcvit.recipe.load import LoadedRun, load_trained
-from arcvit.recipe.measured import open_measured
+from arcvit.recipe.measured import ALL, open_measured
 from arcvit.recipe.run import Run
 
 _IMAGES = 8
@@ -127,23 +127,28 @@ def adapted_model(
 
 
 def _photos(loaded: LoadedAdapter) -> tuple[Tensor, tuple[str, ...]] | None:
-    """Photos of the run's test images, prepared; None where there are none, or they have moved."""
-    if not isinstance(loaded, LoadedRun):
-        return None
-    try:
-        measured = open_measured(
-            loaded.recipe.data, loaded.labels, "test", kind=loaded.task.kind, ignore_unknown=True
-        )
-    except (UserError, OSError):
-        return None
-    paths = measured.split.paths
-    chosen = [paths[i] for i in torch.linspace(0, len(paths) - 1, _IMAGES).long().unique()]
+    """Photos of the run's own, prepared; None where it has none at hand."""
+    paths = _paths(loaded) if isinstance(loaded, LoadedRun) else []
+    chosen = paths[:: -(-len(paths) // _IMAGES) or 1]
     pixels, errors, _ = read(chosen, loaded.preprocessing)
     rows = [row for row in range(len(chosen)) if row not in errors]
     if not rows:
         return None
     to_input = ToInput.of(loaded.preprocessing).eval()
     return to_input(pixels[rows]), tuple(str(chosen[row]) for row in rows)
+
+
+def _paths(loaded: LoadedRun) -> list[Path]:
+    """Of a run's images those that it didn't learn from, as far as there are such."""
+    data, kind = loaded.recipe.data, loaded.task.kind
+    for split in ("test", "val", ALL):
+        try:
+            measured = open_measured(data, loaded.labels, split, kind=kind, ignore_unknown=True)
+        except (UserError, OSError):  # there is no such split, or they have moved
+            continue
+        if len(measured.split):
+            return list(measured.split.paths)
+    return []
 
 
 def _noise(loaded: LoadedAdapter) -> Tensor:
