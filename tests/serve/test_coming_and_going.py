@@ -237,6 +237,11 @@ def test_folded_and_from_elsewhere(
         np.testing.assert_allclose(shared.probabilities, folded.probabilities, atol=1e-5)
         assert shared.known == folded.known
     assert first(every["lora"])[0] == "label 1.0"
+    for name, own in (("arc folded", ("qkv", "fc1", "head")), ("lora", ("qkv", "head"))):
+        model = run(service._tasks.adapter(name)).folded
+        backbone = {id(weight) for weight in service._engine._model._model.parameters()}
+        alone = [n for n, weight in model.named_parameters() if id(weight) not in backbone]
+        assert all(n.split(".")[-2] in own for n in alone)  # the rest is the backbone's
     assert (first(every["away"])[0], every["away"].version) == ("label 2.0", 2)
     with pytest.raises(Broken, match="no adapter 'somebody/something'"):
         ask(service, "hub", eight)

@@ -48,6 +48,7 @@ class Adapter:
         bias: of the head, (K,).
         means: the classes' mean features, of length one, (K, d); None where it isn't calibrated.
         folded: a model of its own, whose outputs are logits; None: it shares the backbone.
+        folded_bytes: memory that takes, without the weights that are the backbone's.
         removed: why it must not be served any more; None: it may.
         pinned: whether it stays on the device.
     """
@@ -63,6 +64,7 @@ class Adapter:
     bias: Tensor
     means: Tensor | None
     folded: nn.Module | None = None
+    folded_bytes: int = 0
     removed: str | None = None
     pinned: bool = False
 
@@ -71,9 +73,7 @@ class Adapter:
         """Memory it takes."""
         tensors = [t for part in self.packed.values() for t in part.tensors]
         tensors += [t for t in (self.weight, self.bias, self.means) if t is not None]
-        if self.folded is not None:
-            tensors += [*self.folded.parameters(), *self.folded.buffers()]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return self.folded_bytes + sum(t.nbytes for t in tensors)
 
 
 class AdapterReader:
@@ -81,7 +81,8 @@ class AdapterReader:
 
     Args:
         backbone: its name, from which folded models are built.
-        model: the backbone; a copy without weights is kept.
+        model: the backbone; a copy without weights is kept, and the weights, for folded models to
+            share.
         head: qualified name of its head.
         fingerprint: of its weights.
         input_size: height and width of its input, in pixels.
@@ -104,12 +105,18 @@ class AdapterReader:
     ) -> None:
         self._backbone = backbone
         self._skeleton = copy.deepcopy(model).to("meta")
+        self._weights = dict(model.named_parameters())
         self._head = head
         self._fingerprint = fingerprint
         self._input_size = input_size
         self._device = device
         self._max_pixels = max_pixels
         self._max_rank = max_rank
+
+    @property
+    def backbone_mb(self) -> int:
+        """Megabytes of the backbone's weights."""
+        return sum(weight.nbytes for weight in self._weights.values()) // 10**6
 
     def read(self, task: str, version: int, folder: Path, *, folded: bool = False) -> Adapter:
         """Read a version of a task.
@@ -148,9 +155,9 @@ class AdapterReader:
             "means": means,
         }
         if folded:
-            model = self._folded(folder, about.head)
+            model, size = self._folded(folder, about.head)
             nothing = torch.zeros(0)
-            return Adapter(**given, folded=model, weight=nothing, bias=nothing)
+            return Adapter(**given, folded=model, folded_bytes=size, weight=nothing, bias=nothing)
         if prep.size != self._input_size:
             sizes = [f"{height} x {width}" for height, width in (prep.size, self._input_size)]
             raise UserError(f"its images are {sizes[0]} pixels, and those served {sizes[1]}.")
@@ -205,12 +212,21 @@ class AdapterReader:
         bias = head.get(f"{self._head}.bias", torch.zeros(labels))
         return weight, bias.to(torch.float32, copy=True), state
 
-    def _folded(self, folder: Path, head: str) -> nn.Module:
-        """A plain model with the adapter folded in, whose features a hook keeps beside."""
+    def _folded(self, folder: Path, head: str) -> tuple[nn.Module, int]:
+        """A plain model with the adapter folded in, and the bytes of what is its own in it."""
         loaded = load_adapter(folder, backbone=self._backbone, device="cpu")
         try:
             model = merged_model(loaded.model)
         except ValueError as error:
             raise UserError(f"it can't be folded: {error}") from error
         model.get_submodule(head)  # what merging leaves must still have it
-        return model.requires_grad_(False).eval().to(self._device)
+        model = model.requires_grad_(False).eval().to(self._device)
+        own = list(model.buffers())
+        for name, weight in list(model.named_parameters()):
+            of_backbone = self._weights.get(name)
+            if of_backbone is not None and torch.equal(of_backbone, weight):
+                module, _, attribute = name.rpartition(".")
+                setattr(model.get_submodule(module), attribute, of_backbone)
+            else:
+                own.append(weight)
+        return model, sum(tensor.nbytes for tensor in own)

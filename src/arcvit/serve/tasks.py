@@ -75,6 +75,15 @@ class Tasks:
             retire=self._engine.retire,
             bring=self._engine.bring,
         )
+        most = len(self._plan.folded) * reader.backbone_mb
+        if most > self._settings.memory_mb:
+            _log.warning(
+                "%d folded tasks may take up to %s MB, more than memory_mb, %s: those that weren't"
+                " asked for the longest are let go, and read again when they are asked for.",
+                len(self._plan.folded),
+                f"{most:,}",
+                f"{self._settings.memory_mb:,}",
+            )
         pinned = []
         for name in self._plan.pin:
             entry, number = self.resolve(name)
