@@ -11,7 +11,8 @@ PRIOR = 10
 """As many images with a label count for the threshold that serves all labels together.
 
 On the shapes of ``arcvit data make``, chosen on 25 to 200 images, it makes the macro F1 of the
-others 0.6 to 2.6 points better than each label's own cut, and 9 to 11 better than 0.5."""
+others 0.5 to 2.6 points better than each label's own cut, and 10 to 13 better than 0.5
+(benchmarks/thresholds.py)."""
 _MOST = 8.0
 """Logits beyond it, a probability of 0.9997, are all alike."""
 
