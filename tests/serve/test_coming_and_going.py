@@ -290,7 +290,7 @@ def test_a_plan_that_changes_is_followed_whole_or_not_at_all(
 
     def states(what: str) -> list[str]:
         ask(service, "task-1", eight)  # behind what the engine was told before
-        return [status.name for status in service.tasks() if getattr(status, what)]
+        return [status.name for status in run(service.tasks()) if getattr(status, what)]
 
     assert states("pinned") == ["task-0"]
     file.write_text(f"sources: {{bird: {tmp_path}/away-1}}\npin: [bird]\nfolded: [task-1]")

@@ -1,6 +1,8 @@
 """``adapters.yaml``: tasks that stay on the device, are served folded, or lie elsewhere."""
 
 import dataclasses
+import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,14 +55,55 @@ class AdaptersPlan:
                 raise UserError(f"{file}: sources has {task!r}: expected a name without a slash.")
         return plan
 
+    def check(self, names: Collection[str], slots: int) -> None:
+        """See that it fits the tasks there are, and the slots.
 
-def stamp_of_plan(folder: Path) -> tuple[int, int, int] | None:
-    """Date in nanoseconds, size and place of the file: other ones where it was changed."""
-    try:
-        stat = (folder / PLAN_FILE).stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        Raises:
+            UserError: it doesn't.
+        """
+        for key, listed in (("pin", self.pin), ("folded", self.folded)):
+            for name in listed:
+                if name not in names:
+                    raise UserError(
+                        f"{PLAN_FILE}: {key} has {name!r}, and there is no such task."
+                        f"{nearest(name, names)}"
+                    )
+        if len(self.pin) >= slots:
+            raise UserError(
+                f"{PLAN_FILE} pins {len(self.pin)} tasks, and there are {slots} slots: expected"
+                " more slots than pinned tasks."
+            )
+
+
+class PlanFile:
+    """``adapters.yaml`` in a folder, which may change.
+
+    Args:
+        folder: the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stamp: tuple[int, int, int] | None = None
+
+    def read(self) -> AdaptersPlan:
+        """What it says; see ``AdaptersPlan.read``."""
+        self._stamp = self._stamp_now()
+        return AdaptersPlan.read(self._folder)
+
+    def is_new(self, settled: float) -> bool:
+        """Whether it was changed since it was read, and has stood for so many seconds."""
+        stamp = self._stamp_now()
+        age = time.time() - (0 if stamp is None else stamp[0] / 1e9)
+        return stamp != self._stamp and not 0 <= age < settled
+
+    def _stamp_now(self) -> tuple[int, int, int] | None:
+        """Date in nanoseconds, size and place: other ones where it was changed."""
+        try:
+            stat = (self._folder / PLAN_FILE).stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def is_task_name(name: str) -> bool:

@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from arcvit.core.errors import UserError, nearest
+from arcvit.core.errors import UserError
 from arcvit.serve.adapter import Adapter, AdapterReader
 from arcvit.serve.engine import Engine
 from arcvit.serve.memory import Key, Memory
-from arcvit.serve.plan import PLAN_FILE, AdaptersPlan, stamp_of_plan
+from arcvit.serve.plan import PLAN_FILE, PlanFile
 from arcvit.serve.refusals import Broken, Draining, TaskRemoved, UnknownVersion
 from arcvit.serve.registry import Entry, Registry
 from arcvit.serve.registry import State as RegistryState
@@ -47,16 +47,15 @@ class Tasks:
         state_file: Path | None,
         engine: Engine,
     ) -> None:
-        self._folder = folder
-        self._plan_stamp = stamp_of_plan(folder)
-        self._plan = AdaptersPlan.read(folder)
+        self._plan_file = PlanFile(folder)
+        self._plan = self._plan_file.read()
         self.registry = Registry(folder, self._plan, state_file)
         self._settings = settings
         self._engine = engine
         self._memory: Memory | None = None
         self._stopped = threading.Event()
         self._looking = threading.Lock()
-        self._check_names(self._plan)
+        self._plan.check(self.registry.names(self._plan), settings.slots)
 
     def open(self, reader: AdapterReader) -> list[Adapter]:
         """Take adapters into memory from now on, and look at the folder now and then.
@@ -263,14 +262,11 @@ class Tasks:
             Whether that is anything new; then the folder was looked at, too.
         """
         with self._looking:
-            stamp = stamp_of_plan(self._folder)
-            age = time.time() - (0 if stamp is None else stamp[0] / 1e9)
-            if stamp == self._plan_stamp or 0 <= age < settled:
+            if not self._plan_file.is_new(settled):
                 return False
-            self._plan_stamp = stamp
             try:
-                plan = AdaptersPlan.read(self._folder)
-                self._check_names(plan)
+                plan = self._plan_file.read()
+                plan.check(self.registry.names(plan), self._settings.slots)
             except (UserError, OSError) as error:
                 _log.warning("%s What it said before goes on.", error)
                 return False
@@ -286,18 +282,3 @@ class Tasks:
                 if isinstance(found, Adapter):  # else it comes when it has been read
                     self._engine.bring([found])
         return True
-
-    def _check_names(self, plan: AdaptersPlan) -> None:
-        names = self.registry.names(plan)
-        for key, listed in (("pin", plan.pin), ("folded", plan.folded)):
-            for name in listed:
-                if name not in names:
-                    raise UserError(
-                        f"{PLAN_FILE}: {key} has {name!r}, and there is no such task."
-                        f"{nearest(name, names)}"
-                    )
-        if len(plan.pin) >= self._settings.slots:
-            raise UserError(
-                f"{PLAN_FILE} pins {len(plan.pin)} tasks, and there are"
-                f" {self._settings.slots} slots: expected more slots than pinned tasks."
-            )
