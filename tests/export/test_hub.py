@@ -40,6 +40,7 @@ def test_the_adapter_of_a_run_goes_up_with_a_card_for_the_repository(trained, ar
     answer = arcvit("push", trained("arc"), "me/colours", "--private")
     assert answer.code == 0, answer.err
     assert answer.out == f"{hub.address}/me/colours/commit/{hub.commit('me/colours')}\n"
+    assert "is only here: who loads it elsewhere needs that" in answer.err
     assert hub.private == {"me/colours"}
     files = hub.files("me/colours")
     folder = trained("arc") / "adapter"

@@ -41,6 +41,12 @@ def test_it_names_base_model_labels_and_accuracy() -> None:
         assert said in found.text
 
 
+def test_a_backbone_on_the_hub_is_the_base_model() -> None:
+    for name in ("hf-hub:me/vit", "transformers:me/vit@v1"):
+        assert card(name).data.base_model == "me/vit"
+    assert card("transformers:/srv/me/vit").data.base_model is None
+
+
 def test_a_local_backbone_is_no_hub_repository() -> None:
     assert card("demo").data.base_model is None
     assert "Base model: demo" in card("demo").text

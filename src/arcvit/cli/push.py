@@ -1,8 +1,10 @@
 """``arcvit push``: upload what was learned to the hub, with its model card."""
 
+import sys
 from pathlib import Path
 
 from arcvit.cli.parser import command_parser
+from arcvit.core.shown import plain
 
 
 def run(argv: list[str]) -> int:
@@ -21,7 +23,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     from arcvit.core.result import read_result
-    from arcvit.core.task import has_task
+    from arcvit.core.task import has_task, read_task
     from arcvit.export.hub import check_repo, is_plain, push_folder
     from arcvit.recipe.run import ADAPTER_FOLDER
 
@@ -31,4 +33,12 @@ def run(argv: list[str]) -> int:
         read_result(folder)
         folder = folder / ADAPTER_FOLDER
     print(push_folder(folder, options.repo, private=options.private))
+    if not is_plain(folder):
+        backbone = read_task(folder).backbone.name
+        if Path(backbone).exists():
+            print(
+                f"arcvit: its backbone {plain(backbone)} is only here: who loads it elsewhere needs"
+                " that, and names it with --backbone.",
+                file=sys.stderr,
+            )
     return 0

@@ -4,7 +4,6 @@
 ``PushToHubMixin``); here it goes up with its snippet loading from the repository.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +14,9 @@ from arcvit.backbones.hub import hub_name, offline_if_unreachable
 from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
 from arcvit.core.task import TASK_FILE, has_task
-from arcvit.export.model_card import CARD_FILE, model_card
+from arcvit.export.model_card import CARD_FILE, HUB_NAME, model_card
 from arcvit.export.plain_card import PLAIN_CONFIG, plain_card
 from arcvit.methods.stored import CONFIG_FILE, read_stored
-
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-"""``USER/NAME``, as far as a look tells: the hub's client knows what else a name mustn't have."""
 
 
 def check_repo(repo: str) -> None:

@@ -3,16 +3,21 @@
 PEFT writes a card of its own first, most of it blank; this one replaces it.
 """
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from arcvit.backbones.source import HF_HUB, TRANSFORMERS
 from arcvit.core.metric import METRICS
 from arcvit.core.shown import markdown
 from arcvit.core.task import AdapterTask
 
 CARD_FILE = "README.md"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+"""``USER/NAME``, as far as a look tells: the hub's client knows what else a name mustn't have."""
 _SHOWN_LABELS = 40
 _ARC = (
     "Learned with ARC (Adapter Re-Composing, arXiv 2310.06234): linear bottleneck adapters whose"
@@ -48,6 +53,10 @@ def _tags(config: Mapping[str, Any]) -> list[str]:
 
 def _hub_id(backbone: str) -> str | None:
     """timm's weights lie on the hub as ``timm/NAME.TAG``; files and bundled weights don't."""
+    for prefix in (HF_HUB, TRANSFORMERS):
+        if backbone.startswith(prefix):
+            repo = backbone.removeprefix(prefix).partition("@")[0]
+            return repo if HUB_NAME.fullmatch(repo) and not Path(repo).is_dir() else None
     if "." not in backbone or "/" in backbone or "\\" in backbone:
         return None
     return f"timm/{backbone}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from arcvit.core.errors import UserError
 from arcvit.core.result import RunResult, read_result
 from arcvit.core.task import has_task
-from arcvit.export.hub import HUB_NAME
+from arcvit.export.model_card import HUB_NAME
 from arcvit.methods.stored import CONFIG_FILE
 from arcvit.recipe.adapter import LoadedAdapter, load_adapter
 from arcvit.recipe.parser import read_recipe
