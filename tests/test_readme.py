@@ -44,6 +44,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: Path, paint_
     def small(name: str, pretrained: bool = False, **arguments):
         # The hub is out of reach in tests, and twelve blocks are slow.
         torch.manual_seed(0)
+        if name.startswith("local-dir:"):
+            return build(name, pretrained=pretrained, **arguments)
         if name.startswith("vit_base"):
             arguments["depth"] = 1
         return build(name.split(".")[0], pretrained=False, **arguments)
