@@ -15,6 +15,7 @@ from arcvit.core.settings import Count, NotNegative, Positive, check_settings
 from arcvit.executors.ray_cluster import connect, gpus_of_each, room
 from arcvit.serve.settings import ServeSettings
 
+_log = logging.getLogger(__name__)
 _NAME = "replica"
 _POLL = 0.5
 
@@ -82,6 +83,7 @@ class Deployment:
         threads = max(1, int(self._cpus))
         each = replace(given, threads=given.threads or threads, workers=given.workers or threads)
         handle = await asyncio.to_thread(self._deploy, replica, (backbone, folder, each))
+        told = ""
         while True:
             status, said = await asyncio.to_thread(self._status)
             if status == "RUNNING":
@@ -89,6 +91,9 @@ class Deployment:
             wrong = re.findall(r"UserError: (.*)", said)
             if wrong or status == "DEPLOY_FAILED":
                 raise UserError(wrong[-1] if wrong else f"the replicas don't start: {said[-500:]}")
+            if said and said != told:  # perhaps others have what room there is
+                told = said
+                _log.warning("the replicas aren't ready yet: %s", " ".join(said.split())[:300])
             await asyncio.sleep(_POLL)
 
     def end(self) -> None:
@@ -134,7 +139,7 @@ class Deployment:
         if application is None:
             return "NOT_STARTED", ""
         parts = [application.message, *(d.message for d in application.deployments.values())]
-        return application.status.value, "\n".join(parts)
+        return application.status.value, "\n".join(filter(None, parts))
 
 
 def name_for(port: int) -> str:
