@@ -52,6 +52,15 @@ $(EXTRAS)/.ready: $(READY)
 	  onnx onnxscript onnxruntime \
 	  starlette uvicorn python-multipart prometheus-client 'tritonclient[http]' httpx schemathesis)
 
+# The browser's runtime is npm's: where npm isn't there, the tests of the page are skipped.
+ORT_WEB := $(EXTRAS)/onnxruntime-web.tgz
+$(ORT_WEB): $(EXTRAS)/.ready src/arcvit/export/web/runtime.py
+	@version=$$(sed -n 's/^VERSION = "\(.*\)"/\1/p' src/arcvit/export/web/runtime.py); \
+	if command -v npm >/dev/null 2>&1; then \
+	  cd $(EXTRAS) && npm pack --silent "onnxruntime-web@$$version" >/dev/null && \
+	  mv "onnxruntime-web-$$version.tgz" onnxruntime-web.tgz; \
+	fi
+
 $(LOWEST)/.ready: $(READY) lowest.txt
 	$(call beside,$(LOWEST),--no-deps --requirement lowest.txt)
 
@@ -72,10 +81,10 @@ test-slow: $(READY) ## Run the slow tests
 test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
 
-test-extras: $(EXTRAS)/.ready ## Run the tests that need the libraries of readers, clusters, ONNX and the server
-	PYTHONPATH=$(EXTRAS) $(BIN)/python -m pytest tests/data/readers/test_containers.py \
+test-extras: $(EXTRAS)/.ready $(ORT_WEB) ## Run the tests that need the libraries of readers, clusters, ONNX and the server
+	PYTHONPATH=$(EXTRAS) ARCVIT_ORT_WEB=$(ORT_WEB) $(BIN)/python -m pytest tests/data/readers/test_containers.py \
 	  tests/data/readers/test_dogs.py tests/data/make/test_fgvc_originals.py \
-	  tests/executors/test_clusters.py tests/export/test_onnx.py tests/serve \
+	  tests/executors/test_clusters.py tests/export/test_onnx.py tests/export/web tests/serve \
 	  tests/cli/test_serve.py tests/test_private_names.py
 
 # What touches the libraries in lowest.txt; torch is the environment's. The two files that are left

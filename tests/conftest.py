@@ -1,5 +1,6 @@
 """A tiny backbone and tiny tasks, made once a session: a whole ``arcvit train`` takes a second."""
 
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -112,6 +113,59 @@ def tiny(save_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactor
 def other_tiny(save_tiny: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same architecture with other weights."""
     return save_tiny(tmp_path_factory.mktemp("backbone") / "other", seed=1)
+
+
+@pytest.fixture(scope="session")
+def make_adapter(tiny: Path) -> Callable[..., Path]:
+    """Write an adapter whose outputs are far from those of any other: ``make_adapter(folder)``."""
+
+    def make(
+        folder: Path,
+        *,
+        labels: int = 3,
+        seed: int = 0,
+        known: float | None = None,
+        multilabel: bool = False,
+        method: str = "arc",
+        size: int | None = None,
+        backbone: Path | None = None,
+        **arc: Any,
+    ) -> Path:
+        import torch
+        from peft import LoraConfig, get_peft_model
+        from torch import nn
+
+        import arcvit
+        from arcvit.backbones.build import build_backbone
+        from arcvit.core.task import Calibration, read_task
+        from arcvit.methods.linear import NO_LAYER
+        from arcvit.methods.means import write_means
+
+        name = str(backbone or tiny)
+        model = build_backbone(name, num_classes=labels, image_size=size).model
+        config: Any = arcvit.ArcConfig(**{"r": 8, "modules_to_save": ["head"]} | arc)
+        if method != "arc":
+            targets: Any = NO_LAYER if method == "linear" else ["qkv"]
+            config = LoraConfig(target_modules=targets, modules_to_save=["head"])
+        adapted = get_peft_model(model, config)
+        torch.manual_seed(seed)
+        for parameter in adapted.parameters():
+            if parameter.requires_grad:
+                nn.init.normal_(parameter, std=0.5)
+        names = [f"label {seed}.{k}" for k in range(labels)]
+        about: dict[str, Any] = {"backbone": name, "image_size": size, "head": "head"}
+        arcvit.save_adapter(adapted, folder, labels=names, **about)
+        if multilabel:
+            dataclasses.replace(read_task(folder), kind="multilabel").write(folder)
+        if known is not None:
+            calibration = Calibration(
+                temperature=1.5, images=9, score="cosine", threshold=known, coverage=0.95
+            )
+            dataclasses.replace(read_task(folder), calibration=calibration).write(folder)
+            write_means(folder, torch.randn(labels, 32))
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ MADE = {
     ("format", "out", "runs", "flags", "sentence"),
     [
         ("timn", "m", 1, {}, "no format 'timn': expected timm, .* Did you mean 'timm'"),
-        ("timm", "m", 2, {}, "2 runs for the format timm: expected one, or onnx or folder, which"),
+        ("timm", "m", 2, {}, "2 runs for the format timm: expected one, or onnx or web or folder"),
         ("timm", "m", 1, {"small": True}, "timm has no 'small': it is a setting of file"),
         ("file", "m.x", 1, {"smal": True}, "no 'smal': there is no such .* Did you mean 'small'"),
         ("file", "m.x", 1, {"way": "c"}, "way is 'c': expected a or b"),

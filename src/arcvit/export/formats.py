@@ -112,6 +112,24 @@ FORMATS = {
                 ),
             ),
         ),
+        Format(
+            name="web",
+            help="a folder for any web server: a page whose model runs in the visitor's browser",
+            writer="web.folder:write_web",
+            extra="onnx",
+            several=True,
+            flags=(
+                Flag(
+                    name="runtime",
+                    help="onnxruntime-web as npm packs it, unpacked or not; otherwise npm gets it",
+                ),
+                Flag(
+                    name="int8",
+                    help="round the weights of linear layers to 8 bits",
+                    is_switch=True,
+                ),
+            ),
+        ),
     )
 }
 

@@ -49,10 +49,7 @@ def write_shared(runs: Sequence[AdaptedModel], out: Path, *, int8: bool = False)
     Raises:
         UserError: the runs can't share a graph, it can't be exported, or logits differ.
     """
-    names = [run.name for run in runs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"two runs are named {twice!r}, and a file is named by each: rename one.")
+    check_names(runs)
     out.mkdir()
     form = input_form(runs)
     save_onnx(shared_graph(runs[0], form), out / GRAPH, metadata={"inputs": describe(form)})
@@ -67,7 +64,19 @@ def write_shared(runs: Sequence[AdaptedModel], out: Path, *, int8: bool = False)
         with active(out / f"{run.name}.onnx_adapter") as options:
             found = run_split(session, run.images, run_options=options)
         differences.append(compared(run, found["logits"], f"{run.name} in ONNX Runtime", int8=int8))
-    return Written(difference=max(differences), loading=_LOADING.format(task=names[0]))
+    return Written(difference=max(differences), loading=_LOADING.format(task=runs[0].name))
+
+
+def check_names(runs: Sequence[AdaptedModel]) -> None:
+    """Refuse two runs of one name.
+
+    Raises:
+        UserError: a file would be named by both.
+    """
+    names = [run.name for run in runs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"two runs are named {twice!r}, and a file is named by each: rename one.")
 
 
 def shared_graph(run: AdaptedModel, form: InputForm) -> Any:
