@@ -167,10 +167,9 @@ def _size(size: int | str, named: Mapping[str, int]) -> int:
 def _take_batch_of_images(graph: Any) -> None:
     """Let the images alone say how many they are: the exporter asks any input that was as long."""
     images, *others = graph.inputs
-    others = set(others)
+    names = {value.name for value in others}
     for node in graph:
-        if node.op_type == "Shape" and node.inputs[0] in others:
-            start, end = (node.attributes[key].as_int() for key in ("start", "end"))
-            if (start, end) != (0, 1):
-                continue
-            node.replace_input_with(0, images)
+        if node.op_type == "Shape" and node.inputs[0].name in names:
+            asked = {key: attribute.value for key, attribute in node.attributes.items()}
+            if asked == {"start": 0, "end": 1}:
+                node.replace_input_with(0, images)
