@@ -79,6 +79,8 @@ def _measure(root: Path) -> list[dict[str, Any]]:
         adapted = adapted_model(arcvit.load(run, device="cpu").loaded, name=name)
         torch.save(adapted.images, root / "images.pt")
         for form in FORMATS.values():
+            if form.name == "web":  # a browser loads it: web_page.py
+                continue
             target = root / f"{name}_{form.name}{form.suffix}"
             try:
                 exported = arcvit.export_adapters([run], target, format=form.name)
