@@ -36,7 +36,7 @@ def _pair(variant: str, dropout: float = 0.0):
         for key, value in theirs.state_dict().items()
         if variant == "arc" or "mlp_adapter" not in key
     }
-    converted = convert_official(state)
+    converted = convert_official(state, heads=4)
     model = timm.create_model(
         "vit_tiny_patch16_224",
         img_size=32,
@@ -167,7 +167,7 @@ def test_an_official_checkpoint_that_does_not_fit_is_refused_by_name(damage, nam
 
 def test_every_key_of_an_official_checkpoint_arrives_bit_exact():
     state = _official_state()
-    converted = convert_official(state)
+    converted = convert_official(state, heads=4)
     ours = {**converted.backbone, **converted.head, **converted.adapter}
     assert sum(v.numel() for v in ours.values()) == sum(v.numel() for v in state.values())
     model = timm.create_model(
