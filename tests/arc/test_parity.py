@@ -47,7 +47,8 @@ def _pair(variant: str, dropout: float = 0.0):
         mlp_ratio=2,
         num_classes=5,
     ).double()
-    model.load_state_dict({**converted.backbone, **converted.head})
+    head = {f"head.{kind}": weights for kind, weights in converted.head.items()}
+    model.load_state_dict({**converted.backbone, **head})
     config = ArcConfig(r=converted.r, variant=variant, arc_dropout=dropout)
     ours = get_peft_model(model, config).double()
     outcome = set_peft_model_state_dict(ours, converted.adapter)
