@@ -71,6 +71,7 @@ _WHOLE = {
     "arc_lean": Entry(adapt=arc(), memory="lean"),
     "arc_min": Entry(adapt=arc(), memory="min"),
     "arc_att": Entry(adapt=arc("arc_att")),
+    "arc_plus": Entry(adapt=arc("arc_plus", r=37)),
     "lora_qkv": Entry(adapt=_lora(["qkv"], r=8)),
     "lora_qkv_fc1": Entry(adapt=_lora(["qkv", "fc1"], r=8)),
     "vera": Entry(adapt=_vera),
