@@ -82,7 +82,8 @@ test-quantized: $(QUANTIZED)/.ready ## Run the tests that need torchao
 	PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest tests/arc/test_quantized.py tests/arc/peft_suite/test_quantized.py
 
 test-extras: $(EXTRAS)/.ready $(ORT_WEB) ## Run the tests that need the libraries of readers, clusters, ONNX and the server
-	PYTHONPATH=$(EXTRAS) ARCVIT_ORT_WEB=$(ORT_WEB) $(BIN)/python -m pytest tests/data/readers/test_containers.py \
+	OMP_NUM_THREADS=1 PYTHONPATH=$(EXTRAS) ARCVIT_ORT_WEB=$(ORT_WEB) $(BIN)/python -m pytest -n 2 --dist loadfile \
+	  tests/data/readers/test_containers.py \
 	  tests/data/readers/test_dogs.py tests/data/make/test_fgvc_originals.py \
 	  tests/executors/test_clusters.py tests/export/test_onnx.py tests/export/web tests/serve \
 	  tests/cli/test_serve.py tests/test_private_names.py
