@@ -29,11 +29,13 @@ pack() {
 run() {
   folder=$1
   shift
+  makers=
   for task in sprites counts directions textures; do
     [ -d "$folder/made/$task" ] || [ -d "$folder/made/${task}_ori" ] ||
       arcvit data make "$task" --out "$folder/made" --test_size 1000 &
+    makers="$makers $!"
   done
-  wait
+  for maker in $makers; do wait "$maker"; done  # one that failed ends the script
   suite=$(dirname "$0")/../examples/fair.yaml
   arcvit bench "$suite" --data.root "$folder" --out "$folder/runs" "$@"
   case " $* " in *" --dry_run "*) return ;; esac

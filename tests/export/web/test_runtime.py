@@ -37,14 +37,20 @@ def test_the_files_are_taken_under_names_that_servers_know(packed: bool, tmp_pat
 
 def test_what_is_no_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = package(tmp_path / "package", without="ort-wasm-simd-threaded.wasm")
+    nameless, damaged = (package(tmp_path / name) for name in ("nameless", "damaged"))
+    (nameless / "package.json").unlink()
+    (damaged / "package.json").write_text("{")
     torn = tmp_path / "torn.tgz"
     torn.write_bytes(b"torn")
     monkeypatch.setenv("PATH", "")
     for given, sentence in {
         source: "has no dist/ort-wasm-simd-threaded.wasm: expected onnxruntime-web",
+        nameless: "nameless' has no package.json: expected onnxruntime-web",
+        damaged: "package.json is damaged: expected JSON",
         tmp_path / "none": "'.*none' isn't there: expected onnxruntime-web",
         torn: "torn.tgz' can't be unpacked .*: expected the file that npm pack onnxruntime-web@",
         None: "npm isn't here: run npm pack onnxruntime-web@.* give the file by --runtime",
     }.items():
         with pytest.raises(UserError, match=sentence):
             write_runtime(given, tmp_path / "out")
+        assert not (tmp_path / "out").exists()

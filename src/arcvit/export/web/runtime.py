@@ -1,6 +1,5 @@
 """The files of ONNX Runtime for browsers, from npm: what a page needs to run a graph."""
 
-import json
 import shutil
 import subprocess
 import tarfile
@@ -8,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from arcvit.core.errors import UserError
+from arcvit.core.files import read_json
 
 PACKAGE = "onnxruntime-web"
 VERSION = "1.30.0"
@@ -18,6 +18,7 @@ _FILES = {
     "ort-wasm-simd-threaded.wasm": "ort.wasm",
 }
 """The smallest build there is: the CPU's kernels alone; and what its files are called here."""
+_RECORD = "package.json"
 
 
 def write_runtime(source: str | Path | None, target: Path) -> str:
@@ -41,21 +42,17 @@ def write_runtime(source: str | Path | None, target: Path) -> str:
             )
         if place.is_file():
             place = _unpacked(place, Path(scratch))
+        for name in (_RECORD, *(f"dist/{name}" for name in _FILES)):
+            if not (place / name).is_file():
+                raise UserError(
+                    f"{str(source)!r} has no {name}: expected {PACKAGE} {VERSION} as npm has it,"
+                    f" unpacked or not; {_GET} gets it."
+                )
+        version = str(read_json(place / _RECORD).get("version", "of unknown version"))
         target.mkdir(parents=True)
         for theirs, ours in _FILES.items():
-            file = place / "dist" / theirs
-            if not file.is_file():
-                raise UserError(
-                    f"{str(source)!r} has no dist/{theirs}: expected {PACKAGE} {VERSION} as npm has"
-                    f" it, unpacked or not; {_GET} gets it."
-                )
-            shutil.copyfile(file, target / ours)
-        return _version(place)
-
-
-def _version(package: Path) -> str:
-    record = json.loads((package / "package.json").read_text(encoding="utf-8"))
-    return str(record.get("version", "of unknown version"))
+            shutil.copyfile(place / "dist" / theirs, target / ours)
+        return version
 
 
 def _packed(folder: Path) -> Path:
@@ -85,7 +82,7 @@ def _packed(folder: Path) -> Path:
 
 def _unpacked(archive: Path, folder: Path) -> Path:
     """The files that are needed of a ``.tgz``, in a folder."""
-    wanted = {"package/package.json", *(f"package/dist/{name}" for name in _FILES)}
+    wanted = {f"package/{_RECORD}", *(f"package/dist/{name}" for name in _FILES)}
     try:
         with tarfile.open(archive, "r:gz") as packed:
             for member in packed:
