@@ -176,7 +176,8 @@ class StandInHub:
         if (repo, MAIN) in self.revisions:
             return Answer.json({"error": "You already created this model repo", **told}, 409)
         self._keep(repo, {".gitattributes": b"*.safetensors filter=lfs\n"})
-        if asked.get("visibility") == "private":
+        # Clients before 2.0 say it in the other way.
+        if asked.get("visibility") == "private" or asked.get("private"):
             self.private.add(repo)
         return Answer.json(told)
 
