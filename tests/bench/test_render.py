@@ -48,6 +48,16 @@ def test_a_picture_shows_dollars() -> None:
     assert confusion(np.eye(2), [r"$\frac$", "b"], r"$\no$")
 
 
+def test_what_is_stored_is_told_where_it_is_not_all_trained() -> None:
+    trained = dataclasses.replace(ROW, adapter=22_104.0, stored=22_104.0, total=25_000.0)
+    frozen = dataclasses.replace(ROW, adapter=4_608.0, stored=41_472.0, total=7_500.0)
+    lines = markdown([trained, frozen], []).splitlines()[2:]
+    assert [line.split(" | ")[-4] for line in lines] == ["0.022", "0.005, 0.041 stored"]
+    header, *rows = csv.reader(csv_text([trained, frozen], []).splitlines())
+    sizes = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [row["stored"] for row in sizes] == ["22104.0", "41472.0"]
+
+
 def test_the_best_of_what_was_run_is_bold() -> None:
     def row(method: str, mean: float | None, *, published: bool = False) -> Row:
         cell = None if mean is None else Cell(mean=mean)

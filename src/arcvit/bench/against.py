@@ -116,7 +116,7 @@ def _against(collected: Collected, row: RowName, other: RowName, broken: int, du
         label=str(row),
         reference=str(other),
         trained=statistics.fmean(run.result.params["adapter"] for run in runs),
-        stored=statistics.fmean(_stored(run) for run in runs),
+        stored=statistics.fmean(run.stored for run in runs),
         mean=statistics.fmean(means) if means else math.nan,
         difference=statistics.fmean(by_task) if by_task else None,
         error=_error(by_task),
@@ -127,11 +127,6 @@ def _against(collected: Collected, row: RowName, other: RowName, broken: int, du
         ruined=broken + dull,
         runs=len(runs) + broken,
     )
-
-
-def _stored(run: FinishedRun) -> int:
-    params = run.result.params
-    return params.get("stored", params["adapter"])
 
 
 def _accuracies(collected: Collected, task: str, row: RowName) -> dict[int, float]:

@@ -28,6 +28,12 @@ class FinishedRun:
     folder: Path
     result: RunResult
 
+    @property
+    def stored(self) -> int:
+        """Numbers outside the head in the adapter's file, trained or not."""
+        params = self.result.params
+        return params.get("stored", params["adapter"])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:

@@ -39,7 +39,7 @@ def cells(row: Row, plus_minus: str = "±") -> list[str]:
         *(_text(cell, plus_minus) for cell in row.groups.values()),
         _text(row.mean, plus_minus),
         _text(row.group_mean, plus_minus),
-        _number(row.adapter, 1e6, 3),
+        _adapter(row),
         _number(row.total, 1e6, 3),
         _number(row.seconds, 1, 0),
         _number(row.memory, 1, 0),
@@ -128,14 +128,16 @@ def csv_text(rows: Sequence[Row], warnings: Sequence[str]) -> str:
     titles = header(rows)
     measured = titles[_TEXT:-4]
     both = [title for name in measured for title in (name, f"{name} std")]
-    line = [*titles[:_TEXT], *both, "adapter", "with head", *titles[-2:], "warnings"]
+    sized = ["adapter", "stored", "with head", *titles[-2:]]
+    line = [*titles[:_TEXT], *both, *sized, "warnings"]
     writer.writerow(map(shown.csv_cell, line))
     for row in rows:
         found = [*row.tasks.values(), *row.groups.values(), row.mean, row.group_mean]
         values: list[object] = []
         for cell in found:
             values += ["", ""] if cell is None else [round(cell.mean, 3), _plain(cell.std)]
-        sizes = [_plain(v) for v in (row.adapter, row.total, row.seconds, row.memory)]
+        figures = (row.adapter, row.stored, row.total, row.seconds, row.memory)
+        sizes = [_plain(figure) for figure in figures]
         told = "" if row.published else "; ".join(warnings)
         writer.writerow(map(shown.csv_cell, [*cells(row)[:_TEXT], *values, *sizes, told]))
     return stream.getvalue()
@@ -167,6 +169,12 @@ def _with_text(escape: Callable[[object], str], line: list[str]) -> list[str]:
 
 def _text(cell: Cell | None, plus_minus: str) -> str:
     return "-" if cell is None else cell.text(plus_minus)
+
+
+def _adapter(row: Row) -> str:
+    """What is trained, and what is stored where something in the file isn't trained."""
+    trained, stored = _number(row.adapter, 1e6, 3), _number(row.stored, 1e6, 3)
+    return trained if row.stored == row.adapter else f"{trained}, {stored} stored"
 
 
 def _number(value: float | None, unit: float, digits: int) -> str:

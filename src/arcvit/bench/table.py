@@ -45,7 +45,8 @@ class Row:
         mean: mean of all tasks.
         group_mean: mean of the groups' means.
         adapter: mean trained parameters without the head.
-        total: the same with the head.
+        stored: the same of the numbers that an adapter's file holds, trained or not.
+        total: trained parameters with the head.
         seconds: time a run in seconds, mean over tasks and seeds.
         memory: largest memory of a run in MB.
         seeds: how many seeds a task has at least.
@@ -60,6 +61,7 @@ class Row:
     mean: Cell | None
     group_mean: Cell | None
     adapter: float | None = None
+    stored: float | None = None
     total: float | None = None
     seconds: float | None = None
     memory: float | None = None
@@ -109,6 +111,7 @@ def _our_row(collected: Collected, name: RowName) -> Row:
             collected.tasks,
         ),
         adapter=_mean_or_none([run.result.params["adapter"] for run in every]),
+        stored=_mean_or_none([run.stored for run in every]),
         total=_mean_or_none([run.result.params["total"] for run in every]),
         seconds=_mean_or_none([sum(run.result.seconds.values()) for run in every]),
         memory=max(filter(None, (run.result.peak_memory_mb for run in every)), default=None),
