@@ -1,12 +1,13 @@
 """Names that others gave stay names wherever they are shown."""
 
+import ast
 import io
 
 import pytest
 from rich.table import Table
 
 from arcvit.core.console import PlainConsole
-from arcvit.core.shown import csv_cell, latex, markdown, plain
+from arcvit.core.shown import csv_cell, latex, markdown, plain, python_text
 
 PLAIN = [
     ("Müller 図 a.jpg", "Müller 図 a.jpg"),
@@ -50,6 +51,13 @@ LATEX = [
 @pytest.mark.parametrize(("name", "shown"), PLAIN)
 def test_plain(name: str, shown: str) -> None:
     assert plain(name) == shown
+
+
+@pytest.mark.parametrize("name", [*(name for name, _ in PLAIN), "a'b\"\\c", "\U0001f600 {x}"])
+def test_python_reads_what_was_shown_of_it(name: str) -> None:
+    literal = python_text(name)
+    assert ast.literal_eval(literal) == name
+    assert plain(literal) == literal
 
 
 @pytest.mark.parametrize(("value", "written"), CELLS)

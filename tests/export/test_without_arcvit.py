@@ -109,7 +109,7 @@ def answers(
         pixels, _, _ = read([root / "photo.jpg"], run.preprocessing)
         on_photo = logits_on(model, ToInput.of(run.preprocessing).eval()(pixels))
         for form in FORMATS_OF[name]:
-            out = root / f"{name}_{form}{FORMATS[form].suffix}"
+            out = root / f'PATH "{name}" \U0001f600 {form}{FORMATS[form].suffix}'
             exported = write_format(FORMATS[form], [run], out)
             key = f"{name} {form}"
             asked[key] = {

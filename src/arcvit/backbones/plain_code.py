@@ -4,6 +4,7 @@ from typing import Any
 
 from arcvit.backbones.source import resolve_source
 from arcvit.backbones.transformers_model import TransformersSource
+from arcvit.core.shown import python_text
 from arcvit.core.task import AdapterTask
 
 
@@ -35,4 +36,4 @@ def code_of_backbone(task: AdapterTask) -> tuple[str, str]:
 
 
 def _call(name: str, arguments: dict[str, Any]) -> str:
-    return ", ".join([f'"{name}"', *(f"{key}={value!r}" for key, value in arguments.items())])
+    return ", ".join([python_text(name), *(f"{key}={value!r}" for key, value in arguments.items())])

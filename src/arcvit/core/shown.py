@@ -4,6 +4,7 @@ A name can hold what moves a terminal's cursor, runs as a formula in a spreadshe
 Numbers are never touched.
 """
 
+import json
 import re
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -29,6 +30,12 @@ def plain(text: object) -> str:
     """A text in one line: control characters as ``\\x1b``, bytes that aren't UTF-8 as well."""
     shown = _escaped_controls(str(text))
     return shown.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def python_text(text: object) -> str:
+    """A text as a literal of Python, in double quotes."""
+    quoted = json.dumps(str(text), ensure_ascii=False)
+    return _escaped_controls(quoted).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def csv_cell(value: object) -> object:

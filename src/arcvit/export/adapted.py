@@ -5,7 +5,9 @@ B images, K labels, d width of the features.
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from peft import PeftModel
@@ -19,9 +21,6 @@ from arcvit.export.folded import merged_model
 
 TOLERANCE = 1e-4
 """Largest difference of logits, relative to their largest magnitude where that is above one."""
-
-PATH = "PATH"
-"""Stands in ``Written.loading``, within double quotes, for where the format lies at last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +111,13 @@ class Written:
     Attributes:
         difference: the largest absolute difference of logits from the adapted model, as its own
             runtime gave them.
-        loading: lines of Python that load it without arcvit; :data:`PATH` stands in them for the
-            place.
+        loading: of the place where it lies at last, the lines that load it from there without
+            arcvit.
         notes: sentences on what it can't hold, or what else must be known.
     """
 
     difference: float
-    loading: str
+    loading: Callable[[Path], str]
     notes: tuple[str, ...] = ()
 
 

@@ -25,13 +25,14 @@ from arcvit.arc.fold import lora_at_consumers
 from arcvit.arc.functional import LoraFactors
 from arcvit.backbones.plain_code import code_of_backbone
 from arcvit.core.errors import UserError
+from arcvit.core.shown import python_text
 from arcvit.export.adapted import AdaptedModel, Written, logits_on
 from arcvit.export.lost import lost_beside_metadata
 
 _LOADING = """\
 import peft, {library}
 backbone = {backbone}
-model = peft.PeftModel.from_pretrained(backbone, "PATH").eval()"""
+model = peft.PeftModel.from_pretrained(backbone, {place}).eval()"""
 
 
 def write_lora(runs: Sequence[AdaptedModel], out: Path) -> Written:
@@ -79,10 +80,13 @@ def write_lora(runs: Sequence[AdaptedModel], out: Path) -> Written:
     try:
         library, backbone = code_of_backbone(run.task)
     except UserError:  # it has moved, or the hub can't be reached
-        library, backbone = "timm", f"...  # {run.task.backbone.name}, {len(run.labels)} outputs"
+        name = python_text(run.task.backbone.name)
+        library, backbone = "timm", f"...  # {name}, {len(run.labels)} outputs"
     return Written(
         difference=run.compare(logits_on(reloaded, run.images), "LoRA in PEFT"),
-        loading=_LOADING.format(library=library, backbone=backbone),
+        loading=lambda place: _LOADING.format(
+            library=library, backbone=backbone, place=python_text(place)
+        ),
         notes=tuple(notes),
     )
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from arcvit.backbones.logits import logits_of
 from arcvit.core.errors import UserError
+from arcvit.core.shown import python_text
 from arcvit.export.adapted import AdaptedModel, Written
 from arcvit.export.onnx_graph import (
     onnx_metadata,
@@ -21,8 +22,8 @@ from arcvit.export.onnx_shared import write_shared
 
 _LOADING = """\
 import onnxruntime as ort
-session = ort.InferenceSession("PATH")  # its metadata: labels, preprocessing, ...
-logits = session.run(["logits"], {"pixel_values": images})[0]"""
+session = ort.InferenceSession({place})  # its metadata: labels, preprocessing, ...
+logits = session.run(["logits"], {{"pixel_values": images}})[0]"""
 
 
 def write_onnx(
@@ -57,7 +58,7 @@ def write_onnx(
     found = run_split(open_session(out), run.images)
     return Written(
         difference=compared(run, found["logits"], "the model in ONNX Runtime", int8=int8),
-        loading=_LOADING,
+        loading=lambda place: _LOADING.format(place=python_text(place)),
         notes=(note,) if note else (),
     )
 

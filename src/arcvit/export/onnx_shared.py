@@ -15,6 +15,7 @@ import torch
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
+from arcvit.core.shown import python_text
 from arcvit.export.adapted import AdaptedModel, Written
 from arcvit.export.onnx_graph import (
     onnx_metadata,
@@ -31,9 +32,9 @@ _BATCH = 2
 _LOADING = """\
 import onnxruntime as ort
 ort.set_default_logger_severity(3)  # it warns of every input that has a default
-session = ort.InferenceSession("PATH/backbone.onnx")
+session = ort.InferenceSession({graph})
 adapter, options = ort.LoraAdapter(), ort.RunOptions()
-adapter.Load("PATH/{task}.onnx_adapter")
+adapter.Load({adapter})
 options.add_active_adapter(adapter)  # keep the adapter: options don't
 logits, likeness = session.run(None, {{"pixel_values": images}}, options)"""
 
@@ -64,7 +65,13 @@ def write_shared(runs: Sequence[AdaptedModel], out: Path, *, int8: bool = False)
         with active(out / f"{run.name}.onnx_adapter") as options:
             found = run_split(session, run.images, run_options=options)
         differences.append(compared(run, found["logits"], f"{run.name} in ONNX Runtime", int8=int8))
-    return Written(difference=max(differences), loading=_LOADING.format(task=runs[0].name))
+    first = f"{runs[0].name}.onnx_adapter"
+    return Written(
+        difference=max(differences),
+        loading=lambda place: _LOADING.format(
+            graph=python_text(place / GRAPH), adapter=python_text(place / first)
+        ),
+    )
 
 
 def check_names(runs: Sequence[AdaptedModel]) -> None:

@@ -10,6 +10,7 @@ import timm.models
 from arcvit.backbones.crop_pct import crop_pct
 from arcvit.core.errors import UserError
 from arcvit.core.files import write_json
+from arcvit.core.shown import python_text
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.export.adapted import AdaptedModel, Written, logits_on
 from arcvit.export.lost import lost_in_plain_model
@@ -18,7 +19,7 @@ from arcvit.export.transformers_folder import is_transformers_model
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _LOADING = """\
 import timm
-model = timm.create_model("local-dir:PATH", pretrained=True).eval()
+model = timm.create_model({place}, pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))"""
 
 
@@ -52,7 +53,7 @@ def write_timm(runs: Sequence[AdaptedModel], out: Path) -> Written:
     reloaded = timm.create_model(f"local-dir:{out}", pretrained=True)
     return Written(
         difference=run.compare(logits_on(reloaded, run.images), "the folded model in timm"),
-        loading=_LOADING,
+        loading=lambda place: _LOADING.format(place=python_text(f"local-dir:{place}")),
         notes=lost_in_plain_model(run.task, run.preprocessing),
     )
 

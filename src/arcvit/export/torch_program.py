@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from arcvit.backbones.logits import logits_of
 from arcvit.core.errors import UserError
+from arcvit.core.shown import python_text
 from arcvit.export.adapted import AdaptedModel, Written
 from arcvit.export.lost import lost_beside_metadata
 from arcvit.export.metadata import metadata
@@ -21,8 +22,8 @@ from arcvit.export.metadata import metadata
 METADATA = "metadata.json"
 _LOADING = """\
 import json, torch
-files = {"metadata.json": ""}
-model = torch.export.load("PATH", extra_files=files).module()
+files = {{"metadata.json": ""}}
+model = torch.export.load({place}, extra_files=files).module()
 labels = json.loads(files["metadata.json"])["labels"]"""
 
 
@@ -57,7 +58,7 @@ def write_torch(runs: Sequence[AdaptedModel], out: Path) -> Written:
     run.compare(torch.cat([alone, together[1:]]), "the exported program")
     return Written(
         difference=run.compare(together, "the exported program"),
-        loading=_LOADING,
+        loading=lambda place: _LOADING.format(place=python_text(place)),
         notes=lost_beside_metadata(run.task),
     )
 

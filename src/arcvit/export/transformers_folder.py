@@ -9,6 +9,7 @@ from torch import nn
 
 from arcvit.backbones.quiet import quiet_transformers
 from arcvit.core.errors import UserError
+from arcvit.core.shown import python_text
 from arcvit.data.pixels.decode import RESAMPLE
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.export.adapted import AdaptedModel, Written, logits_on
@@ -16,8 +17,8 @@ from arcvit.export.lost import lost_in_plain_model
 
 _LOADING = """\
 from transformers import AutoImageProcessor, pipeline
-processor = AutoImageProcessor.from_pretrained("PATH", backend="pil")
-classify = pipeline("image-classification", model="PATH", image_processor=processor)"""
+processor = AutoImageProcessor.from_pretrained({place}, backend="pil")
+classify = pipeline("image-classification", model={place}, image_processor=processor)"""
 _TORCHVISION = (
     "Left to itself, pipeline() resizes with torchvision where that is installed: its pixels are a"
     " grey level off those of Pillow, which arcvit resizes with."
@@ -54,7 +55,7 @@ def write_transformers(runs: Sequence[AdaptedModel], out: Path) -> Written:
         logits = logits_on(reloaded, run.images)
     return Written(
         difference=run.compare(logits, "the folded model in transformers"),
-        loading=_LOADING,
+        loading=lambda place: _LOADING.format(place=python_text(place)),
         notes=(*lost_in_plain_model(run.task, run.preprocessing), _TORCHVISION),
     )
 

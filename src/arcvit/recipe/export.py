@@ -1,6 +1,5 @@
 """Write finished runs for other software, whole and compared, or not at all."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path
 from arcvit.data.pixels.augment import ToInput
-from arcvit.export.adapted import PATH, AdaptedModel, Written, logits_on
+from arcvit.export.adapted import AdaptedModel, Written, logits_on
 from arcvit.export.calibrated import calibrate_head
 from arcvit.export.formats import Format, check_export
 from arcvit.recipe.adapter import LoadedAdapter
@@ -91,7 +90,7 @@ def write_format(form: Format, runs: Sequence[AdaptedModel], out: Path, **flags:
         bytes=sum(file.stat().st_size for file in files),
         difference=written.difference,
         compared_on=f"{len(runs[0].images)} {'photos' if are_photos else 'random images'}",
-        loading=written.loading.replace(PATH, json.dumps(str(out))[1:-1]),
+        loading=written.loading(out),
         notes=written.notes,
     )
 

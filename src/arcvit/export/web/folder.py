@@ -8,6 +8,7 @@ input, and the numbers themselves, ``float32`` with the lowest byte first. Brows
 """
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -32,7 +33,7 @@ INDEX = "index.json"
 FP16_TOLERANCE, INT8_TOLERANCE = 2e-3, 5e-2
 """Largest difference of logits that rounded weights explain, relative to the largest."""
 _SCRIPTS = ("local.js", "worker.js", "pixels.js", "resize.js", "answer.js")
-_LOADING = 'python -m http.server --directory "PATH" 8000  # then open localhost:8000'
+_LOADING = "python -m http.server --directory {place} 8000  # then open localhost:8000"
 
 
 def write_web(
@@ -76,7 +77,11 @@ def write_web(
     ]
     if any(run.preprocessing.grey_max != Decoding.grey_max for run in runs):
         notes.append("Grey photos of 16 bits are read from 0 to 65,535 there, not as the run says.")
-    return Written(difference=max(differences), loading=_LOADING, notes=tuple(notes))
+    return Written(
+        difference=max(differences),
+        loading=lambda place: _LOADING.format(place=shlex.quote(str(place))),
+        notes=tuple(notes),
+    )
 
 
 def read_inputs(folder: Path, name: str) -> dict[str, np.ndarray]:
