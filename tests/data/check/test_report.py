@@ -46,6 +46,13 @@ def test_a_sound_task(layout: str, request: pytest.FixtureRequest) -> None:
     assert json.loads(json.dumps(report.to_dict()))["spoilt"] is False
 
 
+def test_a_path_from_home(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell expands it in a recipe, nor in --data.path=~/photos."""
+    monkeypatch.setenv("HOME", str(folders.parent))
+    said: list[str] = []
+    assert look_through(DataConfig(path=f"~/{folders.name}"), said.append) == []
+
+
 def test_a_known_task_is_held_against_the_catalogue(vtab: Path) -> None:
     cifar = vtab.rename(vtab.with_name("cifar100"))
     report = check_task(cifar)

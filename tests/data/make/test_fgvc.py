@@ -100,6 +100,17 @@ def test_the_seed_decides_and_the_same_is_left_alone(source: Path) -> None:
         prepare(source, copy=True)
 
 
+@pytest.mark.parametrize("unpacked", ["cub_200", "unpacked", ""])
+def test_what_was_built_beside_the_download_is_no_source(source: Path, unpacked: str) -> None:
+    """``--source data --out data`` puts a folder of the task's name beside the lists."""
+    (source / "CUB_200_2011").rename(source / (unpacked or "flat"))
+    root = source if unpacked else source / "flat"
+    first = prepare_fgvc(CUB, root, root, seed=0)
+    assert not prepare_fgvc(CUB, root, root, seed=0).written
+    other = prepare_fgvc(CUB, root, source / "out", seed=1)
+    assert (first.validation, other.validation) == ("drawn", "drawn")
+
+
 def test_copies(source: Path) -> None:
     (source / "CUB_200_2011/images/002.Loon/000.jpg").write_bytes(b"photo")
     copied = prepare(source, copy=True).folder

@@ -117,6 +117,7 @@ def check_task(
             FGVC is opened as its benchmark divides it.
         start: told how many files are about to be read.
     """
+    path = path.expanduser()
     name, layout = path.resolve().name, layout_of(path) or "unknown"
     known = benchmark
     if known is None and layout in BENCHMARK_LAYOUTS:

@@ -8,7 +8,7 @@ from typing import Literal
 from arcvit.core.errors import UserError
 from arcvit.data.catalogue import BenchmarkTask
 from arcvit.data.findings import examples
-from arcvit.data.make.fgvc_lists import Lists, draw_lists, find_lists, read_lists
+from arcvit.data.make.fgvc_lists import BUILT_BY, Lists, draw_lists, find_lists, read_lists
 from arcvit.data.make.fgvc_originals import Original, read_original
 from arcvit.data.make.fgvc_write import as_list, write_fgvc
 from arcvit.data.readers.fgvc import NAMES
@@ -65,7 +65,8 @@ def prepare_fgvc(
     original = read_original(task.name, source.expanduser())
     _check_counts(original, task)
     _check_files(original)
-    folder_of_lists = find_lists((lists or original.folder).expanduser(), task)
+    place = (lists or original.folder).expanduser()
+    folder_of_lists = find_lists(place, task, given=lists is not None)
     if lists is not None and folder_of_lists is None:
         raise UserError(
             f"{lists} has no train.json, nor has a folder {task.name} in it: expected VPT's lists."
@@ -116,7 +117,8 @@ def _check_files(original: Original) -> None:
     for finding in shared_images(splits, original.folder):
         raise UserError(finding.text)
     listed = [path for split in splits.values() for path in split.paths]
-    for finding in missing_files(listed, original.folder):
+    unpack = "unpack the archive of the images there, whole"
+    for finding in missing_files(listed, original.folder, remedy=unpack):
         raise UserError(finding.text)
     known = frozenset(listed)
     for name in original.image_folders:
@@ -146,7 +148,7 @@ def _readme(task: BenchmarkTask, validation: Validation, seed: int) -> str:
     return f"""\
 # {task.name}
 
-Built by `arcvit data prepare fgvc {task.name}` in the layout of VPT: `train.json`, `val.json` and
+{BUILT_BY} {task.name}` in the layout of VPT: `train.json`, `val.json` and
 `test.json`, each `{{"path": class number}}`, and the images.
 
 {told}

@@ -15,6 +15,8 @@ from arcvit.data.readers.holdout import rank
 SHARE = 10
 """One in so many training images validates, as in VPT."""
 SPLITS = ("train", "val", "test")
+BUILT_BY = "Built by `arcvit data prepare fgvc"
+"""How the second paragraph of the README.md of what was built begins."""
 
 Lists = Mapping[str, Labels]
 """For each of ``SPLITS`` the class number of each image."""
@@ -50,12 +52,27 @@ def draw_lists(original: Original, seed: int) -> Lists:
     }
 
 
-def find_lists(folder: Path, task: BenchmarkTask) -> Path | None:
-    """The folder with the lists: this one, or the one in it of the task's name."""
+def find_lists(folder: Path, task: BenchmarkTask, *, given: bool) -> Path | None:
+    """The folder with the lists: this one, or the one in it of the task's name.
+
+    Args:
+        folder: where to look.
+        task: whose lists they are.
+        given: whether they were asked for; else what an earlier call has built isn't taken.
+    """
     if not folder.is_dir():
         return None
     named = [inner for inner in subfolders(folder) if is_called(inner, task.name)]
-    return next((f for f in (folder, *named) if (f / "train.json").is_file()), None)
+    for place in (folder, *named):
+        if (place / "train.json").is_file() and (given or not is_built(place)):
+            return place
+    return None
+
+
+def is_built(folder: Path) -> bool:
+    """Whether a folder is what an earlier call has written, and no source of anything."""
+    file = folder / "README.md"
+    return file.is_file() and BUILT_BY in file.read_text(encoding="utf-8", errors="replace")
 
 
 def read_lists(folder: Path, original: Original) -> Lists:

@@ -48,8 +48,8 @@ class Original:
         return self.folder / self.root / name
 
 
-def _cub(source: Path) -> Original:
-    folder = _find(source, cub.IMAGES, cub.SPLIT)
+def _cub(name: str, source: Path) -> Original:
+    folder = _find(name, source, cub.IMAGES, cub.SPLIT)
     images = cub.read_lists(folder)
     ids = sorted({image.class_id for image in images})
     return Original(
@@ -64,9 +64,9 @@ def _cub(source: Path) -> Original:
     )
 
 
-def _dogs(source: Path) -> Original:
+def _dogs(name: str, source: Path) -> Original:
     train, test = dogs.LIST_OF_SPLIT["train"], dogs.LIST_OF_SPLIT["test"]
-    folder = _find(source, train, f"lists/{train}", test, f"lists/{test}")
+    folder = _find(name, source, train, f"lists/{train}", test, f"lists/{test}")
     parts = {
         split: dict(dogs.read_mat_list(_either(folder, name, f"lists/{name}")))
         for split, name in dogs.LIST_OF_SPLIT.items()
@@ -81,8 +81,8 @@ def _dogs(source: Path) -> Original:
     )
 
 
-def _flowers(source: Path) -> Original:
-    folder = _find(source, FLOWER_LABELS, FLOWER_SPLITS)
+def _flowers(name: str, source: Path) -> Original:
+    folder = _find(name, source, FLOWER_LABELS, FLOWER_SPLITS)
     of = "Oxford Flowers 102"
     labels = read_mat(_either(folder, FLOWER_LABELS), whole_numbers, "labels", of=of)
     # What is called tstid is the larger part; some train on it, VPT and the authors don't.
@@ -100,9 +100,9 @@ def _flowers(source: Path) -> Original:
     return Original(folder=folder, parts=parts, image_folders=("jpg",))
 
 
-def _cars(source: Path) -> Original:
+def _cars(name: str, source: Path) -> Original:
     """The merged layout (car_ims) or that of the devkit (cars_train and cars_test)."""
-    folder = _find(source, CARS_MERGED, CARS_TRAIN, f"devkit/{CARS_TRAIN}")
+    folder = _find(name, source, CARS_MERGED, CARS_TRAIN, f"devkit/{CARS_TRAIN}")
     merged = folder / CARS_MERGED
     # Copies are about that have the merged list beside the photos of the devkit.
     if merged.is_file() and ((folder / "car_ims").is_dir() or not _has(folder, CARS_TRAIN)):
@@ -153,7 +153,7 @@ def _merged_cars(folder: Path, file: Path) -> Original:
     )
 
 
-_READERS: Mapping[str, Callable[[Path], Original]] = MappingProxyType(
+_READERS: Mapping[str, Callable[[str, Path], Original]] = MappingProxyType(
     {
         "CUB_200_2011": _cub,
         "NABirds": _cub,
@@ -175,7 +175,10 @@ def read_original(name: str, source: Path) -> Original:
     Raises:
         UserError: a list that is missing, damaged or of another data set, or scipy isn't installed.
     """
-    original = _READERS[name](_home(name, source))
+    if not source.is_dir():
+        state = "is a file" if source.exists() else "isn't there"
+        raise UserError(f"{source} {state}: expected a folder, what the published archives unpack.")
+    original = _READERS[name](name, source)
     for part in original.parts.values():
         outside = [
             path for path in part if path.startswith("/") or ".." in PurePosixPath(path).parts
@@ -194,19 +197,16 @@ def is_called(folder: Path, name: str) -> bool:
     return task is not None and task.name == name
 
 
-def _home(name: str, source: Path) -> Path:
-    """In a folder of downloads the one that has the task's name; else the folder itself."""
-    if not source.is_dir():
-        state = "is a file" if source.exists() else "isn't there"
-        raise UserError(f"{source} {state}: expected a folder, what the published archives unpack.")
-    return next((folder for folder in subfolders(source) if is_called(folder, name)), source)
+def _find(name: str, source: Path, *markers: str) -> Path:
+    """The folder that has one of the files: the source or one in it, that of the task first.
 
-
-def _find(source: Path, *markers: str) -> Path:
-    """The folder, or the one in it, that has one of the files."""
-    for folder in (source, *subfolders(source)):
-        if any((folder / marker).is_file() for marker in markers):
-            return folder
+    What an earlier call has built may lie there under the same name, and has none of them.
+    """
+    named = [folder for folder in subfolders(source) if is_called(folder, name)]
+    for home in (*named, source):
+        for folder in (home, *subfolders(home)):
+            if any((folder / marker).is_file() for marker in markers):
+                return folder
     raise UserError(
         f"{source} has no {' or '.join(markers)}, nor has a folder in it: expected what the"
         " published archives unpack."

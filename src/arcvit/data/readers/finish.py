@@ -106,8 +106,10 @@ def finish(
     return Reading(task=task, findings=tuple(found), absent=lacking, held_out=taken)
 
 
-def missing_files(paths: Iterable[Path], source: Path) -> Iterator[Finding]:
-    """Images that ``source`` lists and that are not on disk."""
+def missing_files(
+    paths: Iterable[Path], source: Path, *, remedy: str | None = None
+) -> Iterator[Finding]:
+    """Images that ``source`` lists and that are not on disk; None: what to do is told from them."""
     # One listing per folder: far fewer calls than one look per file on a network disk.
     names_in: dict[Path, frozenset[str]] = {}
     missing: list[Path] = []
@@ -122,7 +124,7 @@ def missing_files(paths: Iterable[Path], source: Path) -> Iterator[Finding]:
         yield spoils(
             "missing-files",
             f"{source} lists {len(missing)} image(s) that are not there,"
-            f" {repair(missing[0])}:"
+            f" {remedy or repair(missing[0])}:"
             f" {examples(missing, most=NAMED)}.",
         )
 
