@@ -122,6 +122,7 @@ def test_a_model_by_itself(adapted: Adapted, tmp_path: Path) -> None:
     written = write_onnx([run], tmp_path / "pets.onnx")
     assert written.difference < 1e-4
     assert "stays beside" in written.notes[0]
+    assert str(Path(timm.__file__).parents[1]).encode() not in (tmp_path / "pets.onnx").read_bytes()
     session = open_session(tmp_path / "pets.onnx")
     said = session.get_modelmeta().custom_metadata_map
     assert json.loads(said["labels"]) == run.labels

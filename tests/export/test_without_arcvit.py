@@ -122,7 +122,8 @@ def answers(
             expected[f"{key} scores"] = on_photo.softmax(-1)[0].tolist()
     (root / "asked.json").write_text(json.dumps(asked))
     subprocess.run([sys.executable, "-c", PLAIN], cwd=root, check=True)
-    return {"expected": expected, "given": json.loads((root / "answers.json").read_text())}
+    given = json.loads((root / "answers.json").read_text())
+    return {"expected": expected, "given": given, "asked": asked}
 
 
 @pytest.mark.parametrize(
@@ -138,3 +139,13 @@ def test_the_lines_load_it_and_it_gives_the_same(
     if form in ("timm", "transformers"):
         scores = f"{name} scores"
         np.testing.assert_allclose(given[scores], expected[scores], atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", FORMATS_OF)
+def test_neither_photos_nor_paths_of_this_machine_go_along(
+    answers: dict[str, Any], backbone: str
+) -> None:
+    asked = answers["asked"][f"{backbone} torch"]
+    written, images = Path(asked["path"]).read_bytes(), torch.load(asked["images"])
+    assert images.numpy().tobytes()[:999] not in written
+    assert str(Path(timm.__file__).parents[1]).encode() not in written

@@ -83,6 +83,8 @@ def to_onnx(
         for value in values:
             axes = axes_of[value.name]
             value.shape = ir.Shape([axes.get(at, size) for at, size in enumerate(value.shape)])
+    for node in graph.all_nodes():  # where in the code each is from, by paths of this machine
+        node.metadata_props.clear()
     return program
 
 

@@ -50,6 +50,7 @@ def write_torch(runs: Sequence[AdaptedModel], out: Path) -> Written:
     """
     (run,) = runs
     program = exported_program(run)
+    _forget_this_machine(program)
     torch.export.save(program, out, extra_files={METADATA: json.dumps(metadata(run.task))})
     reloaded = torch.export.load(out).module()
     with torch.inference_mode():
@@ -85,6 +86,13 @@ def exported_program(run: AdaptedModel) -> torch.export.ExportedProgram:
         ) from error
     finally:
         logging.disable(disabled)
+
+
+def _forget_this_machine(program: torch.export.ExportedProgram) -> None:
+    """Drop what would go along unasked: the photos that it was traced with, paths of the code."""
+    program.example_inputs = None
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
 
 
 def why_not_exported(error: Exception) -> str:
