@@ -52,6 +52,12 @@ def test_an_error_leaves_the_old(tmp_path: Path, kind: str) -> None:
     assert names(tmp_path) == ["target"]
 
 
+def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"'\.' is the folder you are in"), atomic_path(Path(".")):
+        pass
+
+
 def test_the_partial_file_keeps_its_ending(tmp_path: Path) -> None:
     with atomic_path(tmp_path / "a.npy") as partial:
         assert partial.suffix == ".npy"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -152,6 +153,13 @@ class Spectrum(nn.Module):
 def test_an_operation_that_onnx_lacks_is_named() -> None:
     with pytest.raises(UserError, match=r"it can't be exported to ONNX: .*linalg_eig.*--format"):
         export(Spectrum())
+
+
+def test_names_that_are_not_utf_8_are_kept(tmp_path: Path) -> None:
+    labels = ["图", os.fsdecode(b"\xff")]
+    save_onnx(export(nn.Conv2d(3, 8, 8)), tmp_path / "m.onnx", metadata={"labels": labels})
+    held = open_session(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(held["labels"]) == labels
 
 
 def test_a_model_too_large_for_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """A folded model of transformers: written whole, or refused."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,10 @@ def test_biases_of_folding_are_kept(
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     run = adapted(model, head="classifier")
-    assert write_transformers([run], tmp_path / "m").difference < 1e-5
+    cropped = dataclasses.replace(run.preprocessing, resize="shortest", resize_size=37)
+    run = dataclasses.replace(run, preprocessing=cropped)
+    written = write_transformers([run], tmp_path / "m")
+    assert written.difference < 1e-5
+    assert any("rounds down where the centre begins" in note for note in written.notes)
     with pytest.raises(UserError, match="expected --format transformers for it"):
         write_timm([run], tmp_path / "n")

@@ -34,7 +34,7 @@ def official(tmp_path):
 
 def test_the_adapter_on_its_backbone_gives_the_authors_logits(official, tmp_path, capsys) -> None:
     model, file = official
-    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n")
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n", encoding="utf-8-sig")
     assert main([
         "import", str(file), "--out", str(tmp_path / "adapter"), "--classes",
         str(tmp_path / "names.txt"), "--backbone_out", str(tmp_path / "vit"),
@@ -86,9 +86,26 @@ def test_the_names_of_their_vtab_script_mean_the_same(official, tmp_path) -> Non
         assert all(torch.equal(value, new[key]) for key, value in old.items())
 
 
-def test_class_names_must_be_as_many_as_classes(official, tmp_path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (b"a\nb\n", "2 class names for a head of 5 classes"),
+        (b"a\nb\nc\nd\n\xe9\n", "isn't text in UTF-8"),
+    ],
+)
+def test_class_names_that_do_not_fit_are_refused(official, tmp_path, capsys, names, said) -> None:
     _, file = official
-    (tmp_path / "names.txt").write_text("a\nb\n")
+    (tmp_path / "names.txt").write_bytes(names)
     arguments = ["import", str(file), "--out", str(tmp_path / "x")]
     assert main([*arguments, "--classes", str(tmp_path / "names.txt")]) == 2
-    assert "2 class names for a head of 5 classes" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", [".", "vit"])
+def test_the_adapter_would_replace_a_backbone_within_it(official, tmp_path, capsys, place) -> None:
+    _, file = official
+    out = tmp_path / "x"
+    arguments = ["import", str(file), "--out", str(out), "--backbone_out", str(out / place)]
+    assert main(arguments) == 2
+    assert "which is put in place whole" in capsys.readouterr().err
+    assert not out.exists()

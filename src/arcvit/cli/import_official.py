@@ -29,7 +29,13 @@ def run(argv: list[str]) -> int:
     if options.classes is not None:
         if not options.classes.is_file():
             raise UserError(f"--classes {str(options.classes)!r} isn't there.")
-        classes = options.classes.read_text(encoding="utf-8").split("\n")
+        try:
+            classes = options.classes.read_text(encoding="utf-8-sig").split("\n")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"--classes {str(options.classes)!r} isn't text in UTF-8 ({error.reason}): expected"
+                " a class name a line."
+            ) from error
         classes = [line.strip() for line in classes if line.strip()]
 
     from arcvit.recipe.official import import_official

@@ -31,7 +31,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     The written thing may be a file or a folder. The rename happens on one file system, so a reader
     sees the old content or the new, never a part.
+
+    Raises:
+        UserError: the target is the folder that one stands in, which can't be put in place whole.
     """
+    if not target.name:
+        raise UserError(f"{str(target)!r} is the folder you are in: expected a name in it.")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}{target.suffix}")
     try:

@@ -6,6 +6,9 @@ from arcvit.core.task import AdapterTask
 from arcvit.data.findings import examples
 from arcvit.data.pixels.preset import Decoding, Preprocessing
 
+_MOST = 20
+"""Thresholds that are named."""
+
 
 def lost_in_plain_model(task: AdapterTask, prep: Preprocessing) -> tuple[str, ...]:
     """Everything that a plain model and its config go without."""
@@ -41,7 +44,8 @@ def lost_thresholds(task: AdapterTask) -> str:
     if task.thresholds is None:
         return sentence
     pairs = zip(task.labels, task.thresholds, strict=True)
-    named = examples([f"{label} {threshold:.3f}" for label, threshold in pairs], most=20)
+    named = examples([f"{label} {threshold:.3f}" for label, threshold in pairs], most=_MOST)
+    named += "; all are in the adapter's task.json" if len(task.labels) > _MOST else ""
     return f"{sentence} A label is given from this calibrated probability on: {named}."
 
 

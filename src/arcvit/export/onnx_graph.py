@@ -74,6 +74,8 @@ def to_onnx(
                 output_names=list(gives),
                 verbose=False,
             )
+    except MemoryError:
+        raise
     except Exception as error:  # tracing runs the model's own code, which may raise anything
         raise UserError(
             f"{what} can't be exported to ONNX: {_operation(error)}; try --format torch."
@@ -96,7 +98,8 @@ def save_onnx(program: Any, file: Path, *, metadata: Mapping[str, Any]) -> None:
     """
     for key, value in metadata.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        program.model.metadata_props[key] = text
+        # Folders, whose names classes have, needn't be UTF-8: JSON has an escape for that.
+        program.model.metadata_props[key] = text.encode("utf-8", "backslashreplace").decode()
     size = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
     if size > MOST_BYTES:
         raise UserError(

@@ -23,6 +23,10 @@ _TORCHVISION = (
     "Left to itself, pipeline() resizes with torchvision where that is installed: its pixels are a"
     " grey level off those of Pillow, which arcvit resizes with."
 )
+_CROP = (
+    "Its processor rounds down where the centre begins that is cut out, the run to the nearest even"
+    " pixel: of some photos it gets another row or column of pixels."
+)
 
 
 def is_transformers_model(model: nn.Module) -> bool:
@@ -53,10 +57,16 @@ def write_transformers(runs: Sequence[AdaptedModel], out: Path) -> Written:
         AutoImageProcessor.from_pretrained(out)
         reloaded = AutoModelForImageClassification.from_pretrained(out, dtype=torch.float32)
         logits = logits_on(reloaded, run.images)
+    prep = run.preprocessing
+    is_shifted = prep.resize != "squash" and prep.crop_start == "rounded"
     return Written(
         difference=run.compare(logits, "the folded model in transformers"),
         loading=lambda place: _LOADING.format(place=python_text(place)),
-        notes=(*lost_in_plain_model(run.task, run.preprocessing), _TORCHVISION),
+        notes=(
+            *lost_in_plain_model(run.task, prep),
+            *((_CROP,) if is_shifted else ()),
+            _TORCHVISION,
+        ),
     )
 
 

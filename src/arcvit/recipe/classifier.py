@@ -26,7 +26,7 @@ from arcvit.engine.calibration import likeness
 from arcvit.export.folded import merged_model
 from arcvit.export.formats import check_export
 from arcvit.recipe.adapter import LoadedAdapter
-from arcvit.recipe.export import Exported, adapted_model, write_format
+from arcvit.recipe.export import Exported, adapted_model, name_of, write_format
 from arcvit.recipe.given import Given, Single, file_of, one_by_one, read
 from arcvit.recipe.keys import check_keys
 from arcvit.recipe.load import LoadedRun, load_trained
@@ -296,7 +296,7 @@ class Classifier:
 
     @property
     def _name(self) -> str:
-        return self.loaded.folder.name if isinstance(self.loaded, LoadedRun) else "adapter"
+        return name_of(self.loaded.folder) if isinstance(self.loaded, LoadedRun) else "adapter"
 
     @property
     def _head(self) -> nn.Module:

@@ -1,5 +1,6 @@
 """Write finished runs for other software, whole and compared, or not at all."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ def export_adapters(
     form = check_export(target, format=format, runs=len(sources), flags=flags)
     places = [source.folder if isinstance(source, Run) else source for source in sources]
     runs = [
-        adapted_model(load_trained(place, backbone=backbone, force=force), name=Path(place).name)
+        adapted_model(load_trained(place, backbone=backbone, force=force), name=name_of(place))
         for place in places
     ]
     return write_format(form, runs, target, **flags)
@@ -93,6 +94,11 @@ def write_format(form: Format, runs: Sequence[AdaptedModel], out: Path, **flags:
         loading=written.loading(out),
         notes=written.notes,
     )
+
+
+def name_of(place: str | Path) -> str:
+    """What a run is called: the name of its folder, also of the one that one stands in."""
+    return os.path.basename(os.path.abspath(place))
 
 
 def adapted_model(

@@ -64,14 +64,22 @@ def import_official(
         backbone_out: folder to write the backbone to, as a timm checkpoint; None: don't.
 
     Raises:
-        UserError: the file doesn't fit, it was trained on another backbone, names are missing, or
-            a target is taken.
+        UserError: the file doesn't fit, it was trained on another backbone, names are missing, a
+            target is taken, or the backbone would be written into the adapter's folder.
     """
     if backbone is not None and backbone_out is not None:
         raise UserError("a backbone to take and one to write: give --backbone or --backbone_out.")
     for target in (adapter, backbone_out):
         if target is not None and target.exists() and any(target.iterdir()):
             raise UserError(f"{str(target)!r} is there already: choose another name or remove it.")
+    if backbone_out is not None and adapter.resolve() in (
+        backbone_out.resolve(),
+        *backbone_out.resolve().parents,
+    ):
+        raise UserError(
+            f"--backbone_out {str(backbone_out)!r} is in --out {str(adapter)!r}, which is put in"
+            " place whole: expected two folders."
+        )
     checkpoint = convert_official(read_checkpoint(file), heads=heads)
     number = len(checkpoint.head["weight"])
     if classes is not None and len(classes) != number:
