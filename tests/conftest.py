@@ -1,6 +1,7 @@
 """A tiny backbone and tiny tasks, made once a session: a whole ``arcvit train`` takes a second."""
 
 import dataclasses
+import gc
 import importlib.util
 import os
 import shutil
@@ -47,6 +48,20 @@ Arcvit = Callable[..., Answer]
 """``arcvit("train", "--data.path=...")``."""
 Trained = Callable[[str], Path]
 """``trained("arc")``: a finished run of a method. Not to be changed."""
+
+
+gc.disable()  # while all is imported and collected: none of it is garbage
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but not in what was there before the first test."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let the interpreter free everything at its end, or libraries in C++ tell of leaks."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
