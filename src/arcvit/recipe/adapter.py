@@ -221,6 +221,8 @@ def _write_peft(folder: Path, model: PeftModel, task: AdapterTask) -> None:
         # Plain PEFT resizes the head, and refuses another backbone, by these.
         config.num_classes = len(task.labels)
         config.backbone_fingerprint = task.backbone.fingerprint
+    # Ours takes its place: where none is there, PEFT makes one, which takes longer than all else.
+    write_text(folder / CARD_FILE, "---\n{}\n---\n")
     # Of its own accord PEFT asks the hub whether the words of a language model have changed.
     model.save_pretrained(str(folder), selected_adapters=[name], save_embedding_layers=False)
     if name != "default":
