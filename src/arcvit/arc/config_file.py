@@ -9,11 +9,11 @@ import enum
 import json
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 from arcvit.arc.patterns import check_pattern
 from arcvit.core.errors import UserError
-from arcvit.core.settings import check_range, check_value, shown
+from arcvit.core.settings import check_range, check_value, hints_of, shown
 
 _ANY_NUMBER = ("lora_alpha",)
 """Whole numbers by PEFT's annotation that are used as factors."""
@@ -33,7 +33,7 @@ def check_config(kind: type[Any], values: Mapping[str, Any]) -> None:
     Raises:
         UserError: names the key, its value and what was expected.
     """
-    hints = get_type_hints(kind, include_extras=True)
+    hints = hints_of(kind, ranges=True)
     for field in dataclasses.fields(kind):
         key = field.name
         if key not in values or (values[key] is None and field.default is None):

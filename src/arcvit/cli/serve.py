@@ -5,12 +5,12 @@ import logging
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from arcvit.cli.parser import CommandParser, command_parser
 from arcvit.core.errors import UserError
 from arcvit.core.extras import require
-from arcvit.core.settings import from_text
+from arcvit.core.settings import from_text, hints_of
 
 
 def run(argv: list[str]) -> int:
@@ -119,7 +119,7 @@ def _add_settings(parser: CommandParser, title: str, settings: type) -> None:
 
 
 def _settings(settings: type, options: argparse.Namespace) -> Any:
-    hints = get_type_hints(settings)
+    hints = hints_of(settings)
     given = {field.name: getattr(options, field.name) for field in fields(settings)}
     values = {
         name: from_text(text, hints[name], key=f"--{name}")

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -54,6 +56,17 @@ NotNegative = Annotated[float, Range(at_least=0)]
 Share = Annotated[float, Range(at_least=0, below=1)]
 
 
+def hints_of(config: type[Any], *, ranges: bool = False) -> Mapping[str, Any]:
+    """The type of each field of a dataclass, with the range in it where ``ranges``."""
+    key: Any = config  # mypy takes no class for hashable
+    return _hints(key, ranges)
+
+
+@functools.cache  # a bench makes the ten sections of hundreds of recipes
+def _hints(config: type[Any], ranges: bool) -> Mapping[str, Any]:
+    return types.MappingProxyType(get_type_hints(config, include_extras=ranges))
+
+
 def check_settings(section: str, config: Any) -> None:
     """Check every field of a config dataclass against its type and the range in it, as ``Count``.
 
@@ -66,8 +79,7 @@ def check_settings(section: str, config: Any) -> None:
     Raises:
         UserError: names the key, its value and what was expected.
     """
-    hints = get_type_hints(type(config))
-    annotated = get_type_hints(type(config), include_extras=True)
+    hints, annotated = hints_of(type(config)), hints_of(type(config), ranges=True)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         key = f"{section}.{field.name}" if section else field.name

@@ -8,11 +8,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.files import read_json, write_json
-from arcvit.core.settings import Range, check_range, check_value
+from arcvit.core.settings import Range, check_range, check_value, hints_of
 
 TASK_FILE = "task.json"
 VERSION = 1
@@ -188,8 +188,7 @@ def _check_thresholds(file: Path, task: AdapterTask) -> None:
 
 def _record_of(record_type: type[Record], values: Mapping[str, Any]) -> Record:
     """A record of these values: no other keys, none missing, each of its type."""
-    hints = get_type_hints(record_type)
-    limits = get_type_hints(record_type, include_extras=True)
+    hints, limits = hints_of(record_type), hints_of(record_type, ranges=True)
     for name, value in values.items():
         if name not in hints:
             raise UserError(

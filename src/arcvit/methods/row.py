@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.core.settings import from_text
+from arcvit.core.settings import from_text, hints_of
 from arcvit.methods.spec import MethodSpec
 from arcvit.methods.table import method_named, methods
 
@@ -92,7 +92,7 @@ def split_outside(text: str, mark: str) -> list[str]:
 def _value(spec: MethodSpec, setting: str, text: str, row: str, key: str) -> Any:
     if "." in setting:
         return from_text(text, Any, key=setting)
-    hints = get_type_hints(spec.options)
+    hints = hints_of(spec.options)
     if setting not in {field.name for field in dataclasses.fields(spec.options)}:
         raise UserError(
             f"{key} is {row!r}, but {spec.name} has no setting {setting!r}: expected some of"

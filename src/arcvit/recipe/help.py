@@ -5,10 +5,10 @@ import inspect
 import re
 import textwrap
 from collections.abc import Collection
-from typing import Any, get_type_hints
+from typing import Any
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.core.settings import described, range_in
+from arcvit.core.settings import described, hints_of, range_in
 from arcvit.methods.row import value_text
 from arcvit.methods.table import methods
 from arcvit.recipe.keys import sections
@@ -94,7 +94,7 @@ def _method_lines() -> list[str]:
 
 
 def _flags(prefix: str, config: type[Any], *, only: Collection[str] | None = None) -> list[str]:
-    hints, annotated = get_type_hints(config), get_type_hints(config, include_extras=True)
+    hints, annotated = hints_of(config), hints_of(config, ranges=True)
     meaning = meanings(config)
     lines = []
     for field in dataclasses.fields(config):

@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, get_type_hints
+from typing import Any
 
 from arcvit.core.errors import UserError, nearest
-from arcvit.core.settings import check_value, described, from_text
+from arcvit.core.settings import check_value, described, from_text, hints_of
 from arcvit.methods.table import method_named, methods
 from arcvit.recipe.recipe import Recipe
 
@@ -16,7 +16,7 @@ _HELP = " arcvit train --help_all lists what there is."
 
 def sections() -> dict[str, type[Any]]:
     """The dataclass of each section: a recipe's own, then the methods'."""
-    hints = get_type_hints(Recipe)
+    hints = hints_of(Recipe)
     own = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
     return own | {spec.section: spec.options for spec in methods().values()}
 
@@ -26,11 +26,11 @@ def known_keys() -> dict[str, Any]:
     inside = sections()
     hints = {
         name: hint
-        for name, hint in get_type_hints(Recipe).items()
+        for name, hint in hints_of(Recipe).items()
         if name not in inside and name != "options"
     }
     for section, config in inside.items():
-        found = get_type_hints(config)
+        found = hints_of(config)
         hints |= {f"{section}.{f.name}": found[f.name] for f in dataclasses.fields(config)}
     return hints
 
