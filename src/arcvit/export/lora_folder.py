@@ -79,8 +79,9 @@ def write_lora(runs: Sequence[AdaptedModel], out: Path) -> Written:
         reloaded = PeftModel.from_pretrained(plain, str(out))
     try:
         library, backbone = code_of_backbone(run.task)
-    except UserError:  # it has moved, or the hub can't be reached
-        name = python_text(run.task.backbone.name)
+    except UserError:  # it has moved, the hub can't be reached, or its weights are arcvit's own
+        asked = run.task.backbone
+        name = python_text(f"{asked.name}, {asked.weights} weights")
         library, backbone = "timm", f"...  # {name}, {len(run.labels)} outputs"
     return Written(
         difference=run.compare(logits_on(reloaded, run.images), "LoRA in PEFT"),
