@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from arcvit import ArcConfig
 from arcvit.core.errors import UserError
+from arcvit.core.files import atomic_path
 from arcvit.core.task import Calibration
 from arcvit.engine.calibration import likeness
 from arcvit.export import onnx_graph
@@ -25,7 +27,7 @@ from arcvit.export.onnx_graph import open_session, run_split, save_onnx, to_onnx
 from arcvit.export.onnx_inputs import adapter_inputs, input_form
 from arcvit.export.onnx_mixed import side_by_side
 from arcvit.export.onnx_model import write_onnx
-from arcvit.export.onnx_shared import active
+from arcvit.export.onnx_shared import active, write_adapter_file
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -153,6 +155,17 @@ class Spectrum(nn.Module):
 def test_an_operation_that_onnx_lacks_is_named() -> None:
     with pytest.raises(UserError, match=r"it can't be exported to ONNX: .*linalg_eig.*--format"):
         export(Spectrum())
+
+
+def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(OSError), atomic_path(tmp_path / "a.onnx_adapter") as partial:
+            write_adapter_file({"head.weight": np.zeros((99, 99), np.float32)}, partial)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def test_names_that_are_not_utf_8_are_kept(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from typing import Any
 
 from arcvit.core.errors import UserError
 
-_TORCH_WRITES = ("PytorchStreamWriter", "inline_container", "iostream error")
+_FAILED_WRITES = (
+    *("PytorchStreamWriter", "inline_container", "iostream error"),  # torch
+    "Failed to write :",  # ONNX Runtime, of an adapter
+)
 _LEFTOVER = re.compile(r"\.(?P<target>.+)\.(?P<kind>partial|outdated)-.+")
 _MANY = 100
 MOST_BYTES = 64 * 2**20
@@ -60,9 +63,9 @@ def disk_errors(target: Path) -> Iterator[None]:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(target)) from error
     except RuntimeError as error:
-        if not any(word in str(error) for word in _TORCH_WRITES):
+        if not any(word in str(error) for word in _FAILED_WRITES):
             raise
-        # torch doesn't tell why; on most disks there is one reason.
+        # They don't tell why; on most disks there is one reason.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
 
 

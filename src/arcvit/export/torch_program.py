@@ -3,6 +3,7 @@
 B images, K labels.
 """
 
+import io
 import json
 import logging
 import traceback
@@ -51,7 +52,10 @@ def write_torch(runs: Sequence[AdaptedModel], out: Path) -> Written:
     (run,) = runs
     program = exported_program(run)
     _forget_this_machine(program)
-    torch.export.save(program, out, extra_files={METADATA: json.dumps(metadata(run.task))})
+    # Where a disk is full, torch's own writer to files ends the whole process.
+    whole = io.BytesIO()
+    torch.export.save(program, whole, extra_files={METADATA: json.dumps(metadata(run.task))})
+    out.write_bytes(whole.getbuffer())
     reloaded = torch.export.load(out).module()
     with torch.inference_mode():
         together = reloaded(run.images)
