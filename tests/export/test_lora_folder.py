@@ -1,5 +1,6 @@
 """What can't be written as LoRA is refused by name; what can is read by arcvit, too."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import nn
 import arcvit
 from arcvit import ArcConfig
 from arcvit.core.errors import UserError
+from arcvit.core.task import read_task
 from arcvit.export.adapted import AdaptedModel
 from arcvit.export.lora_folder import as_lora, write_lora
 from arcvit.methods.table import method_named
@@ -85,3 +87,16 @@ def test_arcvit_reads_lora_of_arc(trained: Callable[[str], Path], tmp_path: Path
     one, other = (c.predict(photo)[0] for c in (run, again))
     assert one.label == other.label
     assert one.probability == pytest.approx(other.probability, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_what_is_written_names_the_backbone_where_it_is(
+    make_adapter: Callable[..., Path], tiny: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny, tmp_path / "moved")
+    adapter = make_adapter(tmp_path / "adapter")
+    exported = arcvit.export_adapters(
+        [adapter], tmp_path / "m", format="lora", backbone=str(tmp_path / "moved")
+    )
+    assert f'"local-dir:{tmp_path}/moved"' in exported.loading
+    assert read_task(tmp_path / "m").backbone.name == str(tmp_path / "moved")

@@ -51,5 +51,8 @@ def test_biases_of_folding_are_kept(
     written = write_transformers([run], tmp_path / "m")
     assert written.difference < 1e-5
     assert any("rounds down where the centre begins" in note for note in written.notes)
+    wide = dataclasses.replace(cropped, size=(32, 48))
+    with pytest.raises(UserError, match="covers 37 x 55 pixels and cuts 32 x 48 out"):
+        write_transformers([dataclasses.replace(run, preprocessing=wide)], tmp_path / "n")
     with pytest.raises(UserError, match="expected --format transformers for it"):
         write_timm([run], tmp_path / "n")

@@ -230,11 +230,11 @@ def _check_alike(run: AdaptedModel, first: AdaptedModel) -> None:
     why = why_not_shared(_config(run), run.task.head)
     if why is not None:
         raise UserError(f"{run.name!r} can't be inputs of a graph: {why}; export it by itself.")
-    for what, of in _ALIKE.items():
+    for what, (of, shown) in _ALIKE.items():
         if of(run) != of(first):
             raise UserError(
                 f"{run.name!r} and {first.name!r} can't share a graph: their {what} differ"
-                f" ({of(run)} and {of(first)}); export them by themselves."
+                f" ({shown(run)} and {shown(first)}); export them by themselves."
             )
 
 
@@ -279,8 +279,15 @@ def _head(run: AdaptedModel) -> nn.Linear:
     return head
 
 
-_ALIKE: dict[str, Callable[[AdaptedModel], object]] = {
-    "backbones": lambda run: (run.task.backbone.name, run.task.backbone.fingerprint),
-    "heads": lambda run: run.task.head,
-    "image sizes": lambda run: run.preprocessing.size,
+_Of = Callable[[AdaptedModel], object]
+
+_ALIKE: dict[str, tuple[_Of, _Of]] = {
+    # Weights go by their fingerprint: they may have moved, and are what counts.
+    "backbones": (
+        lambda run: run.task.backbone.fingerprint or run.task.backbone.name,
+        lambda run: (run.task.backbone.name, run.task.backbone.fingerprint),
+    ),
+    "heads": (lambda run: run.task.head, lambda run: run.task.head),
+    "image sizes": (lambda run: run.preprocessing.size, lambda run: run.preprocessing.size),
 }
+"""What must be the same, and how it is told."""

@@ -38,8 +38,8 @@ def write_transformers(runs: Sequence[AdaptedModel], out: Path) -> Written:
     """Write the folded classifier and its image processor, read them back, and compare.
 
     Raises:
-        UserError: the backbone isn't of transformers, the adapter can't be folded, or the logits
-            differ.
+        UserError: the backbone isn't of transformers, its images are prepared as no processor does,
+            the adapter can't be folded, or the logits differ.
     """
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
@@ -49,11 +49,12 @@ def write_transformers(runs: Sequence[AdaptedModel], out: Path) -> Written:
             f"{run.task.backbone.name!r} isn't a model of transformers: expected --format timm,"
             " whose folder pipeline() loads as well."
         )
+    settings = _processor_settings(run.preprocessing)
     model: Any = run.folded()
     with quiet_transformers():
         _say_biases(model)
         model.save_pretrained(out)
-        _write_processor(out, _processor_settings(run.preprocessing))
+        _write_processor(out, settings)
         AutoImageProcessor.from_pretrained(out)
         reloaded = AutoModelForImageClassification.from_pretrained(out, dtype=torch.float32)
         logits = logits_on(reloaded, run.images)
@@ -87,8 +88,18 @@ def _write_processor(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _processor_settings(prep: Preprocessing) -> dict[str, object]:
-    """As image processors of transformers have it."""
+    """As image processors of transformers have it.
+
+    Raises:
+        UserError: they can't do it: they know the short edge of what is to be cut out, not a shape.
+    """
     height, width = prep.size
+    if prep.resize == "shortest" and height != width:
+        raise UserError(
+            f"no image processor of transformers covers {prep.resized[0]} x {prep.resized[1]}"
+            f" pixels and cuts {height} x {width} out of them, as this run does: expected --format"
+            " torch or onnx, whose metadata say how images are prepared."
+        )
     squashed = dict(zip(("height", "width"), prep.resized, strict=True))
     settings: dict[str, object] = {
         "size": {"shortest_edge": prep.resize_size} if prep.resize == "shortest" else squashed,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def export_adapters(
     form = check_export(target, format=format, runs=len(sources), flags=flags)
     places = [source.folder if isinstance(source, Run) else source for source in sources]
     runs = [
-        adapted_model(load_trained(place, backbone=backbone, force=force), name=name_of(place))
+        adapted_model(_loaded(place, backbone=backbone, force=force), name=name_of(place))
         for place in places
     ]
     return write_format(form, runs, target, **flags)
@@ -94,6 +94,15 @@ def write_format(form: Format, runs: Sequence[AdaptedModel], out: Path, **flags:
         loading=written.loading(out),
         notes=written.notes,
     )
+
+
+def _loaded(place: str | Path, *, backbone: str | None, force: bool) -> LoadedAdapter:
+    """A run whose task names the backbone where it lies now."""
+    loaded = load_trained(place, backbone=backbone, force=force)
+    if backbone is None:
+        return loaded
+    moved = replace(loaded.task.backbone, name=backbone, commit=None)
+    return replace(loaded, task=replace(loaded.task, backbone=moved))
 
 
 def name_of(place: str | Path) -> str:
