@@ -23,7 +23,7 @@ from arcvit.core.task import read_task
 from arcvit.data.config import DataConfig
 from arcvit.engine.config import OptimConfig
 from arcvit.recipe.compare import compare
-from arcvit.recipe.compare_labels import chance
+from arcvit.recipe.compare_labels import chance, interval
 from arcvit.recipe.recipe import Recipe
 from arcvit.serve.model import ServedModel
 from arcvit.serve.settings import ServeSettings
@@ -206,6 +206,14 @@ def test_runs_are_compared_by_map(
         UserError, match="some of the runs have one label an image and some several"
     ):
         compare(run, trained("arc"))
+
+
+def test_an_interval_takes_off_what_samples_exceed_the_value_by() -> None:
+    draws = np.random.default_rng(0).normal(0.5, 0.02, size=1000)
+    low, high = interval(0.46, draws)
+    assert (low, high) == pytest.approx((0.38, 0.46), abs=5e-3)
+    assert interval(0.2, draws)[1] == 0.2  # samples all above it: it stays an end
+    assert interval(0.0, draws) == (0.0, 0.0)
 
 
 def test_chance_is_told_from_samples() -> None:

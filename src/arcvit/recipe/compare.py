@@ -180,8 +180,8 @@ def _by_label(
     samples = bootstrapped(probabilities, truth)
     runs = []
     for one, own, sampled in zip(found.runs, probabilities, samples, strict=True):
-        low, high = interval(sampled)
         value = mean_average_precision(own, truth) or 0.0
+        low, high = interval(value, sampled)
         runs.append(replace(one, value=value, low=low, high=high))
     pairs = zip(found.differences, combinations(samples, 2), strict=True)
     differences = tuple(replace(pair, p=chance(*both)) for pair, both in pairs)
