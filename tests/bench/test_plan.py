@@ -9,6 +9,8 @@ import torch
 from arcvit.bench import speed
 from arcvit.bench.devices import DEVICES, recognised
 from arcvit.bench.plan import AROUND, Part, Workers
+from arcvit.bench.sizes import Sizes, sizes_of
+from arcvit.bench.suite import SuiteTask
 from arcvit.executors.choose import executor_flags, planned_workers
 from arcvit.recipe.parser import parse_recipe
 
@@ -50,6 +52,17 @@ def test_workers_share_devices_and_the_longest_path_remains() -> None:
     # Two runs at once on this machine's one processor save what lies around a run alone.
     work = 4 * (3 * 10 + 3 * 20) * H200.rate / HERE.rate
     assert Workers(2, 1, 2).seconds(parts, HERE) == pytest.approx(work + 4 * 6 * AROUND / 2)
+
+
+def test_images_are_counted_as_they_will_be_opened(tmp_path: Path) -> None:
+    lines = [f"{i}.png,{'ab'[i % 2]},{'train' if i < 8 else 'test'}" for i in range(10)]
+    for index in range(10):
+        (tmp_path / f"{index}.png").touch()
+    (tmp_path / "mine.csv").write_text("\n".join(["path,kind,split", *lines]))
+    flags = ["--data.label_column=kind", "--data.shots=1", "--data.val_fraction=0.5"]
+    recipe = parse_recipe(flags, {"data": {"path": "mine.csv"}})
+    task = SuiteTask(name="mine", group="g", path="mine.csv")
+    assert sizes_of(task, tmp_path, recipe) == Sizes(classes=2, train=2, trainval=2, test=2)
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,9 @@ def print_plan(
     parts: list[Part] = []
     runs, unknown = 0, 0
     for task in bench.suite.tasks:
+        first = bench.recipe_for(task, task.path, bench.rows[0], bench.seeds[0])
         try:
-            sizes = sizes_of(task, root)
+            sizes = sizes_of(task, root, first)
         except UserError as error:
             table.add_row(task.name, "", "", str(error))
             continue

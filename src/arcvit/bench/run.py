@@ -71,7 +71,7 @@ def run_bench(
         if store is not None:
             store.fetch_all(out, BENCH_FILES)
         _write_suite(bench, out)
-        sizes = {task.name: _sizes(task, root) for task in bench.suite.tasks}
+        sizes = {task.name: _sizes(bench, task, root) for task in bench.suite.tasks}
         with _ending(out, store):
             course = Course(bench, places, sizes, out, _precision(bench, out, executor), store)
             progress = Progress(console, course.entries, executor.size, out)
@@ -114,10 +114,11 @@ def _ending(out: Path, store: Store | None) -> Iterator[None]:
             store.put_files(out, [file for p in BENCH_FILES for file in sorted(out.glob(p))])
 
 
-def _sizes(task: SuiteTask, root: Path | None) -> Sizes | None:
+def _sizes(bench: Bench, task: SuiteTask, root: Path | None) -> Sizes | None:
     """For the time left; what is wrong with a task is said when it is looked at."""
+    recipe = bench.recipe_for(task, task.path, bench.rows[0], bench.seeds[0])
     try:
-        return sizes_of(task, root)
+        return sizes_of(task, root, recipe)
     except UserError:
         return None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from arcvit.bench.suite import SuiteTask
 from arcvit.data.readers.layouts import open_task
-from arcvit.data.readers.reader import Opening
+from arcvit.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,13 @@ class Sizes:
     test: int
 
 
-def sizes_of(task: SuiteTask, root: Path | None) -> Sizes | None:
+def sizes_of(task: SuiteTask, root: Path | None, recipe: Recipe) -> Sizes | None:
     """The sizes of a task; None where nothing lies there and the catalogue doesn't know it.
+
+    Args:
+        task: the task.
+        root: folder of the tasks.
+        recipe: one of its runs, which says how its images are opened.
 
     Raises:
         UserError: it can't be opened.
@@ -39,7 +44,7 @@ def sizes_of(task: SuiteTask, root: Path | None) -> Sizes | None:
     path = Path(task.path) if root is None else root / task.path
     if not path.exists():
         return None
-    opened = open_task(path, Opening(kind=task.kind))
+    opened = open_task(path, recipe.data.opening(task.kind))
     return Sizes(
         classes=len(opened.classes),
         train=len(opened.split("train")),
