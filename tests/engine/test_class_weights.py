@@ -45,6 +45,12 @@ def test_a_class_without_images_is_no_division_by_zero() -> None:
     assert weights[LABELS].mean().item() == pytest.approx(1)
 
 
+def test_a_class_is_the_same_however_its_accents_are_composed() -> None:
+    classes = ("caf\u00e9", "dent", "scratch")
+    weights = class_weights({"cafe\u0301": 2}, classes, LABELS)
+    assert weights[0] / weights[1] == pytest.approx(2)
+
+
 def test_a_class_that_isnt_there() -> None:
     with pytest.raises(UserError) as caught:
         class_weights({"rsut": 2}, CLASSES, LABELS)

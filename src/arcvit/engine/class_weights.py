@@ -11,6 +11,7 @@ from torch import Tensor
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.findings import examples
+from arcvit.data.task import class_name
 
 Asked = str | Mapping[str, float]
 """``auto``, or the weights of some classes by their names."""
@@ -31,6 +32,8 @@ def class_weights(asked: Asked, classes: Sequence[str], labels: Tensor) -> Tenso
     Raises:
         UserError: a class isn't there.
     """
+    if not isinstance(asked, str):
+        asked = {class_name(name): weight for name, weight in asked.items()}
     unknown = [] if isinstance(asked, str) else [name for name in asked if name not in classes]
     if unknown:
         raise UserError(
