@@ -222,6 +222,16 @@ def test_a_multilabel_task(tmp_path: Path) -> None:
     assert "majority" not in {*kinds(found, "warning")}
 
 
+def test_cells_that_nobody_split(folders: Path) -> None:
+    rows = [("a/0", "sea sky"), ("a/1", "sea"), ("b/0", "sea sky"), ("b/1", "sea")]
+    lines = [f"train/{image}.png,{label},train" for image, label in rows]
+    (folders / "photos.csv").write_text("\n".join(["path,label,split", *lines]))
+    report = check_task(folders / "photos.csv", kind="multilabel")
+    assert "one-label" in kinds(report, "warning")
+    report = check_task(folders / "photos.csv", kind="multilabel", data={"label_delimiter": " "})
+    assert "one-label" not in kinds(report, "warning")
+
+
 def test_an_image_of_a_folder_has_one_label(folders: Path) -> None:
     report = check_task(folders, kind="multilabel")
     assert kinds(report, "spoils") == ["unreadable-task"]

@@ -292,6 +292,25 @@ def test_several_labels_in_parquet(tmp_path: Path, form: str) -> None:
             open_task(tmp_path / "train.parquet")
 
 
+def test_odd_cells_in_parquet(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    text, number = datasets.Value("string"), datasets.Value("float32")
+    for kind, cells, told in (
+        (datasets.List(text), [["sea", None], [], None, ["sky", ""]], ("sea", "sky")),
+        (datasets.List(number), [[1.0], [2.0, float("nan")], [], [2.0]], ("1.0", "2.0")),
+        (datasets.List(datasets.Value("int8")), [[1, 0, 1], [0, 0, 1], [0, 0, 0]], "a row of 0"),
+        (datasets.List({"name": text}), [[{"name": "sea"}], []], "neither names nor numbers"),
+    ):
+        features = datasets.Features({"image": datasets.Image(), "labels": kind})
+        content = [{"bytes": png(row), "path": None} for row in range(len(cells))]
+        write_parquet(tmp_path / "train.parquet", {"image": content, "labels": cells}, features)
+        if isinstance(told, tuple):
+            assert open_task(tmp_path / "train.parquet", SEVERAL).classes == told
+            continue
+        with pytest.raises(UserError, match=told):
+            open_task(tmp_path / "train.parquet", SEVERAL)
+
+
 def test_one_label_in_parquet_is_not_several(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     label = datasets.ClassLabel(names=["owl", "kite"])
@@ -326,6 +345,7 @@ def test_several_labels_in_shards(tmp_path: Path) -> None:
     for told, sentence in (
         (({"caption": "sea"},), "expected one image and a list of class names"),
         ((["sea"], [1]), "labels by name, as 'sea', and by number, as 1"),
+        (([1, 0, 1], [0, 0, 1]), "a row of 0 and 1 for each image"),
     ):
         with pytest.raises(UserError, match=sentence):
             open_task(shard(*told), SEVERAL)

@@ -155,6 +155,8 @@ def test_a_class_may_be_called_train(plant: Plant) -> None:
         ({"a": 1, "b": 1}, "one image of each of its 2 classes, .* right column or level"),
         ({"Owl": 2, "owl": 2}, "differ in case or spaces alone.*: 'Owl' = 'owl'"),
         ({"sea gull": 2, "seagull ": 2}, "'sea gull' = 'seagull '"),
+        ({"gull": 2, "gull\u200b": 2}, r"'gull' = 'gull\\u200b'"),
+        ({"1": 2, "01": 2, "1.0": 2, "1.1": 2}, "the same number.*: '01' = '1' = '1.0'[.]"),
         ({"train/a": 1, "train/b": 1, "val/A": 1}, "'A' = 'a'|no image in train"),
         ({"train/a": 1, "val/a": 1, "valid/a": 1}, "two folders for the val split, 'val' and"),
         ({"trainval/a": 1, "eval/a": 1}, "look like splits, 'eval', 'trainval'"),

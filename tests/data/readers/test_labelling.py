@@ -46,6 +46,7 @@ def read(file: Path, **settings: Any) -> ImageTask:
         (JOINT.replace("label", "tags"), {"label_column": "tags"}),
         (FLAGS, {}),
         (FLAGS.replace("path", "Path"), {"label_columns": ["tree", "sky", "Sea"]}),
+        (FLAGS.replace("\n", "\r\n"), {}),
         # What programs write: a column of numbers without a name.
         ("\n".join(f"{n},{line}" for n, line in enumerate(FLAGS.split())).replace("0", "", 1), {}),
     ],
@@ -55,6 +56,11 @@ def test_the_same_labels_in_every_form(tmp_path: Path, text: str, settings: dict
     assert (task.kind, task.classes) == ("multilabel", ("sea", "sky", "tree"))
     assert task.split("train").label_sets == ((0, 1), (), (2,))
     assert task.split("val").label_sets == ((0, 2),)
+
+
+def test_a_column_is_the_same_however_its_accents_are_composed(tmp_path: Path) -> None:
+    table = write(tmp_path, FURTHER.replace("sea", "caf\u00e9"))
+    assert read(table, label_columns=["cafe\u0301", "sky"]).classes == ("caf\u00e9", "sky")
 
 
 def test_columns_of_flags_are_of_tables_alone(tmp_path: Path) -> None:
@@ -83,7 +89,18 @@ def test_further_columns_are_kept(tmp_path: Path) -> None:
             {},
             r"\('label' or 'tags' may hold .*label_column label or --data.label_column tags[.]",
         ),
-        (FURTHER, {}, "0 and 1 .sea, sky. and others .place.: .*--data.label_columns sea,sky[.]"),
+        (FURTHER, {}, "1 .sea, sky. and others .place.: .*_columns sea,sky, .*--data.label_column"),
+        (
+            FURTHER.replace("sky", '"sky, high"'),
+            {},
+            r"""--data.label_columns '\["sea", "sky, high"\]', or which""",
+        ),
+        (
+            """path,label\na.jpg,"['x', 'y']"\nb.jpg,['y']\n""",
+            {"label_delimiter": ","},
+            r"""written as a list, as in "\['x','y'\]": expected them without .* as a,b[.]""",
+        ),
+        ("path,label\na.jpg,[]\nb.jpg,x|y\n", {}, "written as a list, as in '..'"),
         (
             FLAGS.replace("TRUE", "2"),
             {},

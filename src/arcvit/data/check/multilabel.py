@@ -22,6 +22,7 @@ def multilabel_findings(task: ImageTask) -> list[Finding]:
         *_always_on(task, train),
         *_inseparable(task),
         *_few_to_validate_on(task),
+        *_one_each(task),
         _how_many(task, train),
     ]
 
@@ -45,6 +46,13 @@ def _how_many(task: ImageTask, train: Split) -> Finding:
     text = f"a training image has {mean:.2f} of {len(task.classes)} labels on average, {max(sizes)}"
     text += f" at most, in {len(set(train.label_sets)):,} combinations, of which the most frequent"
     return note("labels", f"{text} is {_named(task, alike[0])} ({alike[1]:,} images).")
+
+
+def _one_each(task: ImageTask) -> list[Finding]:
+    if max(map(len, task.every().label_sets)) > 1:
+        return []
+    text = "no image has more than one label: if some do, say what stands between those in a cell"
+    return [warning("one-label", f"{text} with --data.label_delimiter.")]
 
 
 def _without_labels(train: Split) -> list[Finding]:

@@ -1,14 +1,14 @@
 """Which columns of a table hold paths, labels and splits, and what to say where they don't."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 from shlex import quote
 
 from arcvit.core.errors import UserError, nearest
 from arcvit.data.findings import Finding, examples, warning
 from arcvit.data.readers.reader import LABEL_COLUMN, Opening
-from arcvit.data.task import IMAGE_SUFFIXES, split_named
+from arcvit.data.task import IMAGE_SUFFIXES, class_name, split_named
 
 _LIKE_SPLITS = ("split", "set", "subset", "fold", "kfold", "partition", "phase", "usage")
 _SPLIT_FLAGS = ("train", "training", "val", "valid", "validation", "test")
@@ -25,6 +25,7 @@ Rows = Sequence[Sequence[str]]
 
 def column_named(name: str, columns: Sequence[str]) -> str:
     """The column of that name, whatever its case where there is no other; else the name itself."""
+    name = class_name(name)
     alike = [column for column in columns if column.casefold() == name.casefold()]
     return alike[0] if name not in columns and len(alike) == 1 else name
 
@@ -176,6 +177,17 @@ def _refuse_other_splits(
 def are_flags(values: set[str]) -> bool:
     """Whether a column of these values says of each image whether it is of one class."""
     return bool(values) and {value.casefold() for value in values} <= FLAGS
+
+
+def are_rows_of_flags(cells: Iterable[Sequence[object]]) -> bool:
+    """Whether lists of labels are rows of 0 and 1 instead, one for each class.
+
+    As numbers of classes they would be two classes that most images are of.
+    """
+    rows = [tuple(cell) for cell in cells if cell]
+    values = {value for row in rows for value in row}
+    alike = len({len(row) for row in rows}) == 1 and values <= {0, 1}
+    return alike and any(len(set(row)) < len(row) for row in rows)
 
 
 def beside_flags(values: set[str]) -> list[str]:

@@ -4,6 +4,8 @@ So a wrong layout is an error and never a wrong accuracy.
 """
 
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -62,9 +64,10 @@ def finish(
     for split, file in (lists or {}).items():
         found += missing_files(splits[split].paths, file)
     found += shared_images(splits, source)
-    if len(classes) < (1 if opening.to_measure else 2):
+    least = 1 if opening.to_measure else 2
+    if len(classes) < least:
         there = f"only '{classes[0]}'" if classes else "none"
-        text = f"{source} has too few classes: expected at least 2, found {there}."
+        text = f"{source} has too few classes: expected at least {least}, found {there}."
         found.append(spoils("classes", text))
     if covers_classes and "train" in splits and not opening.to_measure:
         found += untrained_classes(classes, splits["train"], source)
@@ -181,22 +184,29 @@ def name_findings(classes: Sequence[str], source: Path, *, from_list: bool) -> I
         )
     alike: dict[str, list[str]] = {}
     for name in classes:
-        alike.setdefault("".join(class_name(name).casefold().split()), []).append(name)
+        alike.setdefault(_bare(name), []).append(name)
     twins = [" = ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
     if twins:
         yield spoils(
             "twin-classes",
-            f"{source} has classes whose names differ in case or spaces alone, write each in one"
-            f" way: {examples(twins, most=NAMED)}.",
+            f"{source} has classes whose names differ in case or spaces alone, or are the same"
+            f" number, write each in one way: {examples(twins, most=NAMED)}.",
         )
     missing = [repr(name) for name in classes if name.casefold() in _MISSING_VALUES]
     if missing:
         # A folder may well be called so; in a table it is what programs write.
-        yield (spoils if from_list else warning)(
+        yield (spoils if from_list or "" in classes else warning)(
             "missing-labels",
             f"{source} has the class {examples(missing)}, which stands for a missing label: fill"
             " the labels in, or give the class another name.",
         )
+
+
+def _bare(name: str) -> str:
+    """A name without case, spaces and invisible letters; of a number its value: 1.0, 01."""
+    letters = class_name(name).casefold()
+    seen = "".join(c for c in letters if not c.isspace() and unicodedata.category(c) != "Cf")
+    return re.sub(r"^0*([0-9]+)(\.0+)?$", r"\1", seen)
 
 
 def joint_names(classes: Sequence[str], source: Path) -> Iterator[Finding]:

@@ -1,9 +1,11 @@
 """Which column of a Hugging Face data set holds the labels, and what its cells say."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from arcvit.core.errors import UserError
+from arcvit.data.readers.columns import are_rows_of_flags
 from arcvit.data.readers.reader import Opening
 from arcvit.data.task import class_name
 
@@ -22,21 +24,32 @@ class LabelColumn:
 
     def values(self, cell: Any) -> tuple[Any, ...]:
         """What a cell holds: one value, or those of a list or of a text like ``a|b``."""
-        if cell is None:
-            return ()
         if self.delimiter is None:
-            return (cell,)
-        parts = cell.split(self.delimiter) if isinstance(cell, str) else cell
+            return () if _is_missing(cell) else (cell,)
+        parts = cell.split(self.delimiter) if isinstance(cell, str) else cell or ()
         words = (class_name(part.strip()) if isinstance(part, str) else part for part in parts)
-        return tuple(word for word in words if word != "")
+        return tuple(word for word in words if word != "" and not _is_missing(word))
 
     def classes(self, tables: dict[str, Any]) -> tuple[tuple[str, ...], dict[Any, int]]:
-        """Class names, and the index of each value."""
+        """Class names, and the index of each value.
+
+        Raises:
+            UserError: the cells are rows of 0 and 1.
+        """
         if self.names:
             return self.names, {index: index for index in range(len(self.names))}
         cells = [cell for table in tables.values() for cell in table[self.name]]
+        if self.delimiter is not None and are_rows_of_flags(map(self.values, cells)):
+            raise UserError(
+                f"the column {self.name!r} holds a row of 0 and 1 for each image: expected a list"
+                " of the labels that it has, by name or number."
+            )
         values = sorted({value for cell in cells for value in self.values(cell)})
         return tuple(map(str, values)), {value: index for index, value in enumerate(values)}
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def label_column(source: str, features: Any, opening: Opening) -> LabelColumn:
@@ -83,6 +96,11 @@ def label_column(source: str, features: Any, opening: Opening) -> LabelColumn:
             + opening.or_task(" for --task multilabel, leave --task out.", ".")
         )
     inner = kind[0] if isinstance(kind, list) else getattr(kind, "feature", kind)
+    if not isinstance(inner, (datasets.Value, datasets.ClassLabel)):
+        raise UserError(
+            f"{source} has neither names nor numbers in the column {name!r}: expected those, or say"
+            " which column holds them with --data.label_column."
+        )
     names = getattr(inner, "names", None)
     return LabelColumn(
         name=name,

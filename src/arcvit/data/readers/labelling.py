@@ -4,6 +4,7 @@ Where images may have several labels, a table can often be read in two ways, and
 Such a table is refused with the flag for each.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Openin
     flags = flags if len(flags) > 1 else []
     found = set(flags)  # there may be thousands
     ways = [f"--data.label_column {quote(name)}" for name in named]
-    ways += [f"--data.label_columns {quote(','.join(flags))}"] if flags else []
+    ways += [_as_flag(flags)] if flags else []
     if len(ways) > 1:
         text = [f"{' or '.join(map(repr, named))} may hold the labels"]
         text += [f"{examples(flags)}, of 0 and 1, may be one column a class"] if flags else []
@@ -112,7 +113,8 @@ def labelling_of(file: Path, columns: Sequence[str], rows: Rows, opening: Openin
     if flags and further:
         raise UserError(
             f"{file} has columns of 0 and 1 ({examples(flags)}) and others"
-            f" ({examples(further)}): say which are the classes, as with {ways[0]}."
+            f" ({examples(further)}): say which are the classes, as with {ways[0]}, or which column"
+            " holds names, with --data.label_column."
         )
     if flags:
         return Labelling(columns=tuple(flags), form="flags", delimiter=opening.label_delimiter)
@@ -125,12 +127,19 @@ def _refuse_other_numbers(file: Path, held: Mapping[str, set[str]], flags: Seque
     if len(odd) + len(flags) < 2:
         return
     for name, numbers in odd.items():
-        others = f", as with --data.label_columns {quote(','.join(flags))}" if flags else ""
+        others = f", as with {_as_flag(flags)}" if flags else ""
         raise UserError(
             f"{file} has {examples(list(map(repr, numbers)))} in the column {name!r}: expected 0 or"
             " 1 if it is a class, mend it; or say which column holds names with --data.label_column"
             f" or which are the classes with --data.label_columns{others}."
         )
+
+
+def _as_flag(columns: Sequence[str]) -> str:
+    """The flag that names columns; a name that holds a comma needs a list in brackets."""
+    plain = not any("," in name for name in columns) and not columns[0].startswith("[")
+    text = ",".join(columns) if plain else json.dumps(list(columns), ensure_ascii=False)
+    return f"--data.label_columns {quote(text)}"
 
 
 def _told(file: Path, columns: Sequence[str], opening: Opening) -> Labelling:

@@ -10,6 +10,7 @@ from typing import Any
 from arcvit.core.errors import UserError, nearest
 from arcvit.core.extras import require
 from arcvit.data.findings import examples
+from arcvit.data.readers.columns import are_rows_of_flags
 from arcvit.data.readers.lists import is_label, read_names
 from arcvit.data.readers.reader import Opening, Reading
 from arcvit.data.readers.unpack import Container, stamps, unpack
@@ -56,6 +57,17 @@ def read(path: Path, opening: Opening) -> Reading:
             )
         return tuple(index_of[label] if isinstance(label, str) else label for label in labels)
 
+    def images(of_split: list[Path]) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+        rows = []
+        for image, own in _samples(of_split, read_labels):
+            rows.append(own)
+            yield image, indices(own)
+        if are_rows_of_flags(rows):
+            raise UserError(
+                f"{path} has a row of 0 and 1 for each image: expected a list of the labels that it"
+                " has, by name or number."
+            )
+
     files = [file for split in shards.values() for file in split]
     return unpack(
         Container(
@@ -63,10 +75,7 @@ def read(path: Path, opening: Opening) -> Reading:
             layout="webdataset",
             key="\n".join([*stamps(files), *classes]),
             classes=classes,
-            splits={
-                split: ((image, indices(own)) for image, own in _samples(files, read_labels))
-                for split, files in shards.items()
-            },
+            splits={split: images(of_split) for split, of_split in shards.items()},
             kind=opening.kind,
         ),
         opening,

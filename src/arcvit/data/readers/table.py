@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -110,9 +111,15 @@ def _joint_names(
     opening: Opening,
     mistakes: Sequence[str],
 ) -> list[Finding]:
-    """Cells that look like several labels and are read as one."""
+    """Cells that look like several labels and are read as one, or that are lists."""
     cells = [row.labels for row in rows]
-    if labelling.form == "flags" or any(len(labels) > 1 for labels in cells):
+    if labelling.form == "flags":
+        return []
+    sign = labelling.delimiter
+    if labelling.form == "names" and (lists := [c for c in cells if _is_list(sign.join(c))]):
+        text = f"{file} has labels written as a list, as in {sign.join(lists[0])!r}: expected them"
+        return [spoils("joint-labels", f"{text} without brackets and quotes, as a{sign}b.")]
+    if any(len(labels) > 1 for labels in cells):
         return []
     signs = JOINT if labelling.form == "name" else _DELIMITERS.replace(labelling.delimiter, "")
     joint = [repr(n) for n in dict.fromkeys(sum(cells, ())) if any(sign in n for sign in signs)]
@@ -128,6 +135,12 @@ def _joint_names(
         text += " --data.label_delimiter."
     # Of lines that have no label either it is the reason, and told first.
     return [(spoils if mistakes else warning)("joint-labels", text)]
+
+
+def _is_list(cell: str) -> bool:
+    """Whether a cell is a list as programs write it, such as ``['a', 'b']`` and ``{a,b}``."""
+    is_bracketed = re.fullmatch(r"\[[^][]*\]|\{[^{}]*\}", cell) is not None
+    return is_bracketed and (not cell[1:-1].strip() or any(sign in cell for sign in "'\","))
 
 
 def _further(rows: Collection[Row]) -> dict[str, dict[Path, str]]:
@@ -149,7 +162,7 @@ def _lines(file: Path, opening: Opening) -> tuple[list[str], list[Line]]:
     lines: list[Line] = []
     labels: set[str] = set()
     try:
-        columns = [name.strip() for name in next(filter(any, reader), [])]
+        columns = [class_name(name.strip()) for name in next(filter(any, reader), [])]
         if len(columns) > _MOST_COLUMNS:
             raise UserError(
                 f"{file} has {len(columns):,} columns: expected one of paths and one of labels."
