@@ -43,6 +43,7 @@ class Asker:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="arcvit-decoder")
         self._own = own
         self._input_size = input_size
+        self._closed = False
 
     async def ask(
         self, adapters: Sequence[Adapter | None], images: Images, deadline: float | None
@@ -75,7 +76,7 @@ class Asker:
                 )
                 works.append(work)
             if not self._queue.put(works):
-                raise Draining("the server is shutting down: ask another one.")
+                raise Draining
             for work, future in zip(works, futures, strict=True):
                 if work.left:
                     await future
@@ -89,6 +90,7 @@ class Asker:
 
     def close(self) -> None:
         """Decode nothing more."""
+        self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _prep(self, adapter: Adapter | None) -> Preprocessing | None:
@@ -111,11 +113,16 @@ class Asker:
         count = min(self._workers, len(images))
         parts = [range(start, len(images), count) for start in range(count)]
         loop = asyncio.get_running_loop()
-        jobs = [
-            loop.run_in_executor(self._pool, decode, images, part, wanted, gone) for part in parts
-        ]
+        try:
+            done = await asyncio.gather(
+                *(loop.run_in_executor(self._pool, decode, images, p, wanted, gone) for p in parts)
+            )
+        except (asyncio.CancelledError, RuntimeError):
+            if not self._closed:
+                raise
+            raise Draining from None
         decoded: list[Decoded] = [{}] * len(images)
-        for part, of_part in zip(parts, await asyncio.gather(*jobs), strict=True):
+        for part, of_part in zip(parts, done, strict=True):
             for index, of_image in zip(part, of_part, strict=True):
                 decoded[index] = of_image
         return {prep: [of_image[prep] for of_image in decoded] for prep in wanted}

@@ -50,9 +50,14 @@ class AdaptersPlan:
             check_settings("", plan)
         except UserError as error:
             raise UserError(f"{file}: {error}") from error
-        for task in plan.sources:
+        for task, source in plan.sources.items():
             if not is_task_name(task):
                 raise UserError(f"{file}: sources has {task!r}: expected a name without a slash.")
+            if not source.strip():
+                raise UserError(
+                    f"{file}: sources has nothing for {task!r}: expected a folder, USER/NAME or an"
+                    " address."
+                )
         return plan
 
     def check(self, names: Collection[str], slots: int) -> None:
@@ -96,6 +101,10 @@ class PlanFile:
         stamp = self._stamp_now()
         age = time.time() - (0 if stamp is None else stamp[0] / 1e9)
         return stamp != self._stamp and not 0 <= age < settled
+
+    def forget(self) -> None:
+        """Read it again at the next look: what it names may come yet."""
+        self._stamp = None
 
     def _stamp_now(self) -> tuple[int, int, int] | None:
         """Date in nanoseconds, size and place: other ones where it was changed."""

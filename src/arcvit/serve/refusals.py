@@ -115,6 +115,9 @@ class Draining(Refused):
 
     kind = "draining"
 
+    def __init__(self, why: str = "the server is shutting down: ask another one.") -> None:
+        super().__init__(why)
+
 
 class Failed(Refused):
     """The model itself failed; nothing is wrong with the request."""

@@ -132,17 +132,22 @@ class Registry:
     def names(self, plan: AdaptersPlan) -> set[str]:
         """What may be tasks, by a plan and by the folder as it is now."""
         with os.scandir(self._folder) as listing:
-            there = {item.name for item in listing if is_task_name(item.name) and item.is_dir()}
+            there = {item.name for item in listing if is_task_name(item.name) and _is_folder(item)}
         return there | set(plan.sources)
 
     def scan(self) -> list[tuple[str, int]]:
         """Look at the whole folder; the tasks and versions that are no longer served."""
         gone: list[tuple[str, int]] = []
         for name in sorted(self.names(self._plan) | set(self._entries)):
-            before, after = self._entries.get(name), self.look(name)
-            served = () if after is None else after.served
-            gone += [(name, v) for v in (before.served if before else ()) if v not in served]
+            gone += self.gone(name)
         return gone
+
+    def gone(self, name: str) -> list[tuple[str, int]]:
+        """Look again at one task; its versions that are no longer served."""
+        with self._lock:
+            before, after = self._entries.get(name), self.look(name)
+        served = () if after is None else after.served
+        return [(name, v) for v in (before.served if before else ()) if v not in served]
 
     def settle(self, name: str, policy: VersionPolicy | None, *, unloaded: bool) -> Entry:
         """Keep what was said of a task, also for the next start.
@@ -184,9 +189,11 @@ class Registry:
         plan = self._plan
         source = plan.sources.get(name)
         try:
-            places = _places(self._folder / name, name) if source is None else _elsewhere(source)
-        except OSError:  # removed meanwhile, or longer than a name may be
+            places = _places(self._folder / name) if source is None else _elsewhere(source)
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError:  # a disk on the network that is away comes back
+            return self._entries.get(name)
         if not places:
             return None
         if name in plan.folded:
@@ -207,7 +214,7 @@ class Registry:
         return tasks
 
 
-def _places(folder: Path, name: str) -> dict[int, Place]:
+def _places(folder: Path) -> dict[int, Place]:
     """The versions in a task's folder, by their numbers."""
     own = _place(folder)
     if own is not None:
@@ -222,10 +229,19 @@ def _places(folder: Path, name: str) -> dict[int, Place]:
     return versions
 
 
+def _is_folder(item: "os.DirEntry[str]") -> bool:
+    try:
+        return item.is_dir()
+    except OSError:  # a link to itself, or a disk that is away
+        return False
+
+
 def _elsewhere(source: str) -> dict[int, Place]:
     folder = Path(source).expanduser()
     if "://" not in source and folder.is_dir():
-        return {number: replace(p, source=source) for number, p in _places(folder, "").items()}
+        places = {number: replace(p, source=source) for number, p in _places(folder).items()}
+        if places:
+            return places
     return {1: Place(folder=None, source=source)}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from arcvit.data.pixels.rgb import cores
 from arcvit.serve.adapter import Adapter
 from arcvit.serve.asking import Asker, until
+from arcvit.serve.daemons import Daemons
 from arcvit.serve.engine import Engine, Observer
 from arcvit.serve.ledger import Ledger
 from arcvit.serve.model import ServedModel
@@ -85,7 +86,11 @@ class Service:
         Raises:
             UserError: it can't be: the backbone isn't what it should be, or a pinned task broken.
         """
-        await asyncio.get_running_loop().run_in_executor(None, self.wait_until_ready)
+        waiting = Daemons(1, "arcvit-starting")
+        try:
+            await asyncio.wrap_future(waiting.submit(self.wait_until_ready))
+        finally:
+            waiting.close()
 
     def wait_until_ready(self) -> None:
         """As ``ready``, without an event loop."""
@@ -269,7 +274,7 @@ class Service:
 
     def _check_state(self) -> None:
         if self._draining:
-            raise Draining("the server is shutting down: ask another one.")
+            raise Draining
         if not self._engine.is_ready:
             raise NotReady("the server is starting: try again in a few seconds.")
 

@@ -59,6 +59,7 @@ def _here(source: str) -> Path:
 def _from_address(address: str, target: Path, most_bytes: int) -> None:
     from fsspec.core import url_to_fs
 
+    root = address
     try:
         system: Any
         system, root = url_to_fs(address, use_listings_cache=False)
@@ -72,7 +73,7 @@ def _from_address(address: str, target: Path, most_bytes: int) -> None:
     except UserError:
         raise
     except Exception as error:  # each protocol's library has its own
-        text = " ".join(str(error).split())[:200]
+        text = " ".join(str(error).split()).replace(root, address)[:200]
         raise UserError(f"{address} can't be read: {type(error).__name__}: {text}.") from error
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from arcvit.serve.engine import Engine
 from arcvit.serve.memory import Key, Memory
 from arcvit.serve.plan import PLAN_FILE, PlanFile
 from arcvit.serve.refusals import Broken, Draining, TaskRemoved, UnknownVersion
-from arcvit.serve.registry import Entry, Registry
+from arcvit.serve.registry import Entry, Place, Registry
 from arcvit.serve.registry import State as RegistryState
 from arcvit.serve.request import State, TaskStatus
 from arcvit.serve.settings import ServeSettings
@@ -55,6 +56,7 @@ class Tasks:
         self._memory: Memory | None = None
         self._stopped = threading.Event()
         self._looking = threading.Lock()
+        self._wrong = ""
         self._plan.check(self.registry.names(self._plan), settings.slots)
 
     def open(self, reader: AdapterReader) -> list[Adapter]:
@@ -70,7 +72,6 @@ class Tasks:
             reader,
             most=self._settings.memory,
             most_bytes=self._settings.memory_mb * 10**6,
-            pinned=self._plan.pin,
             retire=self._engine.retire,
             bring=self._engine.bring,
         )
@@ -84,8 +85,9 @@ class Tasks:
                 f"{self._settings.memory_mb:,}",
             )
         pinned = []
-        for name in self._plan.pin:
-            entry, number = self.resolve(name)
+        places = {name: self.resolve(name) for name in self._plan.pin}
+        self._memory.pin([(name, number) for name, (_, number) in places.items()])
+        for name, (entry, number) in places.items():
             found = self._memory.get((name, number), entry.places[number])
             try:
                 pinned.append(found.result() if isinstance(found, Future) else found)
@@ -123,17 +125,7 @@ class Tasks:
         """
         entry, number = self.resolve(task, version)
         found = self._opened.get((task, number), entry.places[number])
-        if not isinstance(found, Future):
-            return found
-        try:
-            # Shielded: others wait for the same.
-            return await asyncio.shield(asyncio.wrap_future(found))
-        except UserError as error:
-            raise Broken(f"task {task!r} can't be served: {error}") from error
-        except asyncio.CancelledError:
-            if found.cancelled():
-                raise Draining("the server is shutting down: ask another one.") from None
-            raise
+        return await _read(task, found) if isinstance(found, Future) else found
 
     def status(
         self, entry: Entry, resident: frozenset[Adapter], version: int | None = None
@@ -178,35 +170,30 @@ class Tasks:
         """Read a task anew and serve it from now on; see ``Service.load``."""
         policy = None if version_policy is None else VersionPolicy.parse(version_policy)
         await asyncio.to_thread(self._follow_plan)
-        self.registry.look(task)
+        self._take_off(await asyncio.to_thread(self.registry.gone, task))
         entry = self.registry.entry(task)
         served = (policy or entry.policy).served(entry.places)
         if not served:
             there = ", ".join(map(str, sorted(entry.places)))
             raise UserError(f"task {task!r} has no such version: expected one of {there}.")
-        try:
-            for number in served:
-                await self._read_anew((task, number), entry)
-        except UserError as error:
-            raise Broken(f"task {task!r} can't be served: {error}") from error
+        for number in served:
+            await self._read_anew((task, number), entry)
         entry = await asyncio.to_thread(self.registry.settle, task, policy, unloaded=False)
-        for number in sorted(set(entry.places) - set(entry.served)):
-            reason = f"version {number} of task {task!r} is served no more."
-            self._opened.remove((task, number), reason)
+        self._take_off([(task, number) for number in entry.places if number not in entry.served])
+        self._hold_pinned()
         return entry
 
     async def unload(self, task: str) -> None:
         """Serve a task no more; see ``Service.unload``."""
         entry = await asyncio.to_thread(self.registry.settle, task, None, unloaded=True)
-        for number in entry.places:
-            self._opened.remove((task, number), f"task {task!r} was unloaded.")
+        self._take_off([(task, number) for number in entry.places])
 
     async def adopt(self, state: RegistryState) -> None:
         """Take over what was loaded and unloaded elsewhere; see ``Service.adopt``."""
         self.registry.adopt(state)
-        for reading in await asyncio.to_thread(self._follow_and_look):
+        for name, reading in await asyncio.to_thread(self._follow_and_look):
             with suppress(UserError):  # what was read before is served, and the status says so
-                await asyncio.wrap_future(reading)
+                await _read(name, reading)
 
     def refresh(self, settled: float = 0) -> None:
         """Look at ``adapters.yaml`` and the folder: what is new, replaced or gone.
@@ -218,21 +205,48 @@ class Tasks:
         if not self._follow_plan(settled):
             self._look()
 
-    def _follow_and_look(self) -> list[Future[Adapter]]:
+    def _follow_and_look(self) -> list[tuple[str, Future[Adapter]]]:
         self._follow_plan()
         return self._look()
 
-    def _look(self) -> list[Future[Adapter]]:
-        """Look at the folder; what is being read again."""
+    def _look(self) -> list[tuple[str, Future[Adapter]]]:
+        """Look at the folder; the tasks that are being read again, and the promises of it."""
+        self._take_off(self.registry.scan())
         readings = []
-        for name, number in self.registry.scan():
-            self._opened.remove((name, number), f"task {name!r} was removed.")
         for entry in self.registry.entries():
             for number in entry.served:
                 key, place = (entry.name, number), entry.places[number]
                 if self._opened.is_outdated(key, place):
-                    readings.append(self._opened.read(key, place))
+                    readings.append((entry.name, self._opened.read(key, place)))
+        self._hold_pinned()
         return readings
+
+    def _take_off(self, gone: Iterable[Key]) -> None:
+        """Serve versions no more. Where the task has others, what began with these is finished."""
+        entries = {entry.name: entry for entry in self.registry.entries()}
+        for name, number in gone:
+            reason = None
+            if name not in entries:
+                reason = f"task {name!r} was removed."
+            elif entries[name].unloaded:
+                reason = f"task {name!r} was unloaded."
+            self._opened.remove((name, number), reason)
+
+    def _hold_pinned(self) -> None:
+        """Have the versions that answer for pinned tasks stand on the device, and no others stay.
+
+        One that can't be served says so in its state.
+        """
+        places: dict[Key, Place] = {}
+        for name in self._plan.pin:
+            with suppress(UserError):
+                entry, number = self.resolve(name)
+                places[name, number] = entry.places[number]
+        self._opened.pin(places)
+        found = [self._opened.get(key, place) for key, place in places.items()]
+        there = [each for each in found if isinstance(each, Adapter)]  # others come when read
+        if away := [each for each in there if each not in self._engine.resident]:
+            self._engine.bring(away)
 
     @property
     def _opened(self) -> Memory:
@@ -241,9 +255,9 @@ class Tasks:
 
     async def _read_anew(self, key: Key, entry: Entry) -> None:
         place = entry.places[key[1]]
-        await asyncio.wrap_future(self._opened.read(key, place))
+        await _read(key[0], self._opened.read(key, place))
         if self._opened.is_outdated(key, place):  # it was being read already when it was replaced
-            await asyncio.wrap_future(self._opened.read(key, place))
+            await _read(key[0], self._opened.read(key, place))
 
     def _watch(self) -> None:
         pause = self._settings.watch
@@ -268,17 +282,33 @@ class Tasks:
                 plan = self._plan_file.read()
                 plan.check(self.registry.names(plan), self._settings.slots)
             except (UserError, OSError) as error:
-                _log.warning("%s What it said before goes on.", error)
+                self._plan_file.forget()
+                if str(error) != self._wrong:
+                    _log.warning("%s What it said before goes on.", error)
+                self._wrong = str(error)
                 return False
             _log.info("%s was changed, and is followed from now on", PLAN_FILE)
+            self._wrong = ""
             self._plan = plan
             self.registry.follow(plan)
-        self._opened.pin(plan.pin)
         self._look()
-        for name in plan.pin:
-            with suppress(UserError):  # its state says why it can't be served
-                entry, number = self.resolve(name)
-                found = self._opened.get((name, number), entry.places[number])
-                if isinstance(found, Adapter):  # else it comes when it has been read
-                    self._engine.bring([found])
         return True
+
+
+async def _read(task: str, promise: Future[Adapter]) -> Adapter:
+    """What comes of reading a task.
+
+    Raises:
+        Refused: it is broken, or was removed meanwhile.
+    """
+    try:
+        # Shielded: others wait for the same.
+        return await asyncio.shield(asyncio.wrap_future(promise))
+    except TaskRemoved:
+        raise
+    except UserError as error:
+        raise Broken(f"task {task!r} can't be served: {error}") from error
+    except asyncio.CancelledError:
+        if promise.cancelled():
+            raise Draining from None
+        raise

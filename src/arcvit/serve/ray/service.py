@@ -314,6 +314,6 @@ class RayService:
 
     def _check_state(self) -> None:
         if self._draining:
-            raise Draining("the server is shutting down: ask another one.")
+            raise Draining
         if not self._resident:
             raise NotReady("no replica is ready: try again in a few seconds.")
