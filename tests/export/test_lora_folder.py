@@ -50,8 +50,14 @@ def beit() -> nn.Module:
             vit,
             "a model that was trained whole or merged can't be written as LoRA: expected",
         ),
-        (lambda: of_method("ssf"), "SSF can't be written as LoRA: expected an adapter of ARC or"),
-        (lambda: of_method("vera"), "VERA can't be written as LoRA: expected an adapter of ARC or"),
+        (
+            lambda: of_method("ssf"),
+            "^an adapter of SSF can't be written as LoRA: expected an adapter of ARC or",
+        ),
+        (
+            lambda: of_method("vera"),
+            "^an adapter of VERA can't be written as LoRA: expected an adapter of ARC or",
+        ),
         (beit, r"'blocks\.0\.attn\.qkv' can't carry LoRA: its module takes its weight and three"),
     ],
 )

@@ -28,6 +28,7 @@ from arcvit.export.onnx_inputs import adapter_inputs, input_form
 from arcvit.export.onnx_mixed import side_by_side
 from arcvit.export.onnx_model import write_onnx
 from arcvit.export.onnx_shared import active, write_adapter_file
+from arcvit.methods.table import method_named
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -135,6 +136,13 @@ def test_a_model_by_itself(adapted: Adapted, tmp_path: Path) -> None:
     torch.testing.assert_close(found["likeness"].amax(-1), expected, rtol=0, atol=1e-5)
 
 
+def test_prompts_beside_the_tokens(adapted: Adapted, tmp_path: Path) -> None:
+    vit = timm.create_model("vit_tiny_patch16_224", num_classes=3, **VIT)
+    spec = method_named("vpt")
+    run = adapted(spec.build(vit, spec.make_options(), "head").eval())
+    assert write_onnx([run], tmp_path / "vpt.onnx").difference < 1e-5
+
+
 def test_weights_in_8_bits(adapted: Adapted, tmp_path: Path) -> None:
     runs = [make(adapted, "pets", 5, r=4), make(adapted, "signs", 2, r=7)]
     written = write_onnx(runs, tmp_path / "small", int8=True)
@@ -152,9 +160,20 @@ class Spectrum(nn.Module):
         return torch.linalg.eigvals(pixel_values[:, 0]).real
 
 
-def test_an_operation_that_onnx_lacks_is_named() -> None:
-    with pytest.raises(UserError, match=r"it can't be exported to ONNX: .*linalg_eig.*--format"):
-        export(Spectrum())
+class Branching(nn.Module):
+    """What no graph can do."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return pixel_values[:, 0] if pixel_values.sum() > 0 else pixel_values[:, 1]
+
+
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [(Spectrum(), "linalg_eig"), (Branching(), r"'return pixel_values.*' in test_onnx.py, line")],
+)
+def test_what_onnx_lacks_is_named(model: nn.Module, named: str) -> None:
+    with pytest.raises(UserError, match=rf"it can't be exported to ONNX: .*{named}.*--format"):
+        export(model)
 
 
 def test_a_disk_that_takes_no_more(tmp_path: Path) -> None:

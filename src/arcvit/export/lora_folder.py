@@ -45,9 +45,9 @@ def write_lora(runs: Sequence[AdaptedModel], out: Path) -> Written:
     model = run.model
     config: Any = model.peft_config[model.active_adapter] if isinstance(model, PeftModel) else None
     if not isinstance(config, ArcConfig | LoraConfig):
-        kind = (
-            "a model that was trained whole or merged" if config is None else f"{config.peft_type}"
-        )
+        kind = "a model that was trained whole or merged"
+        if config is not None:
+            kind = f"an adapter of {str.__str__(config.peft_type)}"
         raise UserError(
             f"{kind} can't be written as LoRA: expected an adapter of ARC or LoRA; --format timm"
             " folds what can be folded."

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from arcvit.core.errors import UserError
 from arcvit.export.adapted import AdaptedModel
 from arcvit.export.metadata import metadata
+from arcvit.export.torch_program import why_not_exported
 
 MOST_BYTES = 2**31 - 2**20
 """More than a protobuf file, which ONNX is, can't have."""
@@ -147,16 +148,15 @@ def run_split(session: Session, images: Tensor, **options: Any) -> dict[str, Ten
     }
 
 
-def _operation(error: BaseException) -> str:
-    """What couldn't be exported, in a line: the operation, where an error names one."""
+def _operation(error: Exception) -> str:
+    """What couldn't be exported, in a line: the operation where an error names one, or the code."""
     seen: BaseException | None = error
     while seen is not None:
         named = _OPERATION.search(str(seen))
         if named:
             return f"ONNX has no {named[0].rstrip('.:')}"
         seen = seen.__cause__ or seen.__context__
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}"
+    return why_not_exported(error)
 
 
 @contextmanager

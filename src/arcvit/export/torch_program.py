@@ -101,9 +101,9 @@ def _forget_this_machine(program: torch.export.ExportedProgram) -> None:
 
 def why_not_exported(error: Exception) -> str:
     """The line of the model's code that can't be exported, and what torch says of it."""
-    torchs = (str(Path(torch.__file__).parent), __file__, "<")
+    others = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(torchs)]
+    own = [frame for frame in frames if not frame.filename.startswith(others)]
     lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
     said = next((line for line in lines if "violated" not in line), type(error).__name__)
     said = said.split("; ")[0].split(". ")[0][:200].rstrip(".")

@@ -83,7 +83,7 @@ class VptLayer(MethodLayer):
         given = [
             F.dropout(self.vpt_prompts[name], self.dropout[name], self.training)
             .to(x.dtype)
-            .expand(len(x), -1, -1)
+            .expand(x.shape[0], -1, -1)  # len() would fix the batch where it is exported
             for name in active
             if name in self.vpt_prompts
         ]
