@@ -1,12 +1,14 @@
 """``arcvit bench``: run a suite of tasks with several methods, searched and seeded alike."""
 
+import argparse
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arcvit.bench.devices import DEVICES, find_device
-from arcvit.cli.parser import beside_recipe, command_parser
+from arcvit.cli.parser import CommandParser, beside_recipe, command_parser
 from arcvit.core.console import PlainConsole
 from arcvit.core.errors import UserError
 from arcvit.core.shown import plain
@@ -15,11 +17,64 @@ from arcvit.executors.choose import EXECUTORS, executor_flags, make_executor, pl
 from arcvit.methods.table import methods
 
 if TYPE_CHECKING:
+    from arcvit.bench.suite import Suite
     from arcvit.bench.trials import Bench
 
 
 def run(argv: list[str]) -> int:
     """Run a suite, or print its plan; 1 where a task failed."""
+    parser = _parser()
+    argv, executor_settings = executor_flags(argv)
+    options, overrides = beside_recipe(parser, argv)
+    from arcvit.bench.suite import load_suite
+
+    suite = load_suite(options.suite)
+    if suite.flags:  # which the command line overrules
+        options, overrides = beside_recipe(parser, [*suite.flags, *argv])
+        if options.settings is not None and "--search" not in {a.partition("=")[0] for a in argv}:
+            options.search = None
+    if options.device is not None and not options.dry_run:
+        raise UserError(
+            "--device is for --dry_run: expected --engine.device to say where runs are done."
+        )
+    device = options.device and find_device(options.device)
+    if options.settings is not None and options.search not in (None, "none"):
+        raise UserError("--settings takes the place of a search: leave --search out.")
+
+    bench = _bench(suite, options, overrides)
+    _try_recipes(bench)
+    console = PlainConsole()
+    if not console.is_terminal:
+        console = PlainConsole(width=120)  # a file or a pipe has no width of its own
+    if options.dry_run:
+        from arcvit.bench.plan import Workers, print_plan
+
+        planned = planned_workers(options.executor, options.jobs, executor_settings)
+        print_plan(bench, options.root, console, device=device, workers=Workers(*planned))
+        return 0
+    if options.root is None and suite.benchmark:
+        raise UserError("--data.root is missing: expected the folder that holds the tasks.")
+
+    from arcvit.bench.run import run_bench
+    from arcvit.bench.store import Store
+
+    out = options.out or Path("runs") / suite.name
+    if ":/" in str(out):
+        raise UserError(
+            f"--out {out} is an address: expected a folder here. Give the address as --results."
+        )
+    check_writable_folders(out=out)
+    store = None if options.results is None else Store(options.results)
+    made = make_executor(options.executor, options.jobs, executor_settings, out)
+    with closing(made) as executor:
+        failures = run_bench(bench, options.root, out, executor, console, store)
+    for failure in failures:
+        print(plain(f"failed: {failure.task} {failure.row}: {failure.reason}"))
+    print(f"the runs are in {out}; arcvit report {out} makes the tables and the page")
+    return 1 if failures else 0
+
+
+def _parser() -> CommandParser:
     every = ",".join(spec.name for spec in methods().values() if spec.argument is None)
     parser = command_parser(
         "bench",
@@ -107,23 +162,11 @@ def run(argv: list[str]) -> int:
         "--device",
         help=f"With --dry_run: plan for another device than this machine's ({', '.join(DEVICES)}).",
     )
-    argv, executor_settings = executor_flags(argv)
-    options, overrides = beside_recipe(parser, argv)
-    from arcvit.bench.suite import load_suite
+    return parser
 
-    suite = load_suite(options.suite)
-    if suite.flags:  # which the command line overrules
-        options, overrides = beside_recipe(parser, [*suite.flags, *argv])
-        if options.settings is not None and "--search" not in {a.partition("=")[0] for a in argv}:
-            options.search = None
-    if options.device is not None and not options.dry_run:
-        raise UserError(
-            "--device is for --dry_run: expected --engine.device to say where runs are done."
-        )
-    device = options.device and find_device(options.device)
-    if options.settings is not None and options.search not in (None, "none"):
-        raise UserError("--settings takes the place of a search: leave --search out.")
 
+def _bench(suite: "Suite", options: argparse.Namespace, overrides: Sequence[str]) -> "Bench":
+    """The suite's tasks, rows and settings as the flags say."""
     from arcvit.bench.chosen import read_settings
     from arcvit.bench.rows import bench_rows, split_list
     from arcvit.bench.trials import Bench
@@ -150,41 +193,11 @@ def run(argv: list[str]) -> int:
         bench = match_params(bench, options.match_params)
     search = "none" if options.settings is not None else options.search or "grid"
     names = [task.name for task in suite.tasks]
-    bench = replace(
+    return replace(
         bench,
         space=None if search == "none" else load_space(search, [row.method for row in bench.rows]),
         settings=options.settings and read_settings(options.settings, names, bench.rows),
     )
-    _try_recipes(bench)
-    console = PlainConsole()
-    if not console.is_terminal:
-        console = PlainConsole(width=120)  # a file or a pipe has no width of its own
-    if options.dry_run:
-        from arcvit.bench.plan import Workers, print_plan
-
-        planned = planned_workers(options.executor, options.jobs, executor_settings)
-        print_plan(bench, options.root, console, device=device, workers=Workers(*planned))
-        return 0
-    if options.root is None and suite.benchmark:
-        raise UserError("--data.root is missing: expected the folder that holds the tasks.")
-
-    from arcvit.bench.run import run_bench
-    from arcvit.bench.store import Store
-
-    out = options.out or Path("runs") / suite.name
-    if ":/" in str(out):
-        raise UserError(
-            f"--out {out} is an address: expected a folder here. Give the address as --results."
-        )
-    check_writable_folders(out=out)
-    store = None if options.results is None else Store(options.results)
-    made = make_executor(options.executor, options.jobs, executor_settings, out)
-    with closing(made) as executor:
-        failures = run_bench(bench, options.root, out, executor, console, store)
-    for failure in failures:
-        print(plain(f"failed: {failure.task} {failure.row}: {failure.reason}"))
-    print(f"the runs are in {out}; arcvit report {out} makes the tables and the page")
-    return 1 if failures else 0
 
 
 def _try_recipes(bench: "Bench") -> None:

@@ -19,6 +19,55 @@ def run(argv: list[str]) -> int:
     from arcvit.serve.ray.deployment import RaySettings
     from arcvit.serve.settings import ServeSettings
 
+    options = _parser().parse_args(argv)
+    require("serve", "arcvit serve")
+    settings = _settings(ServeSettings, options)
+    limits = _settings(Limits, options)
+    replicas = _settings(RaySettings, options)
+    if options.ray is None and replicas != RaySettings():
+        raise UserError("--replicas, --replica_cpus and --replica_gpus need --ray.")
+    if options.ray is not None:
+        require("cluster", "arcvit serve --ray")
+    if not 0 <= options.port < 2**16:
+        raise UserError(f"--port {options.port} is none: expected 0 to 65535.")
+
+    from arcvit.serve.http.context import Context
+    from arcvit.serve.http.metrics import Metrics
+    from arcvit.serve.http.server import address_of, listen, serve
+    from arcvit.serve.http.tokens import Tokens
+    from arcvit.serve.ray.deployment import Deployment, name_for
+    from arcvit.serve.ray.service import RayService
+    from arcvit.serve.service import Service
+
+    tokens = Tokens.read(options.tokens)
+    # First, as it is what goes wrong most often, and the model takes a while.
+    with listen(options.host, options.port) as listener:
+        _log(sys.stderr)
+        host = listener.getsockname()[0]
+        if not tokens.users and not tokens.admins and not host.startswith(("127.", "::1")):
+            logging.getLogger("arcvit.serve").warning(
+                "whoever reaches %s may ask: --tokens FILE lets in only some", address_of(listener)
+            )
+        metrics = Metrics()
+        given = (options.backbone, options.adapters, settings)
+        seen = {"observer": metrics, "state_file": options.state}
+        service: Service | RayService
+        if options.ray is None:
+            service = Service(*given, **seen)
+            service.begin()
+        else:
+            service = RayService(*given, **seen)
+            name = name_for(listener.getsockname()[1])
+            service.begin(Deployment(options.ray or None, replicas, name))
+        context = Context(service, metrics, limits, tokens, options.log_requests)
+        return serve(context, listener)
+
+
+def _parser() -> CommandParser:
+    from arcvit.serve.http.limits import Limits
+    from arcvit.serve.ray.deployment import RaySettings
+    from arcvit.serve.settings import ServeSettings
+
     parser = command_parser(
         "serve",
         "Answer over HTTP for all tasks in a folder of adapters, on one backbone: a page at /, a"
@@ -62,48 +111,7 @@ def run(argv: list[str]) -> int:
     _add_settings(parser, "replicas, with --ray", RaySettings)
     _add_settings(parser, "engine", ServeSettings)
     _add_settings(parser, "limits", Limits)
-    options = parser.parse_args(argv)
-    require("serve", "arcvit serve")
-    settings = _settings(ServeSettings, options)
-    limits = _settings(Limits, options)
-    replicas = _settings(RaySettings, options)
-    if options.ray is None and replicas != RaySettings():
-        raise UserError("--replicas, --replica_cpus and --replica_gpus need --ray.")
-    if options.ray is not None:
-        require("cluster", "arcvit serve --ray")
-    if not 0 <= options.port < 2**16:
-        raise UserError(f"--port {options.port} is none: expected 0 to 65535.")
-
-    from arcvit.serve.http.context import Context
-    from arcvit.serve.http.metrics import Metrics
-    from arcvit.serve.http.server import address_of, listen, serve
-    from arcvit.serve.http.tokens import Tokens
-    from arcvit.serve.ray.deployment import Deployment, name_for
-    from arcvit.serve.ray.service import RayService
-    from arcvit.serve.service import Service
-
-    tokens = Tokens.read(options.tokens)
-    # First, as it is what goes wrong most often, and the model takes a while.
-    with listen(options.host, options.port) as listener:
-        _log(sys.stderr)
-        host = listener.getsockname()[0]
-        if not tokens.users and not tokens.admins and not host.startswith(("127.", "::1")):
-            logging.getLogger("arcvit.serve").warning(
-                "whoever reaches %s may ask: --tokens FILE lets in only some", address_of(listener)
-            )
-        metrics = Metrics()
-        given = (options.backbone, options.adapters, settings)
-        seen = {"observer": metrics, "state_file": options.state}
-        service: Service | RayService
-        if options.ray is None:
-            service = Service(*given, **seen)
-            service.begin()
-        else:
-            service = RayService(*given, **seen)
-            name = name_for(listener.getsockname()[1])
-            service.begin(Deployment(options.ray or None, replicas, name))
-        context = Context(service, metrics, limits, tokens, options.log_requests)
-        return serve(context, listener)
+    return parser
 
 
 def _add_settings(parser: CommandParser, title: str, settings: type) -> None:
