@@ -181,13 +181,14 @@ FEW_FAMILIES = pytest.mark.parametrize("family", FEW, indirect=True)
 """For what depends on the names of heads and on the kind of a site alone."""
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(scope="module", params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> Family:
     return FAMILIES[request.param]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plain(family: Family) -> nn.Module:
+    """A model of the family, without adapters. Not to be changed."""
     torch.manual_seed(0)
     model = family.build().eval()
     # Some families start with zero norms or tiny layer scales, behind which nothing would show.
