@@ -52,9 +52,11 @@ def test_an_error_leaves_the_old(tmp_path: Path, kind: str) -> None:
     assert names(tmp_path) == ["target"]
 
 
-def test_the_current_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"'\.' is the folder you are in"), atomic_path(Path(".")):
+@pytest.mark.parametrize(
+    ("place", "what"), [(".", "the folder you are in"), ("/dev", "where a disk is mounted")]
+)
+def test_what_nothing_can_replace_is_refused(place: str, what: str) -> None:
+    with pytest.raises(UserError, match=f"is {what}: expected"), atomic_path(Path(place)):
         pass
 
 

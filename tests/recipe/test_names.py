@@ -5,6 +5,7 @@ import pytest
 
 from arcvit.core.metrics import write_metrics
 from arcvit.data.config import DataConfig
+from arcvit.recipe.export import name_of
 from arcvit.recipe.names import run_folder, run_name
 from arcvit.recipe.parser import write_recipe
 from arcvit.recipe.recipe import Recipe
@@ -75,3 +76,13 @@ def test_where_nothing_can_be_made_the_run_says_so_itself(tmp_path: Path) -> Non
 )
 def test_the_backbone_is_in_the_name(backbone: str, name: str) -> None:
     assert run_name(Recipe(data=DataConfig(path="photos"), backbone=backbone)) == name
+
+
+@pytest.mark.parametrize("place", ["pets", "pets/", "pets/adapter", "pets/x/..", "USER/pets"])
+def test_a_run_is_called_by_its_folder(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert name_of(place) == "pets"
+    (tmp_path / "pets").mkdir()
+    monkeypatch.chdir(tmp_path / "pets")
+    assert name_of(".") == name_of("adapter") == "pets"

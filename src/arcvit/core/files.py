@@ -36,10 +36,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
     sees the old content or the new, never a part.
 
     Raises:
-        UserError: the target is the folder that one stands in, which can't be put in place whole.
+        UserError: the target is the folder that one stands in, or where a disk is mounted: nothing
+            can take its place.
     """
-    if not target.name:
-        raise UserError(f"{str(target)!r} is the folder you are in: expected a name in it.")
+    if not target.name or target.is_mount():
+        what = "where a disk is mounted" if target.name else "the folder you are in"
+        raise UserError(f"{str(target)!r} is {what}: expected a name in it.")
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}{target.suffix}")
     try:

@@ -19,7 +19,7 @@ from arcvit.recipe.adapter import LoadedAdapter
 from arcvit.recipe.given import read
 from arcvit.recipe.load import LoadedRun, load_trained
 from arcvit.recipe.measured import ALL, open_measured
-from arcvit.recipe.run import Run
+from arcvit.recipe.run import ADAPTER_FOLDER, Run
 
 _IMAGES = 8
 """Images that what was written is compared on."""
@@ -106,8 +106,9 @@ def _loaded(place: str | Path, *, backbone: str | None, force: bool) -> LoadedAd
 
 
 def name_of(place: str | Path) -> str:
-    """What a run is called: the name of its folder, also of the one that one stands in."""
-    return os.path.basename(os.path.abspath(place))
+    """What a run is called: the name of its folder, also for its adapter, or where one stands."""
+    path = Path(os.path.abspath(place))
+    return path.parent.name if path.name == ADAPTER_FOLDER else path.name
 
 
 def adapted_model(
