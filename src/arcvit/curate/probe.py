@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from arcvit.data.readers.folds import fold
+from arcvit.data.readers.folds import fold, whole_groups
 from arcvit.data.task import ImageTask, Split
 
 FOLDS = 5
@@ -107,8 +107,8 @@ def folds_of(task: ImageTask, images: Split, contents: Mapping[Path, str], seed:
         seed: another seed deals otherwise.
     """
     groups = {path: task.groups.get(path, contents[path]) for path in images.paths}
-    number = min(FOLDS, len(set(groups.values())))
     whole = replace(task, splits={"train": images}, groups=groups)
+    number = min(FOLDS, len(set(whole_groups(whole).values())))
     place = {path: row for row, path in enumerate(images.paths)}
     found = np.zeros(len(images), np.int64)
     for index in range(number) if number > 1 else ():

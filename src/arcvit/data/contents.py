@@ -7,11 +7,11 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from arcvit.core.content import content_hash
 from arcvit.data.findings import examples
 from arcvit.data.pixels.rgb import in_threads
 from arcvit.data.task import ImageTask, Split
@@ -114,15 +114,7 @@ def contents_of(task: ImageTask, *, without: Sequence[str] = ()) -> Contents:
 
 def content_hashes(paths: Iterable[Path]) -> list[str]:
     """A hash of each file; one that can't be read is like no other."""
-
-    def content(path: Path) -> str:
-        with suppress(OSError):
-            if path.is_file():  # a pipe would be waited for
-                with path.open("rb") as file:
-                    return hashlib.file_digest(file, "sha256").hexdigest()[:32]
-        return f"unreadable {path}"
-
-    return list(in_threads(content, list(paths)))
+    return list(in_threads(content_hash, list(paths)))
 
 
 def changes(earlier: Contents, now: Contents) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from arcvit.core.errors import UserError
-from arcvit.data.readers.folds import fold
+from arcvit.data.readers.folds import check_folds, fold
 from arcvit.data.task import ImageTask, Split
 
 ROOT = Path("/photos")
@@ -42,6 +42,33 @@ def test_every_image_is_validated_on_once(animals: int | None) -> None:
             assert not {whole.groups[p] for p in train} & {whole.groups[p] for p in val}
         else:
             assert set(Counter(part.split("val").labels).values()) == {6}
+
+
+@pytest.mark.parametrize("animals", [{}, {0: "tim", 9: "tim", 5: "kit", 11: "kit"}])
+def test_copies_stay_together(tmp_path: Path, animals: dict[int, str]) -> None:
+    """0, 4 and 8 are one photo, 1, 5 and 9 another: groups that hold both are joined by them."""
+    paths = [tmp_path / f"{index:02d}.png" for index in range(12)]
+    for index, path in enumerate(paths):
+        path.write_text(f"photo {index % 4 if index % 4 < 2 else index:02d}")
+    whole = ImageTask(
+        name="photos",
+        root=tmp_path,
+        layout="folders",
+        classes=("a", "b"),
+        splits={"train": Split.of((path, index % 2) for index, path in enumerate(paths))},
+        groups={paths[index]: name for index, name in animals.items()},
+    )
+    rows = [{0, 4, 8, 1, 5, 9, 11}] if animals else [{0, 4, 8}, {1, 5, 9}]
+    for number in range(3):
+        held = {
+            paths.index(path) for path in fold(whole, number, folds=3, seed=0).split("val").paths
+        }
+        assert all(held >= together or held.isdisjoint(together) for together in rows)
+    if not animals:
+        with pytest.raises(
+            UserError, match="'a' has 4 images but for copies, too few for --folds 5"
+        ):
+            check_folds(whole, 5)
 
 
 def test_the_seed_decides_alone() -> None:

@@ -1,8 +1,11 @@
-"""Folds for cross-validation: equal shares of every class, groups as a whole."""
+"""Folds for cross-validation: equal shares of every class, groups and copies as a whole."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
+from arcvit.core.content import content_hash
 from arcvit.core.errors import UserError
 from arcvit.data.readers.holdout import members_by_rank
 from arcvit.data.readers.stratify import stratify
@@ -20,23 +23,62 @@ def check_folds(task: ImageTask, folds: int) -> None:
         UserError: names the class.
     """
     held: dict[int, set[object]] = {}
+    files: Counter[int] = Counter()
+    together = whole_groups(task)
     for path, labels in task.trainval().with_sets():
+        files.update(labels)
         for label in labels:
-            held.setdefault(label, set()).add(task.groups.get(path, path))
+            held.setdefault(label, set()).add(together.get(path, path))
     few = {label: len(those) for label, those in held.items() if len(those) < folds}
     if not few:
         return
     fewest = min(few.values())
     what = "group" if task.groups else "image"
     plural = "" if fewest == 1 else "s"
-    name = task.classes[min(label for label, n in few.items() if n == fewest)]
+    first = min(label for label, n in few.items() if n == fewest)
+    name = task.classes[first]
+    copied = " but for copies" if not task.groups and files[first] > fewest else ""
     besides = " besides those of the test split" if task.has("test") else ""
     others = f" ({len(few)} classes have fewer than {folds})" if len(few) > 1 else ""
     remedy = f"give --folds {fewest}, or more of it" if fewest > 1 else "give more of it"
     raise UserError(
-        f"class {name!r} has {fewest} {what}{plural}{besides}, too few for --folds {folds}{others}:"
-        f" {remedy}."
+        f"class {name!r} has {fewest} {what}{plural}{copied}{besides}, too few for --folds"
+        f" {folds}{others}: {remedy}."
     )
+
+
+def whole_groups(task: ImageTask) -> dict[Path, str]:
+    """What each image goes into a fold with: the others of its group, and copies of the file.
+
+    Who has learned a photo knows its copy: people copy photos to make a rare class as frequent as
+    others.
+    """
+    paths = task.trainval().paths
+    group_of = {path: task.groups[path] for path in paths if path in task.groups}
+    members: defaultdict[str, list[Path]] = defaultdict(list)
+    for path, group in group_of.items():
+        members[group].append(path)
+    for copies in _copies(paths):
+        joined = {group_of[path] for path in copies if path in group_of}
+        name = min(joined, default=f"copies of {task.inside(copies[0])}")
+        moved = [path for path in copies if path not in group_of]
+        moved += [path for other in joined - {name} for path in members.pop(other)]
+        members[name] += moved
+        group_of |= dict.fromkeys(moved, name)
+    return group_of
+
+
+def _copies(paths: tuple[Path, ...]) -> list[list[Path]]:
+    """Files of the same content, each list in order; only those of one size need be read."""
+    of_size: defaultdict[int, list[Path]] = defaultdict(list)
+    for path in sorted(set(paths)):
+        with suppress(OSError):
+            of_size[path.stat().st_size].append(path)
+    alike = [path for size, those in of_size.items() if size and len(those) > 1 for path in those]
+    of_content: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in alike:
+        of_content[content_hash(path)].append(path)
+    return [copies for copies in of_content.values() if len(copies) > 1]
 
 
 def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
@@ -44,7 +86,7 @@ def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
 
     Images and groups are dealt out in the order that ``hold_out`` draws in, each to the fold that
     has the fewest of its classes; those of several labels by iterative stratification. So no group
-    is in two folds, and another seed deals otherwise.
+    is in two folds, nor are copies of a file, and another seed deals otherwise.
 
     Args:
         task: what to divide.
@@ -58,7 +100,7 @@ def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
     if not 0 <= number < folds:
         raise UserError(f"data.fold is {number}: expected a number from 0 to {folds - 1}.")
     pool = task.trainval()
-    members = members_by_rank(pool, seed=seed, root=task.root, groups=task.groups)
+    members = members_by_rank(pool, seed=seed, root=task.root, groups=whole_groups(task))
     if len(members) < folds:
         what = "groups" if task.groups else "images"
         raise UserError(
