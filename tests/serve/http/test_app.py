@@ -58,7 +58,7 @@ def test_a_photo_is_answered_as_from_python(
 def test_several_tasks_and_photos(client: Any, photos_as_files: list[bytes]) -> None:
     files = [("image", (f"{k}.png", data)) for k, data in enumerate(photos_as_files[:2])]
     files.insert(1, ("image", ("notes.txt", b"no photo")))
-    said = client.post("/v1/predict?tasks=shapes,fruit", files=files).json()["tasks"]
+    said = client.post("/v1/predict?tasks=shapes&tasks=fruit,shapes", files=files).json()["tasks"]
     assert list(said) == ["shapes", "fruit"]
     for task in said.values():
         first, second, third = task["predictions"]

@@ -103,6 +103,7 @@ WRONG = {
     "many digits": (b'{"a": ' + b"9" * 5000 + b"}", "isn't JSON"),
     "an array": (b"[]", "an array: expected an object"),
     "no input": (b"{}", "0 inputs: expected one, 'image'"),
+    "nothing": (b"", "0 inputs: expected one, 'image'"),
     "two inputs": (b'{"inputs": [{}, {}]}', "2 inputs"),
     "inputs of another kind": (b'{"inputs": 3}', "'inputs', which is a whole number"),
     "another input": (request([1], "BYTES", image={"name": "photo"}), "called 'photo'"),
@@ -123,6 +124,14 @@ WRONG = {
     "fewer": (request([2], "BYTES", image={"data": ["YQ=="]}), "expected so many base64"),
     "ragged": (request([1, 2, 2, 3], "UINT8", image={"data": [[1, 2], [3]]}), "isn't UINT8"),
     "texts": (request([1, 2, 2, 3], "UINT8", image={"data": ["a"] * 12}), "isn't UINT8"),
+    "turned": (
+        request([1, 3, 2, 2], "FP32", image={"data": FLOATS.reshape(1, 2, 2, 3).tolist()}),
+        "isn't FP32 [1, 3, 2, 2]",
+    ),
+    "half flat": (
+        request([1, 3, 2, 2], "FP32", image={"data": FLOATS.reshape(1, 12).tolist()}),
+        "isn't FP32 [1, 3, 2, 2]",
+    ),
     "bright": (request([1, 2, 2, 3], "UINT8", image={"data": [256] * 12}), "UINT8 can't hold"),
     "huge": (request([1, 3, 2, 2], "FP32", image={"data": [1e300] * 12}), "no finite"),
     "shared memory": (
@@ -136,6 +145,10 @@ WRONG = {
     "a timeout": (
         request([1], "BYTES", image={"data": ["YQ=="]}, parameters={"timeout": -1}),
         "-1",
+    ),
+    "a sequence": (
+        request([1], "BYTES", image={"data": ["YQ=="]}, parameters={"sequence_id": 7}),
+        "'sequence_id': there are no sequences",
     ),
     "an output": (
         request([1], "BYTES", image={"data": ["YQ=="]}, outputs=[{"name": "lable"}]),

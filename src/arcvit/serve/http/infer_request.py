@@ -28,6 +28,7 @@ LENGTH = 4
 """Bytes before each element of BYTES, which say how many it has."""
 _PIECE = 2**16
 _MICROSECONDS = 1e6
+_SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 _LONG = 10**15
 
 
@@ -78,7 +79,7 @@ def read_request(body: bytes, header_length: str | None, *, max_images: int) -> 
         HttpError: it isn't as the protocol has it.
     """
     length = _header_length(header_length, len(body))
-    if length == 0:
+    if length == 0 and header_length is not None:
         return Asked([body])
     asked = json_object(body[:length], "the request")
     binary = memoryview(body)[length:]
@@ -88,6 +89,9 @@ def read_request(body: bytes, header_length: str | None, *, max_images: int) -> 
     images = _images(inputs[0], binary, max_images)
     parameters = field(asked, "parameters", dict, "the request", {})
     binary_output = field(parameters, "binary_data_output", bool, "'parameters'", False)
+    for name in _SEQUENCE:
+        if parameters.get(name) not in (None, 0, "", False):
+            raise HttpError(400, f"'parameters' has {name!r}: there are no sequences here.")
     timeout = field(parameters, "timeout", int, "'parameters'")
     if timeout is not None and timeout < 0:
         raise HttpError(400, f"the timeout is {timeout}: expected microseconds, 0 or more.")
@@ -122,7 +126,7 @@ def _header_length(header: str | None, most: int) -> int:
 def _images(given: dict[str, Any], binary: memoryview, max_images: int) -> list[bytes] | np.ndarray:
     name = given.get("name")
     if name != INPUT:
-        raise HttpError(400, f"the input is called {name!r}: expected {INPUT!r}.")
+        raise HttpError(400, f"the input is called {name!r:.100}: expected {INPUT!r}.")
     parameters = field(given, "parameters", dict, f"input {INPUT!r}", {})
     if "shared_memory_region" in parameters:
         raise HttpError(400, "shared memory isn't supported: send the data in the request.")
@@ -130,7 +134,7 @@ def _images(given: dict[str, Any], binary: memoryview, max_images: int) -> list[
     axes = {"BYTES": 1, "UINT8": 4, "FP32": 4}.get(str(datatype))
     channels = {"UINT8": -1, "FP32": 1}.get(str(datatype))
     if axes != len(shape) or (channels is not None and shape[channels] != 3):
-        raise HttpError(400, f"input {INPUT!r} is {datatype} {list(shape)}: {_NEEDS}.")
+        raise HttpError(400, f"input {INPUT!r} is {datatype!s:.20} {list(shape)!s:.100}: {_NEEDS}.")
     if not 1 <= shape[0] <= max_images:
         raise HttpError(
             400 if shape[0] < 1 else 413,
@@ -218,7 +222,8 @@ def _from_json(data: object, datatype: str, shape: tuple[int, ...]) -> list[byte
     except ValueError:  # rows of several lengths, or too deep
         values = np.empty(0, object)
     kinds = "iuf" if datatype == "FP32" else "iu"
-    if values.dtype.kind not in kinds or values.size != math.prod(shape):
+    # Of another shape its values would stand in other places than they were meant for.
+    if values.dtype.kind not in kinds or values.shape not in (shape, (math.prod(shape),)):
         raise HttpError(400, f"input {INPUT!r} has 'data' that isn't {datatype} {list(shape)}.")
     if datatype == "UINT8" and not (values.min() >= 0 and values.max() <= 255):
         raise HttpError(

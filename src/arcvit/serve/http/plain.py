@@ -55,7 +55,9 @@ async def predict(request: Request, body: bytes) -> Response:
 async def predict_many(request: Request, body: bytes) -> Response:
     """What several tasks say of photos."""
     context = context_of(request)
-    names = list(dict.fromkeys(filter(None, request.query_params.get("tasks", "").split(","))))
+    # Clients write a list in one of two ways: tasks=a,b or tasks=a&tasks=b.
+    listed = ",".join(request.query_params.getlist("tasks")).split(",")
+    names = list(dict.fromkeys(filter(None, listed)))
     if not names:
         raise HttpError(400, "no task is named: expected ?tasks=NAME,NAME.")
     top = number_in(request, "top", int, _TOP)

@@ -23,6 +23,11 @@ class Photo(NamedTuple):
 class _InMemory(MultiPartParser):
     # The whole body is in memory and bounded already: no part goes through the disk.
     spool_max_size = 0
+    is_whole = False
+
+    def on_end(self) -> None:
+        """The end of the form was there; without it, the parser leaves out the last part."""
+        self.is_whole = True
 
 
 async def photos_of(request: Request, body: bytes, limits: Limits) -> list[Photo]:
@@ -46,11 +51,13 @@ async def photos_of(request: Request, body: bytes, limits: Limits) -> list[Photo
     except MultiPartException as error:
         status = 413 if error.message.startswith("Too many") else 400
         raise HttpError(status, f"the form can't be read: {error.message.rstrip('.')}.") from error
-    photos = []
-    for _, part in form.multi_items():
-        if isinstance(part, UploadFile):
-            photos.append(Photo(part.filename, await part.read()))
-            await part.close()
+    except UnicodeError as error:  # a charset that decodes nothing
+        raise HttpError(400, f"the form can't be read: {error}.") from error
+    files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+    photos = [Photo(file.filename, await file.read()) for file in files]
+    await form.close()
+    if not parser.is_whole:
+        raise HttpError(400, "the form can't be read: it ends before its last boundary.")
     if not photos:
         raise HttpError(
             400, "the form holds no file: expected parts with a file name, as curl -F image=@FILE."
