@@ -1,6 +1,7 @@
 import errno
 import math
 import os
+import posix
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,13 @@ from safetensors.numpy import save_file
 
 from arcvit.core.errors import UserError
 from arcvit.core.files import atomic_path, put_in_place, read_json, settle, write_json, write_text
+
+
+@pytest.fixture(autouse=True)
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the disk, as other tests don't."""
+    monkeypatch.setattr(os, "fsync", posix.fsync)
+    monkeypatch.setattr(os, "sync", posix.sync)
 
 
 def names(folder: Path) -> list[str]:
@@ -29,6 +37,20 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     write_text(target, "new")
     assert target.read_text() == "new"
     assert names(target.parent) == ["a.txt"]
+
+
+def test_it_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, seen = tmp_path / "a.txt", []
+
+    def fsync(descriptor: int) -> None:
+        posix.fsync(descriptor)
+        seen.append((os.fstat(descriptor).st_ino, target.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(target, "new")
+    assert seen == [(target.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
