@@ -64,3 +64,7 @@ def test_unreadable_images_of_all_splits(
     skipping = config(tmp_path, on_bad="skip")
     images = decode_run(open_task(tmp_path, Opening(val_fraction=0)), PREP, PREP, skipping)
     assert images.skipped == 2
+    for photo in (tmp_path / "test").rglob("*.png"):
+        photo.write_text("no image")
+    with pytest.raises(UnreadableImages, match=r"none of 12 image.* can be read, give"):
+        decode_run(open_task(tmp_path, Opening(val_fraction=0)), PREP, PREP, skipping)

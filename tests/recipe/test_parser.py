@@ -114,6 +114,7 @@ WRONG_FLAGS = [
     ),
     ("--method=arcc", "Did you mean 'arc' or 'arc_att' or 'arc_plus'?"),
     ("--optim.class_weights=balanced", "is 'balanced': expected one of auto or keys and values"),
+    ("--optim.class_weights={no: 2}", "as {a: 1}. YAML takes a name for False: put it in quotes."),
     ("--optim.class_weights={a: 0}", "optim.class_weights.a is 0: expected a number above 0"),
     ("--metric=f1", "metric is 'f1': expected one of accuracy, balanced_accuracy, macro_f1"),
     ("--data.shots=0", "data.shots is 0: expected a whole number at least 1"),

@@ -170,6 +170,9 @@ def described(hint: Any) -> str:
 
 def nearest_choice(value: object, hint: Any) -> str:
     """The choices of a type nearest to a wrong value, ready to end a sentence; may be empty."""
+    if isinstance(value, dict) and any(get_origin(kind) is dict for kind in _choices(hint)):
+        odd = [name for name in value if not isinstance(name, str)]
+        return f" YAML takes a name for {odd[0]}: put it in quotes." if odd else ""
     inner = get_args(hint)[0] if get_origin(hint) is list else hint
     if get_origin(inner) is not Literal:
         return ""

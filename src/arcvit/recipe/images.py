@@ -85,7 +85,7 @@ def decode_run(
         size = banks[name].images.nbytes
         room -= size if size <= room else 0
     if unreadable:
-        raise UnreadableImages(unreadable)
+        raise UnreadableImages(unreadable, skipped=data.on_bad == "skip")
     _refuse_lost_classes(banks["train"], splits["train"], task)
     return RunImages(train=banks["train"], val=banks.get("val"), test=banks.get("test"))
 

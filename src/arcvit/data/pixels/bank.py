@@ -94,7 +94,8 @@ class ImageBank(Dataset[tuple[Tensor, Tensor]]):
 
         def refuse(bad: dict[int, str]) -> None:
             if bad and (on_bad == "error" or len(bad) == len(split)):
-                raise UnreadableImages([(split.paths[row], why) for row, why in bad.items()])
+                told = [(split.paths[row], why) for row, why in bad.items()]
+                raise UnreadableImages(told, skipped=on_bad == "skip")
 
         height, width = prep.stored
         needed = len(split) * 3 * height * width

@@ -5,6 +5,7 @@ Shapes: N images, C = 3 channels, H = height and W = width in pixels.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,22 +26,29 @@ RESAMPLE = {
 
 
 class UnreadableImages(UserError):
-    """Images that can't be decoded: all of them, not the first one met."""
+    """Images that can't be decoded: all of them, not the first one met.
 
-    def __init__(self, bad: Sequence[tuple[Path, str]]) -> None:
+    Args:
+        bad: each unreadable file with the reason.
+        skipped: whether such files are left out, and none is left.
+    """
+
+    def __init__(self, bad: Sequence[tuple[Path, str]], skipped: bool = False) -> None:
         self.bad = tuple(bad)
         """Each unreadable file with the reason."""
         self.paths = tuple(path for path, _ in bad)
         """The unreadable files."""
         named = examples([f"{path} ({reason})" for path, reason in bad], most=20)
-        super().__init__(
-            f"{len(bad)} image(s) can't be read, replace or remove them or choose to skip them:"
-            f" {named}."
-        )
+        self.skipped = skipped
+        """Whether files that can't be read were to be left out."""
+        told = f"{len(bad)} image(s) can't be read, replace or remove them or choose to skip them"
+        if skipped:
+            told = f"none of {len(bad)} image(s) can be read, give others"
+        super().__init__(f"{told}: {named}.")
 
-    def __reduce__(self) -> tuple[type["UnreadableImages"], tuple[tuple[tuple[Path, str], ...]]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are pickled by their message unless told otherwise.
-        return type(self), (self.bad,)
+        return type(self), (self.bad, self.skipped)
 
 
 def to_array(image: Image.Image, prep: Preprocessing) -> Tensor:
