@@ -256,6 +256,9 @@ def test_folded_and_from_elsewhere(
         ("pin: [taks]", "pin has 'taks', and there is no such task. Did you mean 'task'"),
         ("folded: [other]", "folded has 'other', and there is no such task"),
         ("pin: task", "pin is 'task': expected a list"),
+        ("sources: {1: /a}", "sources has 1, which is no text in YAML: put the name in quotes"),
+        ("pin: [2024]", "pin has 2024, which is no text in YAML"),
+        ("sources: {a: ' '}", "sources has nothing for 'a': expected a folder"),
         ("sources: {a: 3}", "sources is {'a': 3}: expected keys and values"),
         ("sources: {../a: x}", "sources has '../a': expected a name without a slash"),
         ("pin: [task, task2]", "pins 2 tasks, and there are 2 slots"),
@@ -269,6 +272,24 @@ def test_a_wrong_plan(tmp_path: Path, plan: str, sentence: str) -> None:
     (tmp_path / "adapters.yaml").write_text(plan)
     with pytest.raises(UserError, match=sentence):
         Service("demo", tmp_path, ServeSettings(slots=2))
+
+
+def test_a_wrong_folder_or_state(tmp_path: Path) -> None:
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "task.json").write_text("{}")
+    (tmp_path / "a file").write_text("")
+    policy = {"tasks": {"task": {"version_policy": {"newest": {}}}}}
+    (tmp_path / "state").write_text(json.dumps(policy))
+    for folder, state, sentence in [
+        ("task", None, "is an adapter itself: expected the folder in which it lies"),
+        ("a file", None, "isn't there: expected a folder"),
+        ("nowhere", None, "isn't there: expected a folder"),
+        (".", "task", "is a folder: expected a file"),
+        (".", "state", "state is damaged: of 'task', version_policy is .*Mend or remove it"),
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            file = None if state is None else tmp_path / state
+            Service("demo", tmp_path / folder, state_file=file)
 
 
 @pytest.mark.slow

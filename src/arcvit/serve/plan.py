@@ -45,6 +45,13 @@ class AdaptersPlan:
                     f"{file} has the key {key!r}: expected {', '.join(known)}."
                     f"{nearest(str(key), known)}"
                 )
+        for key, value in values.items():
+            for name in value if isinstance(value, list | dict) else ():
+                if isinstance(name, bool | int | float):
+                    raise UserError(
+                        f"{file}: {key} has {name!r}, which is no text in YAML: put the name in"
+                        " quotes."
+                    )
         try:
             plan = cls(**values)
             check_settings("", plan)
@@ -110,7 +117,7 @@ class PlanFile:
         """Date in nanoseconds, size and place: other ones where it was changed."""
         try:
             stat = (self._folder / PLAN_FILE).stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
 

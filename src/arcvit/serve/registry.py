@@ -86,6 +86,10 @@ class Registry:
     def __init__(self, folder: Path, plan: AdaptersPlan, state_file: Path | None = None) -> None:
         if not folder.is_dir():
             raise UserError(f"{str(folder)!r} isn't there: expected a folder of adapters.")
+        if (folder / TASK_FILE).is_file():
+            raise UserError(
+                f"{str(folder)!r} is an adapter itself: expected the folder in which it lies."
+            )
         self._folder = folder
         self._plan = plan
         self._state_file = state_file or folder / STATE_FILE
@@ -206,11 +210,20 @@ class Registry:
         return Entry(name=name, places=places, policy=policy, unloaded=unloaded)
 
     def _read_state(self) -> State:
+        if self._state_file.is_dir():
+            raise UserError(f"{self._state_file} is a folder: expected a file for the state.")
         if not self._state_file.is_file():
             return {}
         tasks = read_json(self._state_file).get("tasks")
         if not isinstance(tasks, dict) or not all(isinstance(v, dict) for v in tasks.values()):
             raise UserError(f"{self._state_file} is damaged: expected tasks; remove it.")
+        for name, said in tasks.items():
+            try:
+                VersionPolicy.parse(said.get("version_policy", VersionPolicy().record))
+            except UserError as error:
+                raise UserError(
+                    f"{self._state_file} is damaged: of {name!r}, {error} Mend or remove it."
+                ) from error
         return tasks
 
 

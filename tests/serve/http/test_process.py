@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -38,7 +39,7 @@ def process(tiny: Path, adapters: Path, *flags: str) -> Iterator[tuple[subproces
     try:
         assert server.stdout is not None
         said = server.stdout.readline()
-        found = re.fullmatch(r"arcvit: serving 1 task at (http://127\.0\.0\.1:\d+)\n", said)
+        found = re.fullmatch(r"arcvit: serving \d tasks? at (http://127\.0\.0\.1:\d+)\n", said)
         assert found, said + (server.stderr.read() if server.stderr else "")
         yield server, found[1]
     finally:
@@ -96,6 +97,27 @@ def test_what_was_dropped_is_told_by_the_exit_code(
         server.communicate(timeout=20)
     assert answers == [503, 503]
     assert server.returncode == 1
+
+
+def test_a_source_that_is_silent_keeps_nobody_waiting(
+    make_adapter: Callable[..., Path], tiny: Path, photos_as_files: list[bytes], tmp_path: Path
+) -> None:
+    pytest.importorskip("aiohttp")  # of fsspec, for http
+    make_adapter(tmp_path / "fruit")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        far = "".join(f"  far-{k}: http://127.0.0.1:{port}/far\n" for k in range(5))
+        (tmp_path / "adapters.yaml").write_text(f"sources:\n{far}")
+        with process(tiny, tmp_path) as (server, address):
+            for k in range(5):
+                url = f"{address}/v1/tasks/far-{k}/predict?timeout=0.1"
+                assert httpx.post(url, content=photos_as_files[0]).status_code == 504
+            url = f"{address}/v1/tasks/fruit/predict"
+            assert httpx.post(url, content=photos_as_files[0], timeout=20).status_code == 200
+            server.send_signal(signal.SIGTERM)
+            _, log = server.communicate(timeout=20)
+    assert server.returncode == 0
+    assert "Traceback" not in log
 
 
 def test_a_wrong_backbone_ends_it_with_a_sentence(
