@@ -10,6 +10,7 @@ from arcvit.backbones.build import Backbone, build_backbone
 from arcvit.core.errors import UserError
 from arcvit.export.adapted import AdaptedModel
 from arcvit.export.timm_folder import write_timm
+from arcvit.methods.table import method_named
 
 Adapted = Callable[..., AdaptedModel]
 
@@ -36,6 +37,29 @@ def test_a_folder_is_timms_local_dir(backbone: Backbone, adapted: Adapted, tmp_p
     plain = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True)
     for name, value in backbone.model.state_dict().items():
         assert torch.equal(plain.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(("method", "options"), [("arc", {"r": 3}), ("ssf", {})])
+def test_a_bias_of_folding_is_kept(
+    method: str, options: dict[str, int], adapted: Adapted, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    plain = timm.create_model(
+        "vit_tiny_patch16_224",
+        img_size=32,
+        patch_size=8,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        num_classes=3,
+        qkv_bias=False,
+    )
+    spec = method_named(method)
+    model = spec.build(plain, spec.make_options(options), "head").eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    assert write_timm([adapted(model)], tmp_path / "m").difference < 1e-5
 
 
 @pytest.mark.parametrize("shift", [1.0, float("nan"), float("inf")])
