@@ -39,7 +39,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         UserError: the target is the folder that one stands in, or where a disk is mounted: nothing
             can take its place.
     """
-    if not target.name or target.is_mount():
+    if not target.name or os.path.ismount(target):
         what = "where a disk is mounted" if target.name else "the folder you are in"
         raise UserError(f"{str(target)!r} is {what}: expected a name in it.")
     target.parent.mkdir(parents=True, exist_ok=True)
