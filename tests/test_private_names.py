@@ -8,6 +8,7 @@ import ast
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -77,23 +78,28 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__") and name != "_"
 
 
-def foreign_names_in(tree: ast.Module, own: set[str]) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own:
-            yield node.attr
-        elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("arcvit"):
-            yield from filter(is_private, (alias.name for alias in node.names))
-            yield from filter(is_private, (node.module or "").split("."))
+@dataclass(frozen=True)
+class Names:
+    """Of the source: private attributes, private names that are imported, names it defines."""
 
+    asked: set[str] = field(default_factory=set)
+    imported: set[str] = field(default_factory=set)
+    defined: set[str] = field(default_factory=set)
 
-def defined_in(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield node.attr
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
+    def read(self, file: Path) -> None:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                if is_private(node.attr):
+                    self.asked.add(node.attr)
+                if isinstance(node.ctx, ast.Store):
+                    self.defined.add(node.attr)
+            elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("arcvit"):
+                parts = [alias.name for alias in node.names] + (node.module or "").split(".")
+                self.imported.update(filter(is_private, parts))
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                self.defined.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                self.defined.add(node.id)
 
 
 def overridden() -> Iterator[str]:
@@ -115,8 +121,9 @@ def overridden() -> Iterator[str]:
 
 
 def test_the_list_is_complete_and_holds_nothing_else() -> None:
-    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in sorted(SRC.rglob("*.py"))]
-    own = {name for tree in trees for name in defined_in(tree)}
+    names = Names()
+    for file in SRC.rglob("*.py"):
+        names.read(file)
     overrides = set(overridden())
-    used = {name for tree in trees for name in foreign_names_in(tree, own - overrides)}
+    used = names.imported | (names.asked - (names.defined - overrides))
     assert used | overrides == {name for _, name in EVERY}

@@ -65,25 +65,34 @@ def read_csv(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file.read_text().splitlines()))
 
 
-@pytest.fixture
-def vtab_bench(tmp_path: Path) -> Path:
-    """All tasks of VTAB-1k with two seeds of two methods; cifar's test split has a wrong size."""
-    tasks = suite_tasks("vtab")
-    groups = {task.name: task.group for task in tasks}
+def write_bench(folder: Path, groups: dict[str, str]) -> Path:
+    """Two seeds of two methods on tasks of VTAB-1k; cifar's test split has a wrong size."""
     methods = ["linear", "arc"]
     suite = {"suite": "vtab", "benchmark": True, "groups": groups, "rows": rows(*methods)}
-    write_json(tmp_path / "suite.json", suite)
+    write_json(folder / "suite.json", suite)
     for index, task in enumerate(groups):
         for bonus, method in enumerate(methods):
             for seed in (0, 1):
-                run = tmp_path / task / method / f"seed-{seed}"
+                run = folder / task / method / f"seed-{seed}"
                 run.mkdir(parents=True)
                 accuracy = (10 + index + 5 * bonus + 2 * seed) / 100
                 result(task, method, seed, accuracy).write(run)
                 write_metrics(run, [epoch(1, loss=1.0), epoch(2, loss=0.5)])
     warning = "test has 2,000 images, the benchmark 10,000"
-    write_json(tmp_path / "cifar" / "data.json", {"counts": {}, "warnings": [warning]})
-    return tmp_path
+    write_json(folder / "cifar" / "data.json", {"counts": {}, "warnings": [warning]})
+    return folder
+
+
+@pytest.fixture
+def vtab_bench(tmp_path: Path) -> Path:
+    """All tasks of VTAB-1k."""
+    return write_bench(tmp_path, {task.name: task.group for task in suite_tasks("vtab")})
+
+
+@pytest.fixture
+def two_tasks(tmp_path: Path) -> Path:
+    """The smallest bench in which damage to one task could reach another."""
+    return write_bench(tmp_path, dict.fromkeys(("cifar", "dtd"), "natural"))
 
 
 @pytest.mark.slow
@@ -211,23 +220,23 @@ def test_what_failed_or_was_left_out_is_told(arcvit: Arcvit, vtab_bench: Path) -
 
 
 @pytest.mark.slow
-def test_damage_beside_the_results_leaves_the_table(arcvit: Arcvit, vtab_bench: Path) -> None:
-    (vtab_bench / "cifar" / "arc" / "seed-0" / "metrics.jsonl").write_text("{")
-    assert arcvit("report", vtab_bench).code == 0
-    (vtab_bench / "suite.json").write_text("{}")
-    answer = arcvit("report", vtab_bench)
+def test_damage_beside_the_results_leaves_the_table(arcvit: Arcvit, two_tasks: Path) -> None:
+    (two_tasks / "cifar" / "arc" / "seed-0" / "metrics.jsonl").write_text("{")
+    assert arcvit("report", two_tasks).code == 0
+    (two_tasks / "suite.json").write_text("{}")
+    answer = arcvit("report", two_tasks)
     assert answer.code == 2
     assert "suite.json is damaged: expected 'suite' in it" in answer.err
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"settings": 3, "warnings": 3}'])
-def test_damaged_files_beside_the_results_are_named(vtab_bench: Path, content: str) -> None:
+def test_damaged_files_beside_the_results_are_named(two_tasks: Path, content: str) -> None:
     beside = ("data.json", "failures.json", "arc/search/choice.json")
     for file in beside:
-        write_text(vtab_bench / "cifar" / file, content)
-    suite = json.loads((vtab_bench / "suite.json").read_text())
-    write_json(vtab_bench / "suite.json", suite | {"ended": "was interrupted"})
-    found = collect(vtab_bench)
+        write_text(two_tasks / "cifar" / file, content)
+    suite = json.loads((two_tasks / "suite.json").read_text())
+    write_json(two_tasks / "suite.json", suite | {"ended": "was interrupted"})
+    found = collect(two_tasks)
     assert len(found.runs["cifar", "arc"]) == 2
     damaged = [text for text in found.warnings["cifar"] if text.endswith("It is left out.")]
     # The names of rows in failures.json may be any.
@@ -236,12 +245,12 @@ def test_damaged_files_beside_the_results_are_named(vtab_bench: Path, content: s
 
 
 @pytest.mark.parametrize("content", ["", '{"task": "cif', "[]", "{}", None])
-def test_a_damaged_result_is_left_out(vtab_bench: Path, content: str | None) -> None:
-    file = vtab_bench / "cifar" / "arc" / "seed-1" / "result.json"
+def test_a_damaged_result_is_left_out(two_tasks: Path, content: str | None) -> None:
+    file = two_tasks / "cifar" / "arc" / "seed-1" / "result.json"
     if content is None:
         content = file.read_text().replace('"seed": 1', '"seed": "one"')
     file.write_text(content)
-    found = collect(vtab_bench)
+    found = collect(two_tasks)
     assert [run.result.seed for run in found.runs["cifar", "arc"]] == [0]
     assert len(found.runs["dtd", "arc"]) == 2
     (left_out,) = [text for text in found.warnings["cifar"] if "left out" in text]
