@@ -35,8 +35,9 @@ def interval(value: float, samples: np.ndarray) -> tuple[float, float]:
 
     Images that are drawn again make the mAP of samples larger than it is, by as much as few images
     make it larger than that of many. So what the samples exceed the value by is taken off it: on
-    drawn scores of 40, 100 and 400 images the interval then holds the true mAP 88, 93 and 95 times
-    in 100, and between the samples' own quantiles it lies 52, 70 and 84 times.
+    drawn scores of 40, 100 and 400 images the interval then holds the true mAP 92, 92 and 93 times
+    in 100, and between the samples' own quantiles it lies 67, 75 and 82 times
+    (benchmarks/intervals.py, to about 4).
 
     Args:
         value: the mAP.
