@@ -100,3 +100,11 @@ def test_runs_that_cant_share_a_graph(
         changes = {"task": dataclasses.replace(other.task, **changes)}
     with pytest.raises(UserError, match=sentence):
         input_form([make("a", r=4), dataclasses.replace(other, **changes)])
+
+
+def test_another_image_size_is_told_before_the_weights_it_makes(make: Adapted) -> None:
+    one, other = make("a"), make("b")
+    prep = dataclasses.replace(other.preprocessing, size=(64, 64))
+    task = dataclasses.replace(other.task, backbone=TaskBackbone(name="tiny", fingerprint="1-2"))
+    with pytest.raises(UserError, match=r"their image sizes differ \(\(64, 64\) and \(32, 32\)\)"):
+        input_form([one, dataclasses.replace(other, preprocessing=prep, task=task)])

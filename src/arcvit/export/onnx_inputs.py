@@ -282,12 +282,13 @@ def _head(run: AdaptedModel) -> nn.Linear:
 _Of = Callable[[AdaptedModel], object]
 
 _ALIKE: dict[str, tuple[_Of, _Of]] = {
+    # First, as positions that were fitted to another size make other weights of a backbone.
+    "image sizes": (lambda run: run.preprocessing.size, lambda run: run.preprocessing.size),
     # Weights go by their fingerprint: they may have moved, and are what counts.
     "backbones": (
         lambda run: run.task.backbone.fingerprint or run.task.backbone.name,
         lambda run: (run.task.backbone.name, run.task.backbone.fingerprint),
     ),
     "heads": (lambda run: run.task.head, lambda run: run.task.head),
-    "image sizes": (lambda run: run.preprocessing.size, lambda run: run.preprocessing.size),
 }
 """What must be the same, and how it is told."""
