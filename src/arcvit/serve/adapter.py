@@ -169,13 +169,13 @@ class AdapterReader:
             check_state({}, rest)
             parts = {}
         sites = {name: part.planned for name, part in parts.items()}
-        wrap_sites(self._skeleton, sites)  # adapters whose places differ can't stand side by side
         packed = pack(parts, pin=self._device.type == "cuda")
         rank = max((part.rank for part in packed.values()), default=0)
         if rank > self._max_rank:
             raise UserError(
                 f"its rank is {rank}, and the server takes up to {self._max_rank} (max_rank)."
             )
+        wrap_sites(self._skeleton, sites)  # adapters whose places differ can't stand side by side
         return Adapter(**given, sites=sites, packed=packed, weight=weight, bias=bias)
 
     def _check_backbone(self, about: AdapterTask) -> None:
