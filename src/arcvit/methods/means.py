@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from arcvit.core.errors import UserError
+from arcvit.methods.small_file import load_small
 
 MEANS_FILE = "calibration.safetensors"
 _KEY = "means"
@@ -38,7 +39,7 @@ def read_means(folder: Path, *, labels: int, width: int | None) -> Tensor:
             " damaged. Without calibration in task.json it goes without."
         )
     try:
-        means = safetensors.torch.load_file(file)[_KEY]
+        means = load_small(file)[_KEY]
     except Exception as error:  # its own errors, a missing key, and whatever an odd header leads to
         raise UserError(f"{file} is damaged: expected a safetensors file with {_KEY}.") from error
     fits = means.ndim == 2 and len(means) == labels and width in (None, means.shape[1])

@@ -22,6 +22,7 @@ from arcvit.core.files import read_json
 from arcvit.core.settings import shown
 from arcvit.core.task import AdapterTask, read_task
 from arcvit.methods.means import read_means
+from arcvit.methods.small_file import load_small
 from arcvit.methods.table import register_tuners
 
 CONFIG_FILE = "adapter_config.json"
@@ -64,7 +65,7 @@ def read_stored(folder: Path) -> StoredAdapter:
     # A model that was trained whole brings all weights along.
     whole = (folder / WHOLE_FILE).is_file() and not (folder / CONFIG_FILE).is_file()
     file = folder / (WHOLE_FILE if whole else ADAPTER_FILE)
-    state = _read_weights(file)
+    state = _read_weights(file, whole=whole)
     if not whole:
         odd = [k for k, v in state.items() if not (v.is_floating_point() or k.endswith(_COUNTS))]
         if odd:
@@ -77,11 +78,13 @@ def read_stored(folder: Path) -> StoredAdapter:
     return StoredAdapter(folder=folder, task=task, config=config, state=state, means=means)
 
 
-def _read_weights(file: Path) -> dict[str, Tensor]:
+def _read_weights(file: Path, *, whole: bool) -> dict[str, Tensor]:
     if not file.is_file():
         raise UserError(f"{file} isn't there: the adapter is damaged.")
+    state: dict[str, Tensor]
     try:
-        state: dict[str, Tensor] = safetensors.torch.load_file(file)
+        # What is as large as a model isn't held twice.
+        state = safetensors.torch.load_file(file) if whole else load_small(file)
     except Exception as error:  # its own errors, torch's, and whatever an odd header leads to
         raise UserError(
             f"{file} is damaged: expected a safetensors file ({_short(error)})."
