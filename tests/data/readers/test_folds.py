@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from arcvit.core.content import content_hash
 from arcvit.core.errors import UserError
-from arcvit.data.readers.folds import check_folds, fold
+from arcvit.data.readers import folds
+from arcvit.data.readers.folds import check_folds, fold, whole_groups
 from arcvit.data.task import ImageTask, Split
 
 ROOT = Path("/photos")
@@ -45,8 +47,12 @@ def test_every_image_is_validated_on_once(animals: int | None) -> None:
 
 
 @pytest.mark.parametrize("animals", [{}, {0: "tim", 9: "tim", 5: "kit", 11: "kit"}])
-def test_copies_stay_together(tmp_path: Path, animals: dict[int, str]) -> None:
+def test_copies_stay_together(
+    tmp_path: Path, animals: dict[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """0, 4 and 8 are one photo, 1, 5 and 9 another: groups that hold both are joined by them."""
+    read: list[Path] = []
+    monkeypatch.setattr(folds, "content_hash", lambda path: read.append(path) or content_hash(path))
     paths = [tmp_path / f"{index:02d}.png" for index in range(12)]
     for index, path in enumerate(paths):
         path.write_text(f"photo {index % 4 if index % 4 < 2 else index:02d}")
@@ -69,6 +75,10 @@ def test_copies_stay_together(tmp_path: Path, animals: dict[int, str]) -> None:
             UserError, match="'a' has 4 images but for copies, too few for --folds 5"
         ):
             check_folds(whole, 5)
+        assert sorted(read) == paths  # once, by the first of all these
+        paths[0].write_text("photo 12")
+        assert paths[0] not in whole_groups(whole)
+        assert read[12:] == paths[:1]
 
 
 def test_the_seed_decides_alone() -> None:

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from arcvit.core.content import content_hash
@@ -70,15 +71,22 @@ def whole_groups(task: ImageTask) -> dict[Path, str]:
 
 def _copies(paths: tuple[Path, ...]) -> list[list[Path]]:
     """Files of the same content, each list in order; only those of one size need be read."""
-    of_size: defaultdict[int, list[Path]] = defaultdict(list)
+    of_size: defaultdict[int, list[tuple[Path, int]]] = defaultdict(list)
     for path in sorted(set(paths)):
         with suppress(OSError):
-            of_size[path.stat().st_size].append(path)
-    alike = [path for size, those in of_size.items() if size and len(those) > 1 for path in those]
+            stat = path.stat()
+            of_size[stat.st_size].append((path, stat.st_mtime_ns))
     of_content: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in alike:
-        of_content[content_hash(path)].append(path)
+    for size, those in of_size.items():
+        for path, mtime_ns in those if size and len(those) > 1 else ():
+            of_content[_content(path, size, mtime_ns)].append(path)
     return [copies for copies in of_content.values() if len(copies) > 1]
+
+
+@lru_cache(maxsize=2**20)
+def _content(path: Path, size: int, mtime_ns: int) -> str:
+    """What is in a file: each fold and each check asks, and it is read once until it changes."""
+    return content_hash(path)
 
 
 def fold(task: ImageTask, number: int, *, folds: int, seed: int) -> ImageTask:
