@@ -103,6 +103,7 @@ WRONG_SUITES = [
         "data.group_pattern is '(': expected a regular expression",
     ),
     ("tasks: [{name: .., path: b, group: c}]", "expected a name that a folder can have"),
+    ("tasks: [{name: 'a, b', path: b, group: c}]", "folder can have, without a comma"),
 ]
 
 

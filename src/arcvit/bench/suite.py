@@ -201,8 +201,8 @@ def _read_task(entry: Any, file: Path) -> SuiteTask:
             continue
         if not isinstance(value, str) or not value:
             raise UserError(f"{where}: {key} is {value!r}: expected text.")
-    if "/" in entry["name"] or entry["name"] in (".", ".."):
-        raise UserError(f"{where}: expected a name that a folder can have.")
+    if set(entry["name"]) & set("/,") or entry["name"] in (".", ".."):
+        raise UserError(f"{where}: expected a name that a folder can have, without a comma.")
     for key in ("path", "group"):
         if key not in entry:
             raise UserError(f"{where} has no {key!r}: expected name, path and group.")

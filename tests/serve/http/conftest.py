@@ -136,7 +136,7 @@ def adapters(make_adapter: Callable[..., Path], tmp_path_factory: pytest.TempPat
     make_adapter(folder / "fruit", labels=4, seed=1, known=0.0)
     make_adapter(folder / "shapes" / "1", labels=2, seed=2)
     make_adapter(folder / "shapes" / "2", labels=2, seed=3)
-    make_adapter(folder / "tags", labels=3, seed=5, multilabel=True)
+    make_adapter(folder / "tags, any", labels=3, seed=5, multilabel=True)
     (make_adapter(folder / "torn", seed=4) / "adapter_model.safetensors").write_bytes(b"torn")
     return folder
 

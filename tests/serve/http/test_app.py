@@ -58,8 +58,9 @@ def test_a_photo_is_answered_as_from_python(
 def test_several_tasks_and_photos(client: Any, photos_as_files: list[bytes]) -> None:
     files = [("image", (f"{k}.png", data)) for k, data in enumerate(photos_as_files[:2])]
     files.insert(1, ("image", ("notes.txt", b"no photo")))
-    said = client.post("/v1/predict?tasks=shapes&tasks=fruit,shapes", files=files).json()["tasks"]
-    assert list(said) == ["shapes", "fruit"]
+    asked = {"tasks": ["tags, any", "fruit", "tags, any"]}
+    said = client.post("/v1/predict", params=asked, files=files).json()["tasks"]
+    assert list(said) == ["tags, any", "fruit"]
     for task in said.values():
         first, second, third = task["predictions"]
         assert [p["path"] for p in (first, second, third)] == ["0.png", "notes.txt", "1.png"]
@@ -87,7 +88,7 @@ def test_versions(client: Any, photo: bytes) -> None:
 
 def test_how_tasks_stand(client: Any) -> None:
     tasks = {task["name"]: task for task in client.get("/v1/tasks").json()["tasks"]}
-    assert list(tasks) == ["fruit", "shapes", "tags", "torn"]
+    assert list(tasks) == ["fruit", "shapes", "tags, any", "torn"]
     assert tasks["fruit"]["versions"] == [1]
 
 
@@ -114,7 +115,8 @@ WRONG = [
     ("POST", "/v1/tasks/fruit%00/predict", {"content": b"a"}, 404, "Did you mean 'fruit'?"),
     ("POST", "/v2/repository/models/%2e%2e/load", {"json": {}}, 404, "there is no task"),
     ("POST", "/v1/predict?tasks=../fruit", {"content": b"a"}, 404, "there is no task '../fruit'"),
-    ("POST", "/v1/predict", {"content": b"a"}, 400, "expected ?tasks=NAME,NAME"),
+    ("POST", "/v1/predict?tasks=fruit,shapes", {"content": b"a"}, 404, "no task 'fruit,shapes'"),
+    ("POST", "/v1/predict", {"content": b"a"}, 400, "expected ?tasks=NAME&tasks=NAME"),
     ("GET", "/v1/predict", {}, 405, "isn't for that method"),
     ("GET", "/v1/nothing", {}, 404, "see /openapi.json"),
     ("GET", "/v2/models/friut", {}, 404, "Did you mean 'fruit'?"),
@@ -219,29 +221,30 @@ def test_the_client_of_triton(
 
 
 def test_several_labels_an_image_have_an_output_of_their_own(client: Any, photo: bytes) -> None:
-    tags = client.get("/v2/models/tags").json()
+    tags = client.get("/v2/models/tags, any").json()
     outputs = [(o["name"], o["datatype"], o["shape"]) for o in tags["outputs"]]
     assert outputs == [("probabilities", "FP32", [-1, 3]), ("labels", "BYTES", [-1])]
-    config = client.get("/v2/models/tags/config").json()
+    config = client.get("/v2/models/tags, any/config").json()
     assert [o["name"] for o in config["output"]] == ["probabilities", "labels"]
     assert config["parameters"]["kind"] == {"string_value": "multilabel"}
     kinds = {task["name"]: task["kind"] for task in client.get("/v1/tasks").json()["tasks"]}
-    assert (kinds["tags"], kinds["torn"]) == ("multilabel", None)
+    assert (kinds["tags, any"], kinds["torn"]) == ("multilabel", None)
 
     def asked(*outputs: str) -> Any:
         image = {"name": "image", "shape": [1], "datatype": "BYTES"}
         data = {"data": [base64.b64encode(photo).decode()]}
         wanted = [{"name": name} for name in outputs]
         body = {"inputs": [image | data], "outputs": wanted}
-        return client.post("/v2/models/tags/infer", json=body)
+        return client.post("/v2/models/tags, any/infer", json=body)
 
-    given = client.post("/v1/tasks/tags/predict", content=photo).json()["predictions"][0]["labels"]
+    said = client.post("/v1/tasks/tags, any/predict", content=photo).json()
+    given = said["predictions"][0]["labels"]
     shown = asked().json()["outputs"][1]
     assert (shown["name"], json.loads(shown["data"][0])) == ("labels", given)
     assert asked("labels").json()["outputs"] == [shown]
     alone = asked("label")  # the most probable one would be wrong where it misses its threshold
     assert alone.status_code == 400
-    assert "'tags' has no output 'label': it has probabilities, labels" in alone.json()["error"]
+    assert "'tags, any' has no output 'label': it has" in alone.json()["error"]
 
 
 def test_every_answer_has_the_name_of_its_request(client: Any) -> None:

@@ -18,7 +18,8 @@ async function ask(path, body) {
 }
 
 async function predict(file, tasks) {
-  const query = new URLSearchParams({tasks: tasks.join(","), top: MOST}), form = new FormData();
+  const query = new URLSearchParams({top: MOST}), form = new FormData();
+  tasks.forEach(task => query.append("tasks", task));
   form.append("image", file);
   return Object.values((await ask(`v1/predict?${query}`, form)).tasks);
 }

@@ -55,11 +55,10 @@ async def predict(request: Request, body: bytes) -> Response:
 async def predict_many(request: Request, body: bytes) -> Response:
     """What several tasks say of photos."""
     context = context_of(request)
-    # Clients write a list in one of two ways: tasks=a,b or tasks=a&tasks=b.
-    listed = ",".join(request.query_params.getlist("tasks")).split(",")
-    names = list(dict.fromkeys(filter(None, listed)))
+    # Once for each, as a name may hold whatever would part names.
+    names = list(dict.fromkeys(filter(None, request.query_params.getlist("tasks"))))
     if not names:
-        raise HttpError(400, "no task is named: expected ?tasks=NAME,NAME.")
+        raise HttpError(400, "no task is named: expected ?tasks=NAME&tasks=NAME.")
     top = number_in(request, "top", int, _TOP)
     until = deadline(context.limits, number_in(request, "timeout", float))
     photos = await photos_of(request, body, context.limits)
