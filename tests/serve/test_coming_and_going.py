@@ -195,7 +195,8 @@ def test_removed_while_it_waits(
         await service.predict_many(["gone", "stays"], eight)
         service._engine.queue.call(lambda: go.wait(20))
         asked = [asyncio.create_task(service.predict(n, eight)) for n in ("gone", "stays")]
-        while len(service._engine.queue) < 16:
+        both = asyncio.create_task(service.predict_many(["gone", "stays"], eight))
+        while len(service._engine.queue) < 32:
             await asyncio.sleep(0.01)
         shutil.rmtree(tmp_path / "gone")
         await asyncio.to_thread(service.refresh)
@@ -203,6 +204,9 @@ def test_removed_while_it_waits(
         assert first(await asked[1])[0] == "label 1.0"
         with pytest.raises(TaskRemoved, match="task 'gone' was removed"):
             await asked[0]
+        said = await both
+        assert isinstance(said["gone"], TaskRemoved)
+        assert first(said["stays"])[0] == "label 1.0"
         with pytest.raises(UnknownTask):
             await service.predict("gone", eight)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.serve.adapter import Adapter
 from arcvit.serve.decode import Decoded, decode, given_inputs
-from arcvit.serve.refusals import DeadlineExceeded, Draining, WrongInput
+from arcvit.serve.refusals import DeadlineExceeded, Draining, TaskUnavailable, WrongInput
 from arcvit.serve.request import Images
 from arcvit.serve.work import Work, WorkQueue
 
@@ -50,6 +50,8 @@ class Asker:
     ) -> list[tuple[Work, dict[int, str]]]:
         """The works of a request, done, each with the images that can't be read and why.
 
+        Of several, one may be refused in place of being done.
+
         Args:
             adapters: of the tasks that are asked; None: the features are asked for.
             images: of the request; each is decoded once.
@@ -78,8 +80,13 @@ class Asker:
             if not self._queue.put(works):
                 raise Draining
             for work, future in zip(works, futures, strict=True):
-                if work.left:
-                    await future
+                try:
+                    if work.left:
+                        await future
+                except TaskUnavailable as refusal:
+                    if len(works) == 1:
+                        raise
+                    work.refused = refusal
             return list(zip(works, errors, strict=True))
         finally:
             gone = True

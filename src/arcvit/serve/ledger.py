@@ -60,7 +60,7 @@ class Ledger:
             finally:
                 self._leave(images)
         except Refused as refusal:
-            self._failed(task if task in tasks else "", refusal.kind)
+            self.failed(task, refusal.kind, tasks)
             raise
 
     def _enter(self, images: int, most: int) -> bool:
@@ -120,8 +120,9 @@ class Ledger:
                 self._stats[task] = self._stats.get(task, TaskStats()) + done
         self._tell(lambda observer: observer.answered(task, seconds, images))
 
-    def _failed(self, task: str, kind: str) -> None:
-        """A request was refused; the task is empty where there is none of its name."""
+    def failed(self, task: str, kind: str, tasks: Container[str]) -> None:
+        """A request of a task was refused; it counts for none where there is none of its name."""
+        task = task if task in tasks else ""
         if task:
             with self._lock:
                 self._stats[task] = self._stats.get(task, TaskStats()) + TaskStats(failed=1)

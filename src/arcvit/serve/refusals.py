@@ -26,7 +26,11 @@ class Refused(UserError):
         return _received, (type(self), str(self), vars(self))
 
 
-class UnknownTask(Refused):
+class TaskUnavailable(Refused):
+    """A task can't answer; others of the same request may."""
+
+
+class UnknownTask(TaskUnavailable):
     """There is no task of this name."""
 
     kind = "unknown_task"
@@ -39,7 +43,7 @@ class UnknownTask(Refused):
         super().__init__(f"there is no task {shown(name)}{few}.{nearest(name, alike)}")
 
 
-class UnknownVersion(Refused):
+class UnknownVersion(TaskUnavailable):
     """The task has no such version, or it isn't served."""
 
     kind = "unknown_version"
@@ -51,13 +55,13 @@ class UnknownVersion(Refused):
         super().__init__(f"task {name!r} serves {which}{expected}.")
 
 
-class TaskRemoved(Refused):
+class TaskRemoved(TaskUnavailable):
     """The task was removed or unloaded, perhaps while the request waited."""
 
     kind = "removed"
 
 
-class Broken(Refused):
+class Broken(TaskUnavailable):
     """The task's adapter can't be served; the sentence says why."""
 
     kind = "broken"

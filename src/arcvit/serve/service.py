@@ -20,7 +20,7 @@ from arcvit.serve.daemons import Daemons
 from arcvit.serve.engine import Engine, Observer
 from arcvit.serve.ledger import Ledger
 from arcvit.serve.model import ServedModel
-from arcvit.serve.refusals import Draining, NotAnImage, NotReady, WrongInput
+from arcvit.serve.refusals import Draining, NotAnImage, NotReady, TaskUnavailable, WrongInput
 from arcvit.serve.registry import State
 from arcvit.serve.request import Answer, Answers, Images, TaskStats, TaskStatus
 from arcvit.serve.serving import ServiceState
@@ -132,6 +132,7 @@ class Service:
             Refused: one of the kinds in ``arcvit.serve.refusals``.
         """
         (answers,) = await self._predict([(task, version)], images, deadline, strict)
+        assert isinstance(answers, Answers)  # one alone is raised, not told
         return answers
 
     async def predict_many(
@@ -141,11 +142,14 @@ class Service:
         *,
         deadline: float | None = None,
         strict: bool = True,
-    ) -> dict[str, Answers]:
+    ) -> dict[str, Answers | TaskUnavailable]:
         """What several tasks say of images; a photo is decoded once.
 
+        Returns:
+            The answers by task, or in the place of some why these can't answer.
+
         Raises:
-            Refused: as in ``predict``, of the first task that refuses.
+            Refused: as in ``predict``, where no task can answer.
         """
         names = list(dict.fromkeys(tasks))
         if not names:
@@ -250,21 +254,35 @@ class Service:
         images: Images,
         deadline: float | None,
         strict: bool,
-    ) -> list[Answers]:
+    ) -> list[Answers | TaskUnavailable]:
         with self._admitted(asked[0][0], len(images) * len(asked)) as began:
             async with until(deadline):
-                adapters = [await self._tasks.adapter(name, version) for name, version in asked]
-                done = await self._open.ask(adapters, images, deadline)
-            answers = [
-                _answers(adapter, work, errors)
-                for adapter, (work, errors) in zip(adapters, done, strict=True)
+                found = [await self._found(name, version) for name, version in asked]
+                there = [each for each in found if isinstance(each, Adapter)]
+                done = await self._open.ask(there, images, deadline) if there else []
+            work_of = {work.adapter: (work, errors) for work, errors in done}
+            said = [
+                _answers(each, *work_of[each]) if isinstance(each, Adapter) else each
+                for each in found
             ]
+            answers = [each for each in said if isinstance(each, Answers)]
+            if not answers:
+                raise next(each for each in said if isinstance(each, TaskUnavailable))
             if strict:
                 rows = (each for of_task in answers for each in enumerate(of_task.rows))
                 _refuse({index: row.error for index, row in rows if row.error is not None})
-            for adapter, (work, _) in zip(adapters, done, strict=True):
-                self._ledger.answered(adapter.task, work, began, len(images))
-            return answers
+            for (name, _), adapter, each in zip(asked, found, said, strict=True):
+                if isinstance(each, TaskUnavailable):
+                    self._ledger.failed(name, each.kind, self._tasks.registry)
+                elif isinstance(adapter, Adapter):
+                    self._ledger.answered(name, work_of[adapter][0], began, len(images))
+            return said
+
+    async def _found(self, task: str, version: int | None) -> Adapter | TaskUnavailable:
+        try:
+            return await self._tasks.adapter(task, version)
+        except TaskUnavailable as refusal:
+            return refusal
 
     def _admitted(self, task: str, count: int) -> AbstractContextManager[float]:
         """Within the context a request of so many images is here; gives the time when it came."""
@@ -302,8 +320,10 @@ def _refuse(errors: dict[int, str]) -> None:
         raise NotAnImage(index, errors[index])
 
 
-def _answers(adapter: Adapter, work: Work, errors: dict[int, str]) -> Answers:
+def _answers(adapter: Adapter, work: Work, errors: dict[int, str]) -> Answers | TaskUnavailable:
     """What a task says, where images can't be read or outputs mean nothing too."""
+    if work.refused is not None:
+        return work.refused
     rows = []
     for index, output in enumerate(work.outputs):
         error = errors.get(index)

@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from arcvit.serve.refusals import TaskUnavailable
 from arcvit.serve.request import Answers, Images, TaskStats, TaskStatus
 
 ServiceState = Literal["starting", "ready", "draining"]
@@ -38,7 +39,7 @@ class Serving(Protocol):
         *,
         deadline: float | None = None,
         strict: bool = True,
-    ) -> dict[str, Answers]:
+    ) -> dict[str, Answers | TaskUnavailable]:
         """What several tasks say of images."""
 
     async def embed(self, images: Images, *, deadline: float | None = None) -> np.ndarray:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from arcvit.serve.adapter import Adapter
 from arcvit.serve.model import Output
+from arcvit.serve.refusals import TaskUnavailable
 
 
 @dataclass(eq=False, kw_only=True)
@@ -23,6 +24,7 @@ class Work:
         deadline: ``time.monotonic()`` after which nobody waits for it.
         cancelled: whether nobody waits for it any more.
         outputs: of the rows, as far as there are any.
+        refused: why its task can't answer, where other works of the request are done.
         left: rows without an output.
         entered: when it began to wait, and ``started`` when its first row was taken.
         model_seconds: of the passes that it was in.
@@ -36,6 +38,7 @@ class Work:
     deadline: float | None = None
     cancelled: bool = False
     outputs: list[Output | None] = field(default_factory=list)
+    refused: TaskUnavailable | None = None
     left: int = 0
     entered: float = 0.0
     started: float | None = None

@@ -58,15 +58,18 @@ def test_a_photo_is_answered_as_from_python(
 def test_several_tasks_and_photos(client: Any, photos_as_files: list[bytes]) -> None:
     files = [("image", (f"{k}.png", data)) for k, data in enumerate(photos_as_files[:2])]
     files.insert(1, ("image", ("notes.txt", b"no photo")))
-    asked = {"tasks": ["tags, any", "fruit", "tags, any"]}
+    asked = {"tasks": ["tags, any", "torn", "nowhere", "fruit", "tags, any"]}
     said = client.post("/v1/predict", params=asked, files=files).json()["tasks"]
-    assert list(said) == ["tags, any", "fruit"]
+    assert list(said) == asked["tasks"][:-1]
+    assert said.pop("torn").keys() == said.pop("nowhere").keys() == {"error"}
     for task in said.values():
         first, second, third = task["predictions"]
         assert [p["path"] for p in (first, second, third)] == ["0.png", "notes.txt", "1.png"]
         assert second["label"] is None
         assert "not an image" in second["error"]
         assert first["error"] is third["error"] is None
+    none = client.post("/v1/predict?tasks=torn&tasks=nowhere", files=files)
+    assert (none.status_code, none.json()["error"][:12]) == (404, "task 'torn' ")
     alone = client.post("/v1/predict?tasks=fruit", files=[files[1]])
     assert alone.status_code == 422
     assert alone.json()["error"].startswith("notes.txt can't be read: not an image")

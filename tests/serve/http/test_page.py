@@ -58,9 +58,19 @@ def test_photos_are_answered(tab: Any, client: Any, photos_as_files: list[bytes]
     assert fruit.locator("dd").nth(1).inner_text().endswith("%")
     fits(tab)
 
+    # What was removed while the page was open says so beside the others.
+    client.post("/v2/repository/models/fruit/unload").raise_for_status()
+    tab.set_input_files("#choose", photos[:1])
+    tab.locator("section .warning").wait_for()
+    client.post("/v2/repository/models/fruit/load").raise_for_status()
+    first, second = last.locator("section").all()
+    assert first.inner_text() == "fruit\n\ntask 'fruit' was unloaded: load it to use it again."
+    assert second.locator("dt").count() == 3
+    fits(tab)
+
     tab.set_input_files("#take", [photo_file("<b>bold</b>.txt", b"no photo")])
-    tab.wait_for_selector(".answer .warning")
-    warning = tab.locator(".answer .warning").inner_text()
+    tab.wait_for_selector(".all > .warning")
+    warning = tab.locator(".all > .warning").inner_text()
     assert warning.startswith("<b>bold</b>.txt can't be read: not an image")
     tab.locator("summary").click()
     tab.locator("#adapters", has_text="on the device").wait_for()

@@ -1,7 +1,8 @@
 "use strict";
 // Photos in, labels out: the page of a server and of a static folder. Who answers is said by a
 // script after this one, which calls showTasks and defines
-//   async predict(file, tasks): [{task, predictions: [{label, labels, known, top}]}], MOST labels.
+//   async predict(file, tasks): [{task, predictions: [{label, labels, known, top}]}], MOST labels,
+// or {task, error} of a task that can't answer.
 // Names and sentences are put in as text, never as markup: they come from files and clients.
 const MANY = 8, TOP = 3, MOST = 20;
 const at = id => document.getElementById(id);
@@ -72,8 +73,10 @@ async function answer(file, tasks, all) {
     const answers = await predict(file, tasks);
     all.replaceChildren();
     answers.forEach(one => {
-      const prediction = one.predictions[0], part = put(all, "section");
+      const part = put(all, "section");
       put(part, "h3", one.task);
+      if (one.error) return void put(part, "p", one.error, "warning");
+      const prediction = one.predictions[0];
       const best = put(part, "p", undefined, "best");
       if (prediction.known === false) {
         put(best, "span", "unknown", "unknown");

@@ -21,10 +21,7 @@ from arcvit.serve.http.context import Context
 from arcvit.serve.http.http_error import HttpError
 
 _STATUS: tuple[tuple[type[UserError], int], ...] = (
-    (refusals.UnknownTask, 404),
-    (refusals.UnknownVersion, 404),
-    (refusals.TaskRemoved, 404),
-    (refusals.Broken, 404),
+    (refusals.TaskUnavailable, 404),
     (refusals.QueueFull, 429),
     (refusals.DeadlineExceeded, 504),
     (refusals.NotAnImage, 422),

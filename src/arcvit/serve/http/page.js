@@ -21,7 +21,8 @@ async function predict(file, tasks) {
   const query = new URLSearchParams({top: MOST}), form = new FormData();
   tasks.forEach(task => query.append("tasks", task));
   form.append("image", file);
-  return Object.values((await ask(`v1/predict?${query}`, form)).tasks);
+  const said = (await ask(`v1/predict?${query}`, form)).tasks;
+  return tasks.map(task => ({task, ...said[task]}));
 }
 
 async function start() {

@@ -67,8 +67,12 @@ async def predict_many(request: Request, body: bytes) -> Response:
         found = await context.service.predict_many(
             names, images, deadline=until, strict=len(photos) == 1
         )
-    content = {"tasks": {name: _predictions(found[name], photos, top) for name in names}}
-    return await _written(context, content, found.values(), top)
+    answers = {name: each for name, each in found.items() if isinstance(each, Answers)}
+    said = {
+        name: _predictions(answers[name], photos, top) if name in answers else {"error": str(each)}
+        for name, each in found.items()
+    }
+    return await _written(context, {"tasks": said}, answers.values(), top)
 
 
 @with_body

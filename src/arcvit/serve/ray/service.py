@@ -18,7 +18,7 @@ from arcvit.serve.plan import AdaptersPlan
 from arcvit.serve.ray.deployment import Deployment
 from arcvit.serve.ray.merged import merged_statuses, unread_status
 from arcvit.serve.ray.replica import PULSE, Behind, Replica, Reply
-from arcvit.serve.refusals import Draining, NotReady, WrongInput
+from arcvit.serve.refusals import Draining, NotReady, TaskUnavailable, WrongInput
 from arcvit.serve.registry import Registry
 from arcvit.serve.request import Answers, Images, TaskStats, TaskStatus
 from arcvit.serve.serving import ServiceState
@@ -118,13 +118,13 @@ class RayService:
         *,
         deadline: float | None = None,
         strict: bool = True,
-    ) -> dict[str, Answers]:
+    ) -> dict[str, Answers | TaskUnavailable]:
         """What several tasks say of images; see ``Service.predict_many``."""
         names = list(dict.fromkeys(tasks))
         if not names:
             raise WrongInput("a request names no task: expected at least one.")
         asked = {"tasks": names, "images": images, "strict": strict}
-        answers: dict[str, Answers] = await self._asked(
+        answers: dict[str, Answers | TaskUnavailable] = await self._asked(
             "predict_many", names, images, deadline, asked
         )
         return answers
@@ -208,8 +208,12 @@ class RayService:
         with self._admitted(tasks[0] if tasks else "", count) as began:
             async with until(deadline):
                 answer = await self._of_one(method, arguments, deadline)
+            said = answer if isinstance(answer, dict) else {}
             for task in tasks:
-                self._ledger.answered(task, None, began, len(images))
+                if isinstance(refusal := said.get(task), TaskUnavailable):
+                    self._ledger.failed(task, refusal.kind, self._registry)
+                else:
+                    self._ledger.answered(task, None, began, len(images))
             return answer
 
     def _admitted(self, task: str, count: int) -> AbstractContextManager[float]:
