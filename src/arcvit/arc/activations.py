@@ -18,7 +18,7 @@ from arcvit.arc.proof import evaluating
 from arcvit.core.errors import UserError
 
 
-class _Moments:
+class Moments:
     """Mean and covariance of rows that come in batches."""
 
     def __init__(self) -> None:
@@ -37,6 +37,10 @@ class _Moments:
         self.rows += len(x)
         self._sum += x.sum(0).cpu().double()
         self._products += (x.mT @ x).cpu().double()
+
+    def mean(self) -> Tensor:
+        """(d,), in float64 on the CPU."""
+        return self._near.cpu().double() + self._sum / self.rows
 
     def covariance(self) -> Tensor:
         """(d, d), in float64 on the CPU."""
@@ -73,7 +77,7 @@ def initialize_from_activations(
         raise ValueError(f"the model has no adapter {adapter_name!r} with projections of its own.")
     alone = {key: all(layer.after for layer in layers) for key, layers in groups.items()}
     seen = {
-        key: {layer: _Moments() for layer in layers if not layer.after or alone[key]}
+        key: {layer: Moments() for layer in layers if not layer.after or alone[key]}
         for key, layers in groups.items()
     }
     watched = {layer: moments for of_group in seen.values() for layer, moments in of_group.items()}
@@ -91,7 +95,7 @@ def initialize_from_activations(
                 " check the backbone's weights, or set projection_init to xavier."
             )
     for key, layers in groups.items():
-        directions = _principal(covariances[key])
+        _, directions = principal(covariances[key])
         holder, _ = layers[0].projection_holder[adapter_name]
         down = holder.arc_projection[adapter_name]
         down.copy_(directions[:, : down.shape[1]])
@@ -99,7 +103,7 @@ def initialize_from_activations(
             holder.arc_up[adapter_name].copy_(down.mT)
 
 
-def _run(model: nn.Module, batches: Iterable[Any], watched: dict[ArcLayer, _Moments]) -> None:
+def _run(model: nn.Module, batches: Iterable[Any], watched: dict[ArcLayer, Moments]) -> None:
     """Run the plain backbone, in evaluation mode, and look at the adapted tensors."""
     with ExitStack() as restored:
         restored.enter_context(bypassed(m for m in model.modules() if isinstance(m, ArcLayer)))
@@ -110,15 +114,18 @@ def _run(model: nn.Module, batches: Iterable[Any], watched: dict[ArcLayer, _Mome
             model(batch)
 
 
-def _watch(layer: ArcLayer, moments: _Moments) -> Any:
+def _watch(layer: ArcLayer, moments: Moments) -> Any:
     if layer.placement == "output":
         return layer.base_layer.register_forward_hook(lambda _, args, out: moments.add(out))
     return layer.register_forward_pre_hook(lambda _, args: moments.add(args[0]))
 
 
-def _principal(covariance: Tensor) -> Tensor:
-    """Eigenvectors by falling variance, (d, d); the largest entry of each is positive."""
-    _, vectors = torch.linalg.eigh(covariance)
+def principal(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Variances by falling size, (d,), and their directions as columns, (d, d).
+
+    The largest entry of each direction is positive.
+    """
+    variances, vectors = torch.linalg.eigh(covariance)
     vectors = vectors.flip(1)
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    return vectors * largest.sign()
+    return variances.flip(0), vectors * largest.sign()
