@@ -31,6 +31,8 @@ def test_average_precision_is_that_of_the_definition() -> None:
     again = np.repeat(np.arange(60), times)
     weighted = average_precision(scores, truth, times)
     assert weighted == pytest.approx(average_precision(scores[again], truth[again]), nan_ok=True)
+    both = average_precision(scores, truth, np.stack([times, np.ones(60)], axis=1))
+    assert pytest.approx(np.stack([weighted, expected]), nan_ok=True) == both.T
 
 
 def test_a_known_average_precision() -> None:

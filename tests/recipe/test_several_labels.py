@@ -16,14 +16,16 @@ from PIL import Image
 from arcvit import load as arcvit_load
 from arcvit.backbones.quiet import quiet_transformers
 from arcvit.core.errors import UserError
+from arcvit.core.multilabel import mean_average_precision
 from arcvit.core.predictions import read_predictions
 from arcvit.core.probabilities import read_probabilities
 from arcvit.core.result import read_result
 from arcvit.core.task import read_task
 from arcvit.data.config import DataConfig
 from arcvit.engine.config import OptimConfig
+from arcvit.recipe import compare_labels
 from arcvit.recipe.compare import compare
-from arcvit.recipe.compare_labels import chance, interval
+from arcvit.recipe.compare_labels import bootstrapped, chance, interval
 from arcvit.recipe.recipe import Recipe
 from arcvit.serve.model import ServedModel
 from arcvit.serve.settings import ServeSettings
@@ -206,6 +208,22 @@ def test_runs_are_compared_by_map(
         UserError, match="some of the runs have one label an image and some several"
     ):
         compare(run, trained("arc"))
+
+
+def test_samples_are_drawn_for_all_runs_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(1)
+    one, other = generator.random((2, 20, 3))
+    truth = generator.random((20, 3)) < (0.02, 0.1, 0.5)
+    samples = bootstrapped([one, other], truth)
+    draws = np.random.default_rng(0)
+    for sample in range(5):
+        drawn = draws.integers(0, 20, 20)
+        expected = [mean_average_precision(run[drawn], truth[drawn]) for run in (one, other)]
+        assert samples[:, sample].tolist() == pytest.approx(expected)
+    monkeypatch.setattr(compare_labels, "_COUNTS", 20 * 300)  # the last of four parts is short
+    assert np.array_equal(bootstrapped([one, other], truth), samples, equal_nan=True)
+    nobody = bootstrapped([one[:2]], np.array([[True], [False]]).repeat(3, axis=1))
+    assert 0.1 < np.isnan(nobody).mean() < 0.4  # a quarter of the samples has no label
 
 
 def test_an_interval_takes_off_what_samples_exceed_the_value_by() -> None:

@@ -19,30 +19,30 @@ def average_precision(
     Args:
         scores: the higher, the surer, (N, K).
         truth: whether each image has each label, (N, K).
-        weights: how often each image counts, (N,); None: once.
+        weights: how often each image counts, (N,), or for each of S samples, (N, S), which makes
+            the result (K, S); None: once.
     """
-    order = np.argsort(-scores, axis=0, kind="stable")
-    ranked = np.take_along_axis(scores, order, axis=0)
     counts = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=float)
-    seen = counts[order]
-    hits = np.take_along_axis(truth, order, axis=0) * seen
-    precision = np.cumsum(hits, axis=0) / np.maximum(np.cumsum(seen, axis=0), 1e-12)
-    # Of images of one score, each has the precision at the last of them.
-    places = np.arange(len(scores))[:, None]
-    is_last = np.ones_like(ranked, dtype=bool)
-    is_last[:-1] = ranked[1:] != ranked[:-1]
-    last = np.minimum.accumulate(np.where(is_last, places, len(scores))[::-1], axis=0)[::-1]
-    precision = np.take_along_axis(precision, last, axis=0)
-    positives = hits.sum(0)
-    found = (hits * precision).sum(0) / np.where(positives > 0, positives, np.nan)
-    return np.asarray(found)
+    found = np.full((scores.shape[1], *counts.shape[1:]), np.nan)
+    for label in np.flatnonzero(truth.any(0)):
+        order = np.argsort(-scores[:, label], kind="stable")
+        ranked, has = scores[order, label], truth[order, label].astype(bool)
+        # Of images of one score, each has the precision behind the last of them.
+        ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, len(order))
+        place = np.searchsorted(ends, np.flatnonzero(has), side="right")
+        places, firsts = np.unique(place, return_index=True)
+        ends = ends[places]
+        seen = np.add.reduceat(counts[order[: ends[-1]]], [0, *ends[:-1]], axis=0)
+        hits = np.add.reduceat(counts[order[has]], firsts, axis=0)
+        precision = hits.cumsum(0) / np.maximum(seen.cumsum(0), 1e-12)
+        positives = hits.sum(0)
+        found[label] = (hits * precision).sum(0) / np.where(positives > 0, positives, np.nan)
+    return found
 
 
-def mean_average_precision(
-    scores: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
-) -> float | None:
+def mean_average_precision(scores: np.ndarray, truth: np.ndarray) -> float | None:
     """The mean over the labels that an image has; None where none has any. As above."""
-    found = average_precision(scores, truth, weights)
+    found = average_precision(scores, truth)
     return None if np.isnan(found).all() else float(np.nanmean(found))
 
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from arcvit.core.multilabel import mean_average_precision
+from arcvit.core.multilabel import average_precision
 
 RESAMPLES = 1000
 """Samples of the images, with replacement: ends of intervals are then sure to about a tenth."""
+_COUNTS = 2**20
+"""Counts of images in samples that are looked at together: few enough for a processor's cache."""
 
 
 def bootstrapped(probabilities: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
@@ -20,14 +22,24 @@ def bootstrapped(probabilities: Sequence[np.ndarray], truth: np.ndarray) -> np.n
         probabilities: of each run, (N, K), of the same images.
         truth: whether each image has each label, (N, K).
     """
-    draws = np.random.default_rng(0)
-    found = np.full((len(probabilities), RESAMPLES), np.nan)
-    for sample in range(RESAMPLES):
-        counts = np.bincount(draws.integers(0, len(truth), len(truth)), minlength=len(truth))
-        for run, of_run in enumerate(probabilities):
-            value = mean_average_precision(of_run, truth, counts)
-            found[run, sample] = np.nan if value is None else value
-    return found
+    draws, images = np.random.default_rng(0), len(truth)
+    samples = [
+        np.bincount(draws.integers(0, images, images), minlength=images) for _ in range(RESAMPLES)
+    ]
+    at_once = max(1, _COUNTS // images)
+    found = []
+    for start in range(0, RESAMPLES, at_once):
+        counts = np.stack(samples[start : start + at_once], axis=1)
+        found.append([_mean(average_precision(run, truth, counts)) for run in probabilities])
+    return np.concatenate(found, axis=1)
+
+
+def _mean(precisions: np.ndarray) -> np.ndarray:
+    """The mAP of each sample, (S,), over the labels that an image of it has; (K, S)."""
+    measured = ~np.isnan(precisions)
+    labels = measured.sum(0)
+    total = np.where(measured, precisions, 0).sum(0)
+    return np.asarray(total / np.where(labels > 0, labels, np.nan))
 
 
 def interval(value: float, samples: np.ndarray) -> tuple[float, float]:
