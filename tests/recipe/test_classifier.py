@@ -14,7 +14,8 @@ import arcvit
 from arcvit.core.errors import UserError
 from arcvit.core.result import read_result
 from arcvit.data.pixels.augment import ToInput
-from arcvit.data.pixels.decode import decode_all
+from arcvit.data.pixels.decode import to_array
+from arcvit.data.pixels.rgb import read_rgb
 from arcvit.recipe.parser import read_recipe
 
 Trained = Callable[[str], Path]
@@ -55,7 +56,9 @@ def test_every_form_of_an_image_gives_the_same(
 
 
 def test_what_is_said_of_an_image(classifier: arcvit.Classifier, reds: list[Path]) -> None:
-    pixels = ToInput.of(classifier.preprocessing).eval()(decode_all(reds, classifier.preprocessing))
+    prep = classifier.preprocessing
+    decoded = torch.stack([to_array(read_rgb(path), prep) for path in reds])
+    pixels = ToInput.of(prep).eval()(decoded)
     with torch.inference_mode():
         logits = classifier.model(pixels)
     expected = (logits / classifier.calibration.temperature).softmax(-1)

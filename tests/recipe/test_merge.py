@@ -9,8 +9,9 @@ from PIL import Image
 
 from arcvit.core.errors import UserError
 from arcvit.data.pixels.augment import ToInput
-from arcvit.data.pixels.decode import decode_all
+from arcvit.data.pixels.decode import to_array
 from arcvit.data.pixels.preset import PRESETS, resolve_preset
+from arcvit.data.pixels.rgb import read_rgb
 from arcvit.export.timm_folder import timm_data_config
 from arcvit.recipe.load import load_run
 from arcvit.recipe.merge import merge_run
@@ -58,7 +59,9 @@ def test_plain_timm_prepares_a_photo_alike(
     plain = timm.create_model(f"local-dir:{tmp_path / 'm'}", pretrained=True)
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(plain))
     photo = photos / "test" / "red" / "red_00.png"
-    ours = ToInput.of(run.preprocessing).eval()(decode_all([photo], run.preprocessing))[0]
+    ours = ToInput.of(run.preprocessing).eval()(to_array(read_rgb(photo), run.preprocessing)[None])[
+        0
+    ]
     theirs = transform(Image.open(photo))
     torch.testing.assert_close(theirs, ours)
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from arcvit.core.errors import UserError
-from arcvit.data.pixels.decode import UnreadableImages, decode_all, decode_into, to_array
+from arcvit.data.pixels.decode import UnreadableImages, decode_into, to_array
 from arcvit.data.pixels.preset import Preprocessing
 from arcvit.data.pixels.rgb import read_rgb
 
@@ -115,11 +115,6 @@ def test_the_order_is_kept(paint: Paint) -> None:
     assert decode_into(images, paths, prep(), workers=3) == {}
     for path, image in zip(paths, images, strict=True):
         assert torch.equal(image, to_array(read_rgb(path), prep()))
-    assert torch.equal(images, decode_all(paths, prep()))
-
-
-def test_decode_all_of_nothing() -> None:
-    assert decode_all([], prep()).shape == (0, 3, 8, 8)
 
 
 def break_files(paint: Paint, folder: Path) -> dict[Path, str]:
@@ -146,13 +141,14 @@ def break_files(paint: Paint, folder: Path) -> dict[Path, str]:
 def test_all_unreadable_files_are_listed(paint: Paint, tmp_path: Path) -> None:
     reasons = break_files(paint, tmp_path)
     paths = [tmp_path / "whole.jpg", *reasons, tmp_path / "whole.png"]
-    with pytest.raises(UnreadableImages, match=r"9 image\(s\) can't be read") as caught:
-        decode_all(paths, prep())
-    assert isinstance(caught.value, UserError)
-    assert caught.value.paths == tuple(reasons)
-    for path, reason in caught.value.bad:
+    found = decode_into(torch.empty((11, 3, 8, 8), dtype=torch.uint8), paths, prep())
+    error = UnreadableImages([(paths[row], reason) for row, reason in found.items()])
+    assert isinstance(error, UserError)
+    assert error.paths == tuple(reasons)
+    assert str(error).startswith("9 image(s) can't be read")
+    for path, reason in error.bad:
         assert reason and reasons[path] in reason.lower()
-        assert f"{path} ({reason})" in str(caught.value)
+        assert f"{path} ({reason})" in str(error)
 
 
 def test_the_sentence_names_twenty() -> None:

@@ -75,18 +75,6 @@ def to_array(image: Image.Image, prep: Preprocessing) -> Tensor:
     return torch.from_numpy(np.array(cropped)).permute(2, 0, 1).contiguous()
 
 
-def decode_all(paths: Sequence[Path], prep: Preprocessing) -> Tensor:
-    """Decode images, in the order of ``paths``: ``uint8`` (N, 3, *prep.stored).
-
-    Raises:
-        UnreadableImages: lists every file that can't be decoded.
-    """
-    images = torch.empty((len(paths), 3, *prep.stored), dtype=torch.uint8)
-    if bad := decode_into(images, paths, prep):
-        raise UnreadableImages([(paths[row], reason) for row, reason in bad.items()])
-    return images
-
-
 def decode_into(
     images: Tensor, paths: Sequence[Path], prep: Preprocessing, *, workers: int | None = None
 ) -> dict[int, str]:
