@@ -199,6 +199,12 @@ PLUS = _of_arc(
     ArcKind(r=39, settings={"variant": "arc_plus"}),
     like=ARC_PLUS,
 )
+PLUS_FROZEN = _of_arc(
+    "plus_frozen",
+    "arc_plus with a basis that stays as it is",
+    ArcKind(r=39, settings={"variant": "arc_plus", "train_projection": False}),
+    like=ARC_PLUS,
+)
 CONSUMER_CORES = MethodSpec(
     name="consumer_cores",
     summary="an r x r core for q, k, v and fc1 each, in a frozen basis",

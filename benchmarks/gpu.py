@@ -28,9 +28,9 @@ from gpu_commands import Commands
 from gpu_parts import Parts
 from gpu_steps import MODES, Steps
 
-ALL = ("floor", "arc", "lora_qkv", "lora_qkv_fc1", "arc_att", "bias", "full", "vera", "linear")
-MAIN = ALL[:4]
+MAIN = ("floor", "arc", "lora_qkv", "lora_qkv_fc1")
 """Competitors that are measured in every mode, and at more than one batch size."""
+ALL = (*MAIN, "arc_plus", "arc_att", "bias", "full", "vera", "linear")
 
 
 def main() -> int:
@@ -97,7 +97,7 @@ def run_all(parts: Parts, steps: Steps, commands: Commands, options: argparse.Na
     parts.run("three VTAB tasks", 110, commands.vtab)
     for cache in () if steps.quick else ("cold", "warm"):  # in small, the floor's is enough
         parts.run(f"first step: arc, {cache} cache", 45, partial(commands.first_step, "arc"))
-    for name in ALL[4:]:
+    for name in ALL[len(MAIN) :]:
         measure(name, "graph", first)
     parts.run("64 tasks in a batch", 45, commands.many_tasks)
     parts.run("inference, folded", 45, commands.folded)
@@ -106,7 +106,7 @@ def run_all(parts: Parts, steps: Steps, commands: Commands, options: argparse.Na
         measure("lora_qkv_fc1", "graph", batch)
         for name in MAIN:
             measure(name, "eager", batch)
-    for name in ALL[4:]:
+    for name in ALL[len(MAIN) :]:
         measure(name, "eager", first)
 
 

@@ -96,6 +96,7 @@ def test_it_starts_as_the_backbone_and_all_that_it_trains_gets_a_gradient(name):
         ("PLUS_BIAS_IN_BASIS", {}, 20_304, 0),
         ("DIRECTIONS", {}, 4_608, 2 * 192 * 192),
         ("PLUS", {}, 20_520, 0),
+        ("PLUS_FROZEN", {}, 5_544, 14_976),
     ],
 )
 def test_how_many_numbers_it_trains_and_keeps(name, options, count, fixed):
