@@ -41,6 +41,8 @@ _DISK = (
     *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, *_FULL),
 )
 _RESUMED = ("train", "demo", "bench")
+_TOLD_TO_END = ("serve",)
+"""Ends when it is told to, and no sooner: that is no failure, before it listens either."""
 _INTERRUPTED = 130
 _TERMINATED = 143
 
@@ -73,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"arcvit: {plain(error)}", file=sys.stderr)
         return _USAGE_ERROR
     except KeyboardInterrupt as error:
+        if name in _TOLD_TO_END:
+            return 0
         terminated = isinstance(error, Terminated)
         if rank() == 0 and is_first_to_end():
             said = "terminated" if terminated else "interrupted"

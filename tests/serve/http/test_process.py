@@ -83,6 +83,17 @@ def test_what_was_asked_is_finished_at_the_end(
     assert "Traceback" not in log
 
 
+def test_it_ends_as_well_before_it_listens(tiny: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tokens")
+    command = [sys.executable, "-m", "arcvit.cli.main", "serve", f"--backbone={tiny}"]
+    given = [f"--adapters={tmp_path}", "--port=0", f"--tokens={tmp_path / 'tokens'}"]
+    server = subprocess.Popen([*command, *given], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with (tmp_path / "tokens").open("w"):  # once it waits for them
+        server.send_signal(signal.SIGTERM)
+        assert server.communicate(timeout=20) == (b"", None)
+    assert server.returncode == 0
+
+
 def test_what_was_dropped_is_told_by_the_exit_code(
     make_adapter: Callable[..., Path], tiny: Path, photos_as_files: list[bytes], tmp_path: Path
 ) -> None:
