@@ -110,18 +110,30 @@ def hub(stand_in_hub: Any, tmp_path: Path) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def save_tiny() -> Callable[..., Path]:
+def tiny_vit() -> Callable[..., Any]:
+    """Build a tiny backbone with random weights: ``tiny_vit(num_classes=5)``."""
+
+    def build(**changes: Any) -> Any:
+        import timm
+
+        return timm.create_model("vit_tiny_patch16_224", **TINY | changes)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def save_tiny(tiny_vit: Callable[..., Any]) -> Callable[..., Path]:
     """Write a tiny backbone as a folder in timm's format: ``save_tiny(folder, seed=0)``."""
 
     def save(folder: Path, *, seed: int = 0, **changes: int) -> Path:
-        import timm
         import timm.models
         import torch
 
         torch.manual_seed(seed)
         arguments = TINY | changes
-        model = timm.create_model("vit_tiny_patch16_224", **arguments)
-        timm.models.save_for_hf(model, folder, model_args=arguments, safe_serialization=True)
+        timm.models.save_for_hf(
+            tiny_vit(**changes), folder, model_args=arguments, safe_serialization=True
+        )
         return folder
 
     return save

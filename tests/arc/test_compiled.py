@@ -3,7 +3,6 @@
 import copy
 
 import pytest
-import timm
 import torch
 from peft import PeftModel, get_peft_model
 from torch import nn
@@ -13,17 +12,9 @@ from arcvit.arc.fingerprint import fingerprint
 
 
 @pytest.fixture
-def plain() -> nn.Module:
+def plain(tiny_vit) -> nn.Module:
     torch.manual_seed(0)
-    return timm.create_model(
-        "vit_tiny_patch16_224",
-        img_size=32,
-        patch_size=8,
-        embed_dim=32,
-        depth=2,
-        num_heads=2,
-        num_classes=5,
-    ).eval()
+    return tiny_vit(num_classes=5).eval()
 
 
 def adapted(model: nn.Module) -> PeftModel:

@@ -27,6 +27,13 @@ _spec.loader.exec_module(reference)
 TOLERANCE = 1e-10
 
 
+def _vit():
+    return timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4,
+        mlp_ratio=2, num_classes=5,
+    )  # fmt: skip
+
+
 def _pair(variant: str, dropout: float = 0.0):
     """The reference and our model with the same weights, both in float64."""
     theirs = reference.ReferenceViT(ffn=variant == "arc", dropout=dropout).double()
@@ -37,16 +44,7 @@ def _pair(variant: str, dropout: float = 0.0):
         if variant == "arc" or "mlp_adapter" not in key
     }
     converted = convert_official(state, heads=4)
-    model = timm.create_model(
-        "vit_tiny_patch16_224",
-        img_size=32,
-        patch_size=8,
-        embed_dim=32,
-        depth=3,
-        num_heads=4,
-        mlp_ratio=2,
-        num_classes=5,
-    ).double()
+    model = _vit().double()
     head = {f"head.{kind}": weights for kind, weights in converted.head.items()}
     model.load_state_dict({**converted.backbone, **head})
     config = ArcConfig(r=converted.r, variant=variant, arc_dropout=dropout)
@@ -171,9 +169,5 @@ def test_every_key_of_an_official_checkpoint_arrives_bit_exact():
     converted = convert_official(state, heads=4)
     ours = {**converted.backbone, **converted.head, **converted.adapter}
     assert sum(v.numel() for v in ours.values()) == sum(v.numel() for v in state.values())
-    model = timm.create_model(
-        "vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4,
-        mlp_ratio=2, num_classes=5,
-    )  # fmt: skip
-    adapted = get_peft_model(model, ArcConfig(r=6))
+    adapted = get_peft_model(_vit(), ArcConfig(r=6))
     assert set(get_peft_model_state_dict(adapted)) == set(converted.adapter)

@@ -173,7 +173,7 @@ def test_a_consumer_that_is_not_called_is_refused() -> None:
         model.merge_adapter()
 
 
-def test_a_subclass_of_known_code_is_looked_at() -> None:
+def test_a_subclass_of_known_code_is_looked_at(tiny_vit) -> None:
     class PadsTimm(TimmBlock):
         def forward(self, x, *args, **kwargs):
             more = -x.shape[1] % 6
@@ -181,16 +181,7 @@ def test_a_subclass_of_known_code_is_looked_at() -> None:
             x = x + attended
             return x + self.mlp(self.norm2(x))
 
-    model = timm.create_model(
-        "vit_tiny_patch16_224",
-        img_size=32,
-        patch_size=8,
-        embed_dim=32,
-        depth=2,
-        num_heads=2,
-        block_fn=PadsTimm,
-    )
-    model = adapted(model)
+    model = adapted(tiny_vit(block_fn=PadsTimm))
     assert sites(model) == {"0.attn.qkv", "0.norm2", "1.attn.qkv", "1.norm2"}
     check_folding(model, 32)
 

@@ -1,7 +1,6 @@
 """Sites that a user names, and models or configs that can't carry an adapter."""
 
 import pytest
-import timm
 import torch
 from peft import get_peft_model
 from torch import nn
@@ -67,9 +66,6 @@ def test_an_unknown_family_lists_candidates_and_a_config_that_works() -> None:
         ({"rank_pattern": {"norm1": 0}}, "norm1=0 is not a bottleneck width"),
     ],
 )
-def test_a_config_that_does_not_fit_is_refused(config: dict, said: str) -> None:
-    model = timm.create_model(
-        "vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2
-    )
+def test_a_config_that_does_not_fit_is_refused(config: dict, said: str, tiny_vit) -> None:
     with pytest.raises(ValueError, match=said.replace("(", r"\(")):
-        get_peft_model(model, ArcConfig(**{"r": R, **config}))
+        get_peft_model(tiny_vit(), ArcConfig(**{"r": R, **config}))

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from torch import nn
 
 from arcvit.backbones.build import Backbone, build_backbone
 from arcvit.core.errors import UserError
@@ -41,19 +42,14 @@ def test_a_folder_is_timms_local_dir(backbone: Backbone, adapted: Adapted, tmp_p
 
 @pytest.mark.parametrize(("method", "options"), [("arc", {"r": 3}), ("ssf", {})])
 def test_a_bias_of_folding_is_kept(
-    method: str, options: dict[str, int], adapted: Adapted, tmp_path: Path
+    method: str,
+    options: dict[str, int],
+    tiny_vit: Callable[..., nn.Module],
+    adapted: Adapted,
+    tmp_path: Path,
 ) -> None:
     torch.manual_seed(0)
-    plain = timm.create_model(
-        "vit_tiny_patch16_224",
-        img_size=32,
-        patch_size=8,
-        embed_dim=32,
-        depth=2,
-        num_heads=2,
-        num_classes=3,
-        qkv_bias=False,
-    )
+    plain = tiny_vit(num_classes=3, qkv_bias=False)
     spec = method_named(method)
     model = spec.build(plain, spec.make_options(options), "head").eval()
     with torch.no_grad():
