@@ -202,16 +202,22 @@ def test_photos_are_prepared_alike(tab: Any, photos: list[Path]) -> None:
 @pytest.mark.parametrize("tab", [1280, 400], indirect=True)
 def test_photos_are_answered(tab: Any, photos: list[Path]) -> None:
     assert tab.locator("#take").get_attribute("capture") == "environment"
+    damaged = "**/adapters/tags.json"
+    tab.context.route(damaged, lambda route: route.fulfill(body="torn"))
+    tab.set_input_files("#choose", photos[:1])
+    tab.locator("section .warning").wait_for()
+    assert tab.locator(".best").count() == 1  # the other task answers
+    tab.context.unroute(damaged)
     tab.set_input_files("#choose", photos[:2])
-    tab.locator(".best").nth(3).wait_for()
+    tab.locator(".best").nth(4).wait_for()
     last = tab.locator(".answer").first
     assert last.locator("figcaption").inner_text() == photos[1].name
     assert last.locator("h3").all_inner_texts() == TASKS
     assert last.locator("dd").nth(1).inner_text().endswith("%")
     notes = {"name": "<b>notes</b>.txt", "mimeType": "text/plain", "buffer": b"no photo"}
     tab.set_input_files("#choose", [notes])
-    tab.locator(".answer .warning").wait_for()
-    assert "<b>notes</b>.txt can't be read" in tab.locator(".answer .warning").inner_text()
+    tab.locator(".all > .warning").wait_for()
+    assert "<b>notes</b>.txt can't be read" in tab.locator(".all > .warning").inner_text()
     tab.locator("summary").click()
     assert tab.locator("#adapters tr").count() == 2
     assert tab.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0

@@ -62,7 +62,11 @@ async function fetchAdapter(name) {
 async function predict(file, tasks, most) {
   const answers = [], inputs = new Map();
   for (const task of tasks) {
-    const {meaning, learned} = await adapter(task);
+    const {meaning, learned, error} = await adapter(task).catch(error => ({error}));
+    if (error) {
+      answers.push({task, error: error.message});  // the others answer
+      continue;
+    }
     const {preprocessing} = meaning, key = JSON.stringify(preprocessing);
     if (!inputs.has(key)) {
       const bitmap = await decode(file, preprocessing);
