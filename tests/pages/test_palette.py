@@ -1,4 +1,4 @@
-from arcvit.pages.palette import line_styles
+from arcvit.pages.palette import line_styles, named
 
 
 def test_lines_can_be_told_apart() -> None:
@@ -6,3 +6,17 @@ def test_lines_can_be_told_apart() -> None:
     styles = line_styles(names)
     assert len({str(style) for style in styles.values()}) == 24
     assert line_styles(names[::-1]) == styles  # whatever the order
+
+
+def test_a_long_name_takes_more_lines_and_loses_nothing() -> None:
+    for text in (
+        "",
+        "arc",
+        "::a:",
+        "x" * 100,
+        "arc:r=192:projection_init=activations:core=full:a=b",
+    ):
+        lines = named(text).split("\n")
+        assert "".join(lines) == text
+        assert max(map(len, lines)) <= 40
+        assert len(lines) <= 1 + len(text) // 20

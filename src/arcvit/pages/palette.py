@@ -6,6 +6,7 @@ tell apart (Okabe and Ito, 2008). What isn't there is grey and hatched, so that 
 
 import io
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ SHARE = LinearSegmentedColormap.from_list("share", ["#ffffff", "#a9c9e6", RIGHT,
 _LINES = ["#0b62a4", "#e69f00", "#0f766e", "#c05299", "#1c1e21", "#56a8dc", "#7a4b12", "#8a8f98"]
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)))
 _MARKS = "osD"
+_LINE = 40
+"""Characters in a line of a name."""
 
 _STYLE = {
     "font.size": 10,
@@ -81,8 +84,18 @@ def figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def named(text: str) -> str:
-    """A name as it stands: matplotlib takes what is between dollars for a formula."""
-    return plain(text).replace("$", r"\$")
+    """A name as it stands, in short lines: a row of many settings leaves no room else.
+
+    matplotlib takes what is between dollars for a formula.
+    """
+    lines = [""]
+    for setting in re.split("(?<=:)", plain(text)):
+        for start in range(0, len(setting), _LINE):
+            part = setting[start : start + _LINE]
+            if len(lines[-1] + part) > _LINE:
+                lines.append("")
+            lines[-1] += part
+    return "\n".join(lines).replace("$", r"\$")
 
 
 def mark_missing(axes: Axes, values: np.ndarray) -> None:
