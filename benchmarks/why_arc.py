@@ -38,7 +38,7 @@ GRIDS = {
     "rank": ["arc:r=10", "arc", "arc:r=150"],
     "sites": ["arc", "arc:r=39:sites=both", "arc:sites=after"],
     "core": ["arc", "arc:r=39:core=full:train_projection=false:projection_init=activations"],
-    "all of it": ["arc_plus:optim.lr=2e-3", "arc_plus", "lora:r=2"],
+    "all of it": ["arc_plus", "arc_plus:optim.lr=5e-3", "lora:r=2"],
 }
 QUICK = {"rate of c": GRIDS["rate of c"][::2], "all of it": ["arc_plus", "lora:r=2"]}
 SPECTRA = ("arc", "arc_plus", "lora:r=2")

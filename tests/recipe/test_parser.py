@@ -293,9 +293,9 @@ def test_the_short_help_shows_what_is_set_often_and_names_the_groups() -> None:
     ("flags", "method", "multiple"),
     [
         (("--method=arc",), "arc", 1),
-        (("--method=arc_plus",), "arc_plus", 10),
-        (("--method=arc:variant=arc_plus",), "arc_plus", 10),
-        (("--arc.variant=arc_plus",), "arc_plus", 10),
+        (("--method=arc_plus",), "arc_plus", 30),
+        (("--method=arc:variant=arc_plus",), "arc_plus", 30),
+        (("--arc.variant=arc_plus",), "arc_plus", 30),
         (("--method=arc_plus", "--optim.coefficients_lr=2"), "arc_plus", 2),
         (("--arc.variant=arc_att",), "arc_att", 1),
         (("--method=lora",), "lora", 1),

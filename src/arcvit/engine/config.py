@@ -41,7 +41,7 @@ class OptimConfig:
             count alike.
         projection_lr: rate of the shared projections, as a multiple of lr.
         coefficients_lr: rate of the re-scaling coefficients, as a multiple of lr; default: the
-            method's own (1; arc_plus: 10).
+            method's own (1; arc_plus: 30).
         bias_lr: rate of the adapters' biases, as a multiple of lr.
         head_lr: rate of the head, as a multiple of lr.
     """

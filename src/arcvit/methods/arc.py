@@ -49,9 +49,11 @@ ARC_PLUS = dataclasses.replace(
     ARC,
     name="arc_plus",
     summary="bottlenecks of 39 before and after MHA and FFN, D from the activations",
+    lr=2e-3,
+    rates=(),
     # Adam's steps are of one size: entries of D are near 0.1, coefficients grow to about 1.
     parts=tuple(
-        dataclasses.replace(part, multiple=10.0) if part.name == "coefficients" else part
+        dataclasses.replace(part, multiple=30.0) if part.name == "coefficients" else part
         for part in ARC.parts
     ),
     saved_as={"peft_type": "ARC", "variant": "arc_plus"},
