@@ -23,13 +23,14 @@ def bootstrapped(probabilities: Sequence[np.ndarray], truth: np.ndarray) -> np.n
         truth: whether each image has each label, (N, K).
     """
     draws, images = np.random.default_rng(0), len(truth)
-    samples = [
-        np.bincount(draws.integers(0, images, images), minlength=images) for _ in range(RESAMPLES)
-    ]
     at_once = max(1, _COUNTS // images)
     found = []
     for start in range(0, RESAMPLES, at_once):
-        counts = np.stack(samples[start : start + at_once], axis=1)
+        samples = [
+            np.bincount(draws.integers(0, images, images), minlength=images)
+            for _ in range(min(at_once, RESAMPLES - start))
+        ]
+        counts = np.stack(samples, axis=1)
         found.append([_mean(average_precision(run, truth, counts)) for run in probabilities])
     return np.concatenate(found, axis=1)
 
