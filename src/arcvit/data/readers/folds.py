@@ -12,6 +12,9 @@ from arcvit.data.readers.holdout import members_by_rank
 from arcvit.data.readers.stratify import stratify
 from arcvit.data.task import ImageTask, Split
 
+_Stamp = tuple[int, int, int, int]
+"""Size, times of change of the content and of the entry, number of the file: of a file's state."""
+
 
 def check_folds(task: ImageTask, folds: int) -> None:
     """Refuse more folds than a class has images, or groups of them: a fold would miss it.
@@ -71,20 +74,22 @@ def whole_groups(task: ImageTask) -> dict[Path, str]:
 
 def _copies(paths: tuple[Path, ...]) -> list[list[Path]]:
     """Files of the same content, each list in order; only those of one size need be read."""
-    of_size: defaultdict[int, list[tuple[Path, int]]] = defaultdict(list)
+    of_size: defaultdict[int, list[tuple[Path, _Stamp]]] = defaultdict(list)
     for path in sorted(set(paths)):
         with suppress(OSError):
             stat = path.stat()
-            of_size[stat.st_size].append((path, stat.st_mtime_ns))
+            # Unpacking an archive restores mtimes, so that new files may have those of old ones.
+            stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+            of_size[stat.st_size].append((path, stamp))
     of_content: defaultdict[str, list[Path]] = defaultdict(list)
     for size, those in of_size.items():
-        for path, mtime_ns in those if size and len(those) > 1 else ():
-            of_content[_content(path, size, mtime_ns)].append(path)
+        for path, stamp in those if size and len(those) > 1 else ():
+            of_content[_content(path, stamp)].append(path)
     return [copies for copies in of_content.values() if len(copies) > 1]
 
 
 @lru_cache(maxsize=2**20)
-def _content(path: Path, size: int, mtime_ns: int) -> str:
+def _content(path: Path, stamp: _Stamp) -> str:
     """What is in a file: each fold and each check asks, and it is read once until it changes."""
     return content_hash(path)
 
