@@ -10,6 +10,7 @@ from arcvit.bench.rows import BenchRow
 from arcvit.bench.suite import Suite, SuiteTask
 from arcvit.core.errors import UserError
 from arcvit.methods.row import parse_row
+from arcvit.methods.spec import MethodSpec
 from arcvit.recipe.library import is_shipped, merged, recipe_values
 from arcvit.recipe.parser import nested, parse_recipe
 from arcvit.recipe.recipe import Recipe
@@ -92,6 +93,18 @@ class Bench:
         """What an earlier search chose; nothing where none is asked."""
         return {} if self.settings is None else self.settings[task.name][str(row.name)]
 
+    def written_for(self, task: SuiteTask) -> MethodSpec:
+        """The method that the recipe of a task is for."""
+        return _method(self._values(task))
+
+    def _values(self, task: SuiteTask) -> dict[str, Any]:
+        """Of the recipe of a task, ``vtab/swin_b/cifar`` where there is one."""
+        base = self.recipe or self.suite.recipe
+        if base is None:
+            return {}
+        own = f"{base}/{task.name}"
+        return recipe_values(own if is_shipped(own) else base)
+
     def recipe_for(
         self,
         task: SuiteTask,
@@ -102,8 +115,8 @@ class Bench:
     ) -> Recipe:
         """The recipe of a final run.
 
-        The recipe of the task (``vtab/swin_b/cifar``) is taken where there is one. A learning rate
-        in it is its own method's: the others have their own defaults.
+        A learning rate in the recipe of the task is its own method's, and of those that have its
+        section and whose parts learn at the same multiples: the others have their own defaults.
 
         Args:
             task: the task.
@@ -115,14 +128,12 @@ class Bench:
         Raises:
             UserError: a setting isn't known or out of range.
         """
-        values: dict[str, Any] = {}
-        base = self.recipe or self.suite.recipe
-        if base is not None:
-            own = f"{base}/{task.name}"
-            values = recipe_values(own if is_shipped(own) else base)
-        written_for = parse_row(str(values.get("method", "arc"))).spec
+        values = self._values(task)
+        written_for = _method(values)
         optim = values.get("optim")
-        if row.method.spec.section != written_for.section and isinstance(optim, dict):
+        spec = row.method.spec
+        alike = (spec.section, spec.parts) == (written_for.section, written_for.parts)
+        if not alike and isinstance(optim, dict):
             values["optim"] = {k: v for k, v in optim.items() if k != "lr"}
         data: dict[str, Any] = {"path": str(path), "fit_on": "trainval"}
         if task.preset is not None:
@@ -138,3 +149,7 @@ class Bench:
         if row.name.backbone is not None:
             values["backbone"] = row.name.backbone
         return parse_recipe(self.overrides, merged(values, nested(settings)), row=row.method)
+
+
+def _method(values: Mapping[str, Any]) -> MethodSpec:
+    return parse_row(str(values.get("method", "arc"))).spec

@@ -26,6 +26,7 @@ def run(argv: list[str]) -> int:
     parser = _parser()
     argv, executor_settings = executor_flags(argv)
     options, overrides = beside_recipe(parser, argv)
+    from arcvit.bench.borrowed import borrowed
     from arcvit.bench.suite import load_suite
 
     suite = load_suite(options.suite)
@@ -43,6 +44,7 @@ def run(argv: list[str]) -> int:
 
     bench = _bench(suite, options, overrides)
     _try_recipes(bench)
+    bench = replace(bench, notes=(*bench.notes, *borrowed(bench)))
     console = PlainConsole()
     if not console.is_terminal:
         console = PlainConsole(width=120)  # a file or a pipe has no width of its own
