@@ -40,7 +40,8 @@ class UnknownTask(TaskUnavailable):
         few = f": expected one of {', '.join(names)}" if 0 < len(names) <= 5 else ""
         # To compare with thousands would keep all others waiting for a tenth of a second.
         alike = heapq.nlargest(_COMPARED, names, key=lambda other: _in_common(other, name))
-        super().__init__(f"there is no task {shown(name)}{few}.{nearest(name, alike)}")
+        each = " Several are named one by one: tasks=NAME&tasks=NAME." if "," in name else ""
+        super().__init__(f"there is no task {shown(name)}{few}.{nearest(name, alike)}{each}")
 
 
 class UnknownVersion(TaskUnavailable):
