@@ -3,8 +3,9 @@
     python benchmarks/fair_results.py RUNS [RUNS ...] --about "one H200, bf16" --out FILE
 
 RUNS are folders that ``arcvit bench`` wrote. A line is a run: its task and method, the settings
-that were searched, its seed, the split it was measured on, accuracy, and the numbers outside the
-head, trained and stored. The same run in two folders is taken from the first.
+that were searched, its seed, the split it was measured on (a fold as ``fold=0of4``), accuracy, and
+the numbers outside the head, trained and stored. The same run in two folders is taken from the
+first.
 """
 
 import argparse
@@ -44,22 +45,22 @@ def _runs(folder: Path) -> Iterator[list[Any]]:
         for row in collected.rows:
             place = folder / task / row.folder
             for trial in sorted(place.glob(f"search/*/{RESULT_FILE}")):
-                settings, _, _ = trial.parent.name.rpartition(",seed=")
-                yield _line(task, row.method, settings, trial)
+                settings, _, judged_by = trial.parent.name.rpartition(",seed=")
+                yield _line(task, row.method, settings, trial, fold=judged_by.partition(",")[2])
             choice = place / "search" / CHOICE_FILE
             chosen = read_json(choice)["settings"] if choice.is_file() else {}
-            settings = ",".join(f"{key}={value:g}" for key, value in chosen.items())
+            settings = ",".join(f"{key}={value!r}" for key, value in chosen.items())
             for final in sorted(place.glob(f"seed-*/{RESULT_FILE}")):
                 yield _line(task, row.method, settings, final)
 
 
-def _line(task: str, method: str, settings: str, file: Path) -> list[Any]:
+def _line(task: str, method: str, settings: str, file: Path, *, fold: str = "") -> list[Any]:
     result = read_json(file)
     part = "val" if result["test_accuracy"] is None else "test"
     accuracy = round(result[f"{part}_accuracy"], 5)
     trained = result["params"]["adapter"]
     stored = result["params"].get("stored", trained)
-    return [task, method, settings, result["seed"], part, accuracy, trained, stored]
+    return [task, method, settings, result["seed"], fold or part, accuracy, trained, stored]
 
 
 if __name__ == "__main__":
