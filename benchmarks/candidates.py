@@ -5,9 +5,9 @@
     python benchmarks/candidates.py basis PHOTOS --out basis.pt
     ... --plugin candidates:FROZEN_CORES --methods frozen_cores,frozen_cores:basis=basis.pt
 
-For timm's ViTs. They are experiments: what is saved of whitened_cores, output_basis, frozen_cores,
-directions and plus is an adapter of ARC, the others' adapters can't be loaded. The second command
-takes a basis from other photos, a folder or a tar of them.
+For timm's ViTs. They are experiments: the adapters of consumer_cores, bias_in_basis and
+plus_bias_in_basis can't be loaded, those of the others are ARC's. The second command takes a basis
+from other photos, a folder or a tar of them.
 """
 
 import argparse
