@@ -69,7 +69,8 @@ def serve(context: Context, listener: socket.socket) -> int:
         timeout_graceful_shutdown=_FLUSH,
     )
     server = _Server(config, context)
-    asyncio.run(server.until_told(listener))
+    with contextlib.suppress(KeyboardInterrupt):  # told again while the loop closes: known by then
+        asyncio.run(server.until_told(listener))
     return 1 if server.dropped else 0
 
 
