@@ -232,7 +232,10 @@ def main() -> None:
     basis.add_argument("--out", type=Path, required=True)
     basis.add_argument("--backbone", default="demo")
     basis.add_argument("--count", type=int, default=512, help="photos, spread over all (512)")
-    write_basis(**vars(parser.parse_args()))
+    try:
+        write_basis(**vars(parser.parse_args()))
+    except UserError as error:
+        parser.error(str(error))
 
 
 def write_basis(photos: Path, *, out: Path, backbone: str, count: int) -> None:
@@ -264,6 +267,8 @@ def _photos(source: Path, count: int) -> Iterator[Any]:
 
     def chosen(names: list[str]) -> list[str]:
         names = sorted(n for n in names if n.lower().endswith((".jpeg", ".jpg", ".png")))
+        if not names:
+            raise UserError(f"{source} holds no photos: expected some .jpeg, .jpg or .png.")
         number = min(count, len(names))
         return [names[i * len(names) // number] for i in range(number)]
 
@@ -271,6 +276,8 @@ def _photos(source: Path, count: int) -> Iterator[Any]:
         for name in chosen([str(path) for path in source.rglob("*")]):
             yield Image.open(name).convert("RGB")
         return
+    if not source.is_file() or not tarfile.is_tarfile(source):
+        raise UserError(f"{source} is neither a folder nor a tar: expected photos.")
     with tarfile.open(source) as archive:
         for name in chosen(archive.getnames()):
             member = archive.extractfile(name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from arcvit.bench.collect import collect
+from arcvit.core.errors import UserError
 from arcvit.core.files import read_json
 from arcvit.core.result import RESULT_FILE
 from arcvit.sweep.choose import CHOICE_FILE
@@ -30,9 +31,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     found: dict[tuple[Any, ...], list[Any]] = {}
-    for folder in options.runs:
-        for run in _runs(folder):
-            found.setdefault(tuple(run[:5]), run)
+    try:
+        for folder in options.runs:
+            for run in _runs(folder):
+                found.setdefault(tuple(run[:5]), run)
+    except UserError as error:
+        parser.error(str(error))
     lines = ",\n".join("  " + json.dumps(run) for run in found.values())
     head = json.dumps({"about": options.about, "columns": COLUMNS}, indent=1).removesuffix("\n}")
     options.out.write_text(f'{head},\n "runs": [\n{lines}\n ]\n}}\n', encoding="utf-8")

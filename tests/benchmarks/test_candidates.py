@@ -11,6 +11,7 @@ from torch import nn
 
 from arcvit.arc.activations import initialize_from_activations
 from arcvit.arc.options import ArcOptions
+from arcvit.core.errors import UserError
 from arcvit.engine.compile import compiled_blocks
 from arcvit.engine.frozen import FrozenWeights
 from arcvit.engine.groups import parameters_by_part
@@ -189,6 +190,16 @@ def test_where_the_bases_come_from(tmp_path):
     cores = _candidate(candidates.CONSUMER_CORES, basis=str(file)).base_model.model.blocks
     assert torch.equal(cores[0].mlp.fc1.cores_basis["default"], other[:, :3])
     assert torch.equal(cores[1].mlp.fc1._down, other[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [("nowhere", "neither a folder nor a tar"), ("a.txt", "nor a tar"), (".", "holds no photos")],
+)
+def test_a_basis_needs_photos(tmp_path, source, sentence):
+    (tmp_path / "a.txt").write_text("no tar")
+    with pytest.raises(UserError, match=sentence):
+        list(candidates._photos(tmp_path / source, 4))
 
 
 @pytest.mark.slow
